@@ -1,1 +1,22 @@
-//! x
+//! The composition root: one path of a query, the HTTP server, the pages and the command line.
+//!
+//! ```text
+//! cli ──► server (gate ─► handler) ──► query::Engine ──► sql ─► privacy ─► exec ─► release ─► answer
+//!                                          │
+//!                                          └── ledger (the audit log is the budget's database)
+//! ```
+//! [`api`] holds what goes in and out, [`server::permission`] who may call what.
+
+pub mod api;
+pub mod chart;
+pub mod cli;
+pub mod config;
+pub mod exec;
+pub mod open;
+pub mod panel;
+mod price;
+pub mod query;
+mod question;
+mod review;
+pub mod server;
+pub mod telemetry;

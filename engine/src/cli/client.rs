@@ -1,0 +1,261 @@
+//! The command line's HTTP client: finds a running server by its data folder, and speaks as one role.
+
+use std::fmt;
+use std::path::Path;
+use std::time::Duration;
+
+use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::exit::{Exit, Failure};
+use crate::api::Role;
+use crate::config::Settings;
+
+/// Longest answer that is read, bytes.
+const MAX_ANSWER: u64 = 256 * 1024 * 1024;
+
+/// The last deadline class is 300 s; a little more for the way.
+const PATIENCE: Duration = Duration::from_secs(330);
+
+/// One token a role.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RoleKeys {
+    /// Estimates and asks.
+    pub researcher: String,
+    /// Reads dashboards and releases.
+    pub epidemiologist: String,
+    /// Reads the audit log, approves and suspends.
+    pub board: String,
+    /// Reads schema and budget.
+    pub steward: String,
+    /// Reads the ledger, manages keys.
+    pub operator: String,
+}
+
+impl RoleKeys {
+    /// The token of a role.
+    #[must_use]
+    pub fn of(&self, role: Role) -> &str {
+        match role {
+            Role::Researcher => &self.researcher,
+            Role::Epidemiologist => &self.epidemiologist,
+            Role::Board => &self.board,
+            Role::Steward => &self.steward,
+            Role::Operator => &self.operator,
+        }
+    }
+}
+
+/// `DATA/client.json`, which a running demo writes (mode 0600), and what `demo --json` prints.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ClientFile {
+    /// Where it serves.
+    pub url: String,
+    /// Its data folder.
+    pub data_dir: String,
+    /// One key a role.
+    pub keys: RoleKeys,
+    /// The protocol its researcher asks under.
+    pub protocol: String,
+}
+
+/// `DATA/server.json`, which every running server writes (mode 0600).
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ServerFile {
+    /// Where it serves.
+    pub url: String,
+    /// Its process.
+    pub pid: u32,
+}
+
+/// A server and a key for it.
+pub struct Client {
+    agent: ureq::Agent,
+    url: String,
+    key: Option<SecretString>,
+}
+
+/// An error response.
+#[derive(Debug)]
+pub struct Refusal {
+    /// HTTP status.
+    pub status: u16,
+    /// The problem+json.
+    pub problem: Value,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = |name: &str| self.problem.get(name).and_then(Value::as_str);
+        let code = text("code").map_or_else(|| self.status.to_string(), str::to_owned);
+        write!(f, "{code}: {}", text("detail").unwrap_or("the server says no more"))?;
+        if let Some(position) = self.problem.get("position") {
+            let at = |name: &str| position.get(name).and_then(Value::as_u64).unwrap_or(0);
+            write!(f, " (line {}, column {}, length {})", at("line"), at("column"), at("length"))?;
+        }
+        if let Some(hint) = text("hint") {
+            write!(f, "\nhint: {hint}")?;
+        }
+        for name in ["required", "remaining"] {
+            if let Some(price) = self.problem.get(name) {
+                write!(f, "\n{name}: {}", super::render::price(price))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Client {
+    /// A client of `url` with a key.
+    #[must_use]
+    pub fn new(url: &str, key: Option<SecretString>) -> Self {
+        let config = ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(PATIENCE)).build();
+        Self { agent: config.into(), url: url.trim_end_matches('/').to_owned(), key }
+    }
+
+    /// The server that the settings name, or the one that runs over the data folder, with a key of `role`.
+    ///
+    /// # Errors
+    /// When none runs, or no key is at hand.
+    pub fn find(settings: &Settings, role: Role) -> Result<Self, Failure> {
+        let own_key = settings.key_file.as_deref().map(read_key).transpose()?;
+        let demo: Option<ClientFile> = read(&settings.data.join("client.json"));
+        let server: Option<ServerFile> = read(&settings.data.join("server.json"));
+        let running = demo.as_ref().map(|d| d.url.clone()).or_else(|| server.map(|s| s.url));
+        let Some(url) = settings.url.clone().or_else(|| running.clone()) else {
+            let message = format!(
+                "no server runs over {}; start one with `epiledger demo` or `epiledger serve`, or name one with --url",
+                settings.data.display()
+            );
+            return Err(Failure::new(Exit::Temporary, message));
+        };
+        // A demo's keys go to that demo alone.
+        let demo_key = demo.filter(|d| d.url == url).map(|d| SecretString::from(d.keys.of(role)));
+        let Some(key) = own_key.or(demo_key) else {
+            let message = format!("this needs a {} key: name its file with --key-file or EPILEDGER_KEY_FILE", role.as_str());
+            return Err(Failure::new(Exit::Auth, message));
+        };
+        Ok(Self::new(&url, Some(key)))
+    }
+
+    /// Does a server run over this data folder?
+    #[must_use]
+    pub fn runs(data: &Path) -> bool {
+        let file: Option<ServerFile> = read(&data.join("server.json"));
+        file.is_some_and(|f| Self::new(&f.url, None).send("GET", "/healthz", None, None).is_ok())
+    }
+
+    /// `GET` a JSON document.
+    ///
+    /// # Errors
+    /// On an error response, or when the server can't be reached.
+    pub fn get(&self, path: &str) -> Result<Value, Failure> {
+        parse(&self.send("GET", path, None, None)?)
+    }
+
+    /// `POST` a JSON document, answered by one.
+    ///
+    /// # Errors
+    /// On an error response, or when the server can't be reached.
+    pub fn post(&self, path: &str, body: &Value) -> Result<Value, Failure> {
+        parse(&self.send("POST", path, Some(body), None)?)
+    }
+
+    /// `DELETE`, answered by a JSON document.
+    ///
+    /// # Errors
+    /// On an error response, or when the server can't be reached.
+    pub fn delete(&self, path: &str) -> Result<Value, Failure> {
+        parse(&self.send("DELETE", path, None, None)?)
+    }
+
+    /// Any request; the answer's bytes.
+    ///
+    /// # Errors
+    /// On an error response, or when the server can't be reached.
+    pub fn send(
+        &self,
+        method: &str,
+        path: &str,
+        body: Option<&Value>,
+        accept: Option<&str>,
+    ) -> Result<Vec<u8>, Failure> {
+        let mut request = axum::http::Request::builder().method(method).uri(format!("{}{path}", self.url));
+        if let Some(key) = &self.key {
+            request = request.header("authorization", format!("Bearer {}", key.expose_secret()));
+        }
+        if let Some(accept) = accept {
+            request = request.header("accept", accept);
+        }
+        let unreachable = |e: ureq::Error| {
+            let message = format!("no server answers at {} ({e}); is it running?", self.url);
+            Failure::new(Exit::Temporary, message)
+        };
+        let sent = match body {
+            Some(body) => {
+                let request = request.header("content-type", "application/json").body(body.to_string());
+                self.agent.run(request.map_err(Failure::of)?)
+            }
+            None => self.agent.run(request.body(()).map_err(Failure::of)?),
+        };
+        let mut response = sent.map_err(unreachable)?;
+        let status = response.status();
+        let bytes = response.body_mut().with_config().limit(MAX_ANSWER).read_to_vec().map_err(unreachable)?;
+        if status.is_success() {
+            return Ok(bytes);
+        }
+        let problem = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
+        Err(Refusal { status: status.as_u16(), problem }.into())
+    }
+}
+
+fn parse(bytes: &[u8]) -> Result<Value, Failure> {
+    serde_json::from_slice(bytes).map_err(|e| Failure::of(format!("the server's answer isn't JSON: {e}")))
+}
+
+/// A small JSON file, when it is there and whole.
+pub fn read<T: serde::de::DeserializeOwned>(path: &Path) -> Option<T> {
+    serde_json::from_slice(&std::fs::read(path).ok()?).ok()
+}
+
+/// The API key in a file.
+///
+/// # Errors
+/// When the file can't be read.
+pub fn read_key(path: &Path) -> Result<SecretString, Failure> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|e| Failure::usage(format!("the key file {} can't be read: {e}", path.display())))?;
+    Ok(SecretString::from(text.trim()))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_refusal_says_code_place_hint_and_prices() {
+        let price = json!({"rho": "0.5", "delta": "0", "epsilon": 6.6});
+        let problem = json!({
+            "code": "UNIT_IN_OUTPUT", "detail": "d", "position": {"line": 1, "column": 8, "length": 9},
+            "hint": "h", "required": price,
+        });
+        let text = Refusal { status: 422, problem }.to_string();
+        assert!(text.starts_with("UNIT_IN_OUTPUT: d (line 1, column 8, length 9)\nhint: h\nrequired: "), "{text}");
+        assert!(text.contains("rho 0.5"));
+    }
+
+    #[test]
+    fn without_a_server_the_failure_is_temporary_and_says_what_to_start() {
+        let dir = tempfile::tempdir().unwrap();
+        let variables = [("EPILEDGER_DATA".to_owned(), dir.path().to_string_lossy().into_owned())];
+        let settings = Settings::load(None, &variables.into_iter().collect()).unwrap();
+        let failure = Client::find(&settings, Role::Researcher).err().unwrap();
+        assert_eq!(failure.exit, Exit::Temporary);
+        assert!(failure.message.contains("epiledger demo"));
+        assert!(!Client::runs(dir.path()));
+    }
+}

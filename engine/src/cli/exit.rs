@@ -1,0 +1,89 @@
+//! Exit codes, stable for scripts, and the failures behind them.
+
+use std::fmt::Display;
+use std::process::ExitCode;
+
+use axum::http::StatusCode;
+
+use super::client::Refusal;
+
+/// How the program ends when it does not end well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// Something failed.
+    Failure = 1,
+    /// The command line or a setting is wrong.
+    Usage = 2,
+    /// The rules refuse the question.
+    Policy = 3,
+    /// The budget does not cover it.
+    Budget = 4,
+    /// No key, or not one that may.
+    Auth = 5,
+    /// A log does not verify.
+    Broken = 6,
+    /// Try again later.
+    Temporary = 75,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// Why a command failed, in words for its user.
+#[derive(Debug)]
+pub struct Failure {
+    /// The exit code.
+    pub exit: Exit,
+    /// What is wrong and what to do.
+    pub message: String,
+}
+
+impl Failure {
+    /// A failure with a code.
+    pub fn new(exit: Exit, message: impl Into<String>) -> Self {
+        Self { exit, message: message.into() }
+    }
+
+    /// The command was given something it can't take.
+    pub fn usage(message: impl Into<String>) -> Self {
+        Self::new(Exit::Usage, message)
+    }
+
+    /// Any other error, in its own words.
+    pub fn of(error: impl Display) -> Self {
+        Self::new(Exit::Failure, error.to_string())
+    }
+}
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        let exit = match StatusCode::from_u16(refusal.status).unwrap_or_default() {
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Exit::Auth,
+            StatusCode::UNPROCESSABLE_ENTITY => Exit::Policy,
+            StatusCode::TOO_MANY_REQUESTS => Exit::Budget,
+            StatusCode::CONFLICT | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => Exit::Temporary,
+            _ => Exit::Failure,
+        };
+        Self::new(exit, refusal.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn each_status_has_its_exit_code() {
+        let of = |status: u16| Failure::from(Refusal { status, problem: json!({"detail": "x"}) }).exit as u8;
+        let cases = [(401, 5), (403, 5), (422, 3), (429, 4), (409, 75), (503, 75), (504, 75), (404, 1), (500, 1)];
+        for (status, exit) in cases {
+            assert_eq!(of(status), exit, "{status}");
+        }
+    }
+}

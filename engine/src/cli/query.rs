@@ -1,0 +1,133 @@
+//! `query` and `estimate`: over HTTP, to a running server.
+
+use std::io::Write;
+
+use serde_json::{Map, Value, json};
+
+use super::client::Client;
+use super::exit::Failure;
+use super::{Context, render};
+use crate::api::Role;
+use crate::server::format::Format;
+
+/// What a question takes.
+#[derive(clap::Args)]
+pub(super) struct Args {
+    /// The question; `-` reads it from stdin.
+    sql: String,
+    /// A parameter `$name`, as `name=value`; a value that is JSON is taken as such.
+    #[arg(long = "param", value_name = "NAME=VALUE")]
+    params: Vec<String>,
+    /// The protocol to ask under (default: the key's only one).
+    #[arg(long)]
+    protocol: Option<String>,
+    /// Pay this epsilon.
+    #[arg(long, group = "privacy")]
+    epsilon: Option<String>,
+    /// Pay this rho.
+    #[arg(long, group = "privacy")]
+    rho: Option<String>,
+    /// Pay for this half-width of the 95 % interval.
+    #[arg(long, group = "privacy")]
+    accuracy: Option<String>,
+    /// Most rows.
+    #[arg(long)]
+    row_limit: Option<usize>,
+    /// `json`, `csv`, `ndjson`, `arrow` or `parquet` on stdout instead of a table.
+    #[arg(long)]
+    format: Option<String>,
+}
+
+impl Args {
+    fn body(&self) -> Result<Value, Failure> {
+        let sql = match self.sql.as_str() {
+            "-" => std::io::read_to_string(std::io::stdin()).map_err(Failure::of)?,
+            text => text.to_owned(),
+        };
+        let mut params = Map::new();
+        for pair in &self.params {
+            let (name, value) = pair
+                .split_once('=')
+                .ok_or_else(|| Failure::usage(format!("--param takes NAME=VALUE; `{pair}` has no `=`")))?;
+            let value = serde_json::from_str(value).unwrap_or_else(|_| Value::from(value));
+            params.insert(name.to_owned(), value);
+        }
+        let mut body = json!({ "sql": sql, "params": params });
+        let mut set = |name: &str, value: Option<Value>| {
+            if let (Some(value), Some(object)) = (value, body.as_object_mut()) {
+                object.insert(name.to_owned(), value);
+            }
+        };
+        set("protocol", self.protocol.clone().map(Value::from));
+        set("row_limit", self.row_limit.map(Value::from));
+        let named = [("epsilon", &self.epsilon), ("rho", &self.rho), ("accuracy", &self.accuracy)];
+        let price = named.into_iter().find_map(|(name, value)| value.as_ref().map(|v| json!({ name: v })));
+        set("privacy", price);
+        Ok(body)
+    }
+}
+
+/// Asks and prints the answer.
+pub(super) fn ask(context: &Context, args: &Args) -> Result<(), Failure> {
+    let format = match args.format.as_deref() {
+        None => None,
+        Some(name) => {
+            let format = Format::ALL.into_iter().find(|f| f.name() == name);
+            let message = || format!("no format `{name}`; take json, csv, ndjson, arrow or parquet");
+            Some(format.ok_or_else(|| Failure::usage(message()))?)
+        }
+    };
+    let client = Client::find(&context.settings, Role::Researcher)?;
+    let body = args.body()?;
+    if let Some(format) = format {
+        let bytes = client.send("POST", "/v1/statements", Some(&body), Some(format.media_type()))?;
+        return std::io::stdout().write_all(&bytes).map_err(Failure::of);
+    }
+    let document = client.post("/v1/statements", &body)?;
+    context.show(&document, |d| render::answer(d, usize::MAX));
+    Ok(())
+}
+
+/// Prints what the question would cost.
+pub(super) fn estimate(context: &Context, args: &Args) -> Result<(), Failure> {
+    let client = Client::find(&context.settings, Role::Researcher)?;
+    let document = client.post("/v1/statements/estimate", &args.body()?)?;
+    context.show(&document, |d| {
+        let of = |name: &str| d.get(name).unwrap_or(&Value::Null);
+        let primitives = render::objects(render::list(d, "primitives"), &["/what", "/sigma", "/half_width"]);
+        let keys = of("keys").as_str().unwrap_or("?");
+        let cells = of("cells").as_u64().map_or(String::new(), |n| format!(", {n} cells"));
+        let rule = of("k_min").as_u64().map_or(String::new(), |k| format!(", groups under {k} patients never shown"));
+        format!(
+            "{primitives}\nprice {}\nkeys {keys}{cells}{rule}\nremaining {}",
+            render::price(of("price")),
+            render::price(of("remaining"))
+        )
+    });
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_become_the_documented_body() {
+        let args = Args {
+            sql: "SELECT 1".into(),
+            params: vec!["a=5".into(), "b=text".into()],
+            protocol: None,
+            epsilon: None,
+            rho: Some("0.001".into()),
+            accuracy: None,
+            row_limit: Some(3),
+            format: None,
+        };
+        let expected = json!({
+            "sql": "SELECT 1", "params": {"a": 5, "b": "text"}, "row_limit": 3, "privacy": {"rho": "0.001"},
+        });
+        assert_eq!(args.body().unwrap(), expected);
+        let broken = Args { params: vec!["a".into()], ..args };
+        assert!(broken.body().is_err());
+    }
+}

@@ -1,0 +1,24 @@
+//! `serve`: over an existing data folder, until a signal.
+
+use super::exit::Failure;
+use super::session::Session;
+use super::Context;
+
+/// What `serve` takes.
+#[derive(clap::Args)]
+pub(super) struct Args {
+    /// The port, on the address of the setting `listen`; 0 takes any free one.
+    #[arg(long)]
+    port: Option<u16>,
+}
+
+/// Serves.
+pub(super) fn run(context: &Context, args: &Args) -> Result<(), Failure> {
+    let settings = &context.settings;
+    let session = Session::open(&settings.data, settings.timing, false)?;
+    let mut address = settings.listen;
+    address.set_port(args.port.unwrap_or(address.port()));
+    let running = session.start(address)?;
+    context.say(&format!("serving at {}; Ctrl-C stops", running.url));
+    session.serve_until_signal(running)
+}

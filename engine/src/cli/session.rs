@@ -1,0 +1,121 @@
+//! An engine with its server, run by this process: opened, started on a socket, stopped in order.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use super::client::{Client, ServerFile, read_key};
+use super::exit::{Exit, Failure};
+use crate::api::Principal;
+use crate::config::{Settings, Timing};
+use crate::open::OpenOptions;
+use crate::query::Engine;
+use crate::server::keys::{ApiKeys, write_private};
+use crate::server::{self, Server, ServeError};
+
+/// An open data folder.
+pub(super) struct Session {
+    runtime: Runtime,
+    /// The engine, its keys and the router's state.
+    pub server: Arc<Server>,
+    data: PathBuf,
+}
+
+/// A server under way.
+pub(super) struct Running {
+    /// Where it serves.
+    pub url: String,
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<Result<(), ServeError>>,
+}
+
+impl Session {
+    /// Opens the folder; takes the audit log's lock.
+    pub fn open(data: &Path, timing: Timing, demo: bool) -> Result<Self, Failure> {
+        let runtime = Builder::new_multi_thread().enable_all().build().map_err(Failure::of)?;
+        let options = OpenOptions { immediate: timing == Timing::Immediate };
+        let engine = runtime.block_on(Engine::open(data, options)).map_err(Failure::of)?;
+        let keys = ApiKeys::open(data).map_err(Failure::of)?;
+        let server = Server::new(engine, keys, data.to_path_buf(), demo);
+        Ok(Self { runtime, server, data: data.to_path_buf() })
+    }
+
+    /// Listens and serves in the background; writes `server.json`.
+    pub fn start(&self, address: SocketAddr) -> Result<Running, Failure> {
+        let (listener, bound) = self.runtime.block_on(server::bind(address)).map_err(|e| match e {
+            ServeError::InUse { .. } => Failure::usage(e.to_string()),
+            other => Failure::of(other),
+        })?;
+        let url = format!("http://{bound}");
+        let file = ServerFile { url: url.clone(), pid: std::process::id() };
+        self.write("server.json", &file)?;
+        let (stop, stopped) = oneshot::channel::<()>();
+        let app = Arc::clone(&self.server);
+        let task = self.runtime.spawn(server::run(listener, app, async {
+            // A dropped sender stops the server too.
+            let _ = stopped.await;
+        }));
+        Ok(Running { url, stop, task })
+    }
+
+    /// Waits for Ctrl-C or a termination signal, then stops.
+    pub fn serve_until_signal(&self, running: Running) -> Result<(), Failure> {
+        self.runtime.block_on(signal()).map_err(Failure::of)?;
+        self.stop(running)
+    }
+
+    /// Finishes what is under way, brings the log to a commit point and takes the address files away.
+    pub fn stop(&self, running: Running) -> Result<(), Failure> {
+        let _ = running.stop.send(());
+        let ended = self.runtime.block_on(running.task);
+        for name in ["server.json", "client.json"] {
+            match std::fs::remove_file(self.data.join(name)) {
+                Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(Failure::of(e)),
+                _ => {}
+            }
+        }
+        ended.map_err(Failure::of)?.map_err(Failure::of)
+    }
+
+    /// Brings the log to a commit point, when nothing was served.
+    pub fn close(self) -> Result<(), Failure> {
+        self.server.engine.audit().flush().map_err(Failure::of)
+    }
+
+    /// Who a key file's key stands for.
+    pub fn principal(&self, key_file: &Path) -> Result<Principal, Failure> {
+        let key = self.server.keys.find(&read_key(key_file)?);
+        let key = key.ok_or_else(|| {
+            let message = format!("the key in {} isn't known here, has expired or was revoked", key_file.display());
+            Failure::new(Exit::Auth, message)
+        })?;
+        Ok(self.server.principal(&key))
+    }
+
+    /// Writes a small JSON file of the data folder that only its owner reads.
+    pub fn write(&self, name: &str, document: &impl serde::Serialize) -> Result<(), Failure> {
+        let text = serde_json::to_vec_pretty(document).map_err(Failure::of)?;
+        let path = self.data.join(name);
+        write_private(&path, &text)
+            .map_err(|e| Failure::new(Exit::Failure, format!("{} can't be written: {e}", path.display())))
+    }
+}
+
+/// Must a command that appends open the folder itself? Only when it names no server and none runs there.
+#[must_use]
+pub(super) fn offline(settings: &Settings) -> bool {
+    settings.url.is_none() && !Client::runs(&settings.data)
+}
+
+async fn signal() -> std::io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        ended = tokio::signal::ctrl_c() => ended,
+        _ = terminate.recv() => Ok(()),
+    }
+}

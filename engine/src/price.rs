@@ -1,0 +1,126 @@
+//! Prices as people read and write them.
+
+use epiledger_privacy::{
+    loss::{Delta, PrivacyLoss, Rho},
+    params::Ask,
+    refusal::{Code, PlanError},
+};
+
+use crate::{
+    api::{BudgetReport, LevelBudget, Price, Principal, PrivacyAsk, ProtocolView, QueryError},
+    query::Engine,
+    question::refused,
+};
+
+/// A loss as a price.
+#[must_use]
+pub fn price(loss: PrivacyLoss, delta_rep: Delta) -> Price {
+    Price { rho: loss.rho.to_string(), delta: loss.delta.to_string(), epsilon: loss.rho.epsilon(delta_rep) }
+}
+
+/// The price of what was paid before.
+#[must_use]
+pub fn nothing() -> Price {
+    Price { rho: "0".into(), delta: "0".into(), epsilon: 0.0 }
+}
+
+/// Reads an asked price.
+///
+/// # Errors
+/// `BAD_PRIVACY_PARAM`.
+pub fn asked(ask: &PrivacyAsk) -> Result<Ask, QueryError> {
+    let bad = |what: String| refused(&PlanError::new(Code::BadPrivacyParam, what));
+    let number = |name: &str, text: &str| text.parse::<f64>().map_err(|_| bad(format!("{name} is not a number")));
+    Ok(match ask {
+        PrivacyAsk::Epsilon(text) => Ask::Epsilon(number("epsilon", text)?),
+        PrivacyAsk::Accuracy(text) => Ask::HalfWidth(number("accuracy", text)?),
+        PrivacyAsk::Rho(text) => Ask::Rho(Rho::parse(&plain(text)).map_err(|e| bad(format!("rho: {e}")))?),
+    })
+}
+
+/// `5e-4` as `0.0005`; anything else as it is, for the parser to judge.
+fn plain(text: &str) -> String {
+    match text.parse::<f64>() {
+        Ok(number) if text.contains(['e', 'E']) && (1e-12..=1e6).contains(&number) => {
+            let digits = format!("{number:.12}");
+            digits.trim_end_matches('0').trim_end_matches('.').to_owned()
+        }
+        _ => text.to_owned(),
+    }
+}
+
+impl Engine {
+    pub(crate) fn delta_rep(&self) -> Delta {
+        self.accountant.budget().policy().map_or(Delta::from_units(10_000_000_000), |policy| policy.delta_rep)
+    }
+
+    /// What is left at the tightest level, rho and delta each.
+    pub(crate) fn remaining(&self, protocol: &str, principal: &str) -> Price {
+        let budget = self.accountant.budget();
+        let left = budget.levels(protocol, principal).iter().map(epiledger_privacy::budget::Level::remaining).reduce(
+            |a, b| PrivacyLoss { rho: a.rho.min(b.rho), delta: a.delta.min(b.delta) },
+        );
+        price(left.unwrap_or_default(), self.delta_rep())
+    }
+
+    /// The levels that bind the caller. It changes only when something is spent or a policy is set.
+    #[must_use]
+    pub fn budget(&self, who: &Principal) -> BudgetReport {
+        let budget = self.accountant.budget();
+        let delta_rep = self.delta_rep();
+        let mut levels: Vec<LevelBudget> = Vec::new();
+        let protocols = if who.protocols.is_empty() { vec![String::new()] } else { who.protocols.clone() };
+        for protocol in protocols {
+            for level in budget.levels(&protocol, &who.name) {
+                if !levels.iter().any(|have| have.level == level.level && have.name == level.name) {
+                    levels.push(LevelBudget {
+                        level: level.level.to_owned(),
+                        cap: price(level.cap, delta_rep),
+                        spent: price(level.spent, delta_rep),
+                        remaining: price(level.remaining(), delta_rep),
+                        name: level.name,
+                    });
+                }
+            }
+        }
+        let remaining = who.protocols.first().map_or_else(
+            || self.remaining("", &who.name),
+            |protocol| self.remaining(protocol, &who.name),
+        );
+        BudgetReport { levels, remaining, delta_rep: delta_rep.to_string() }
+    }
+
+    /// Every protocol of the log.
+    #[must_use]
+    pub fn protocols(&self) -> Vec<ProtocolView> {
+        let budget = self.accountant.budget();
+        let delta_rep = self.delta_rep();
+        let view = |(id, p): (&String, &epiledger_privacy::budget::Protocol)| ProtocolView {
+            protocol: id.clone(),
+            title: p.approval.title.clone(),
+            purpose: p.approval.purpose.clone(),
+            investigators: p.approval.investigators.clone(),
+            valid_from: p.approval.valid_from.clone(),
+            valid_to: p.approval.valid_to.clone(),
+            status: if p.suspended { "suspended" } else { "approved" }.to_owned(),
+            cap: price(p.cap, delta_rep),
+            spent: price(p.spent, delta_rep),
+        };
+        budget.protocols().iter().map(view).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scientific_numbers_are_read_as_decimals() {
+        assert_eq!(plain("5e-4"), "0.0005");
+        assert_eq!(plain("0.0005"), "0.0005");
+        assert_eq!(plain("1e308"), "1e308");
+        for bad in ["1e308", "NaN", "inf", "-1", "0x"] {
+            assert!(asked(&PrivacyAsk::Rho(bad.into())).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,401 @@
+//! The one path of a query, top to bottom: parse, bind, bound, reserve, release, post-process, respond.
+
+use std::{
+    collections::HashMap,
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use epiledger_ledger::{Log, entry::{AccessDenied, AuditEntry, QueryRefused, QueryRepeated}};
+use epiledger_privacy::{
+    accountant::{Accountant, Asker, Cached, ReserveError},
+    bound::{BoundedPlan, bound},
+    catalog::Catalog,
+    clock::{Clock, MonotonicClock, Timing},
+    consent::purpose_bit,
+    params::{K_MIN, PrivacyParams},
+    release::{Release, release},
+    snapshot::Snapshot,
+};
+use sha2::{Digest, Sha256};
+
+use crate::{
+    api::{Answer, Estimate, EstimatedPrimitive, Price, Principal, QueryError, QueryRequest, Receipt, Role, SnapshotRef},
+    exec::{local::LocalExecutor, post},
+    open::{self, OpenError, OpenOptions, hex, today},
+    price::{self, price},
+    question::{Question, refused},
+};
+
+/// An open data folder that answers questions.
+pub struct Engine {
+    pub(crate) catalog: Catalog,
+    pub(crate) snapshot: Snapshot,
+    pub(crate) accountant: Arc<Accountant>,
+    pub(crate) denials: Mutex<HashMap<(String, String), (u64, u64)>>,
+    executor: LocalExecutor,
+    clock: Box<dyn Clock>,
+    timing: Timing,
+    secret: [u8; 32],
+    build: String,
+}
+
+impl Engine {
+    /// Opens a data folder: the newest snapshot is pinned, the audit log is folded.
+    ///
+    /// # Errors
+    /// Something is missing, damaged or in use.
+    pub async fn open(data: &Path, options: OpenOptions) -> Result<Arc<Self>, OpenError> {
+        let clock = MonotonicClock::new(Box::new(|time: Duration| Box::pin(tokio::time::sleep(time))));
+        Self::open_with_clock(data, options, Box::new(clock)).await
+    }
+
+    /// As [`Self::open`], with a clock of the caller's (tests hold it still).
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn open_with_clock(data: &Path, options: OpenOptions, clock: Box<dyn Clock>) -> Result<Arc<Self>, OpenError> {
+        let folder = data.to_path_buf();
+        let opened = tokio::task::spawn_blocking(move || open::open(&folder))
+            .await
+            .map_err(|e| OpenError::Io("opening".into(), std::io::Error::other(e)))??;
+        let timing = if options.immediate { Timing::Immediate } else { Timing::Classes };
+        Ok(Arc::new(Self {
+            catalog: opened.catalog,
+            snapshot: opened.snapshot,
+            accountant: opened.accountant,
+            denials: Mutex::default(),
+            executor: LocalExecutor::new()?,
+            clock,
+            timing,
+            secret: opened.secret,
+            build: opened.build,
+        }))
+    }
+
+    /// Answers a question. Drive it to its end: once the intent is logged, the price is spent.
+    ///
+    /// # Errors
+    /// A refusal, a budget that does not cover it, a protocol that does not allow it; or [`QueryError::Failed`].
+    pub async fn query(self: &Arc<Self>, who: &Principal, request: QueryRequest) -> Result<Answer, QueryError> {
+        let asker = self.asker(who, &request)?;
+        let purpose = self.accountant.permit(&asker).map_err(|e| self.not_reserved(e))?;
+        // Parse, bind, bound: from text and catalog alone. A refusal is logged before it is sent.
+        let plan = match self.bounded(&request, &purpose) {
+            Ok(plan) => plan,
+            Err(error) => {
+                if let QueryError::Refused { code, .. } = &error {
+                    self.log_refusal(&asker, code.clone()).await?;
+                }
+                return Err(error);
+            }
+        };
+        if let Some(key) = &asker.idempotency
+            && let Some(known) = self.accountant.known(key)
+        {
+            return match known.ended {
+                _ if known.text != asker.text => Err(QueryError::KeyReused),
+                None => Err(QueryError::Conflict),
+                Some(None) => Err(QueryError::Failed),
+                Some(Some(cached)) => self.repeated(&asker, &plan, cached, request.row_limit).await,
+            };
+        }
+        if let Some(cached) = self.accountant.cached(&plan) {
+            return self.repeated(&asker, &plan, cached, request.row_limit).await;
+        }
+        // Reserve: within every level, the intent durable, before any row is read.
+        let paid = price(plan.loss(), self.delta_rep());
+        let reserved = {
+            let (accountant, plan, asker) = (Arc::clone(&self.accountant), plan.clone(), asker.clone());
+            blocking(move || accountant.reserve(plan, &asker)).await?
+        };
+        let reserved = match reserved {
+            Ok(reserved) => reserved,
+            Err(error) => {
+                if matches!(error, ReserveError::Exhausted(..)) {
+                    self.log_refusal(&asker, "BUDGET_EXHAUSTED".to_owned()).await?;
+                }
+                return Err(self.not_reserved(error));
+            }
+        };
+        // Release: execute, add noise, outcome durable. Then post-process the released numbers alone.
+        let released = release(reserved, &self.executor, self.clock.as_ref(), self.timing).await;
+        let (released, outcome) = released.map_err(|_| QueryError::Failed)?;
+        self.respond(&asker, &plan, &released, outcome.index, paid, false, request.row_limit).await
+    }
+
+    /// What a question would cost, from text and catalog alone. Free and not logged.
+    ///
+    /// # Errors
+    /// The refusal it would get, or a protocol that does not allow it.
+    pub fn estimate(&self, who: &Principal, request: QueryRequest) -> Result<Estimate, QueryError> {
+        let asker = self.asker(who, &request)?;
+        let purpose = self.accountant.permit(&asker).map_err(|e| self.not_reserved(e))?;
+        let plan = self.bounded(&request, &purpose)?;
+        let primitives = plan.draws().iter().zip(plan.needed()).map(|(draw, (what, scale))| {
+            let unit = 10f64.powi(i32::from(scale));
+            #[expect(clippy::cast_precision_loss, reason = "half-widths are under 2^53")]
+            let half_width = Some(draw.half_width() as f64 / unit);
+            EstimatedPrimitive { what, sigma: format!("{}", draw.sigma() / unit), half_width }
+        });
+        Ok(Estimate {
+            price: price(plan.loss(), self.delta_rep()),
+            primitives: primitives.collect(),
+            keys: if plan.threshold().is_some() { "unknown" } else { "public" }.to_owned(),
+            cells: plan.cells(),
+            k_min: plan.threshold().map(|t| t.k_min),
+            threshold: plan.threshold().map(|t| t.over),
+            deadline_seconds: plan.deadline().as_secs_f64(),
+            remaining: self.remaining(&asker.protocol, &asker.principal),
+        })
+    }
+
+    /// A release again, by its statement's id: free, and not a new answer.
+    ///
+    /// # Errors
+    /// There is none that the caller may read.
+    pub fn release(&self, who: &Principal, statement_id: &str) -> Result<Answer, QueryError> {
+        let missing = || QueryError::Forbidden("there is no such release, or your key may not read it".into());
+        let cached = self.accountant.release(statement_id).ok_or_else(missing)?;
+        if !may_read(who, &cached.protocol) {
+            return Err(missing());
+        }
+        let text = self.accountant.text(&cached.sql_commit).map_err(stopped)?;
+        let question = Question::read(&text.ok_or_else(|| QueryError::Forbidden("the question's text was redacted".into()))?);
+        let request = QueryRequest { sql: question.sql, params: question.params, ..QueryRequest::default() };
+        let budget = self.accountant.budget();
+        let protocol = budget.protocols().get(&cached.protocol).ok_or_else(missing)?;
+        let plan = self.bounded(&request, &protocol.approval.purpose)?;
+        let answered = futures::executor::block_on(post::answer(
+            &self.executor,
+            &plan,
+            &cached.release,
+            &self.snapshot.public,
+            None,
+        ))
+        .map_err(|e| QueryError::Unavailable(format!("the release can't be shown under today's catalog: {e}")))?;
+        let remaining = self.remaining(&cached.protocol, &who.name);
+        self.built(&cached.release, answered, cached.index, price::nothing(), remaining, true)
+    }
+
+    /// From the text to a bounded plan.
+    pub(crate) fn bounded(&self, request: &QueryRequest, purpose: &str) -> Result<BoundedPlan, QueryError> {
+        let params = self.params(request, purpose)?;
+        let question = Question { sql: request.sql.clone(), params: request.params.clone() };
+        let query = question.bind(&self.catalog)?;
+        bound(&query, &self.catalog, &self.snapshot, &params).map_err(|e| refused(&e))
+    }
+
+    fn params(&self, request: &QueryRequest, purpose: &str) -> Result<PrivacyParams, QueryError> {
+        let budget = self.accountant.budget();
+        let policy = budget.policy().ok_or_else(no_policy)?;
+        if policy.entry.catalog != self.catalog.hash() {
+            return Err(QueryError::Unavailable(
+                "the catalog differs from the one in the policy: the steward and the board must set a policy for it".into(),
+            ));
+        }
+        let ask = request.privacy.as_ref().map(price::asked).transpose()?;
+        let bit = purpose_bit(purpose)
+            .ok_or_else(|| QueryError::Forbidden("the protocol's purpose is not one that consents name".into()))?;
+        Ok(PrivacyParams {
+            ask,
+            query_rho: policy.query_rho,
+            query_delta: policy.query_delta,
+            delta_rep: policy.delta_rep,
+            k_min: K_MIN,
+            id_space: policy.entry.id_space.clone(),
+            policy: policy.entry.policy,
+            purpose_bit: bit,
+            secret: self.secret,
+        })
+    }
+
+    fn asker(&self, who: &Principal, request: &QueryRequest) -> Result<Asker, QueryError> {
+        if who.role != Role::Researcher {
+            return Err(QueryError::Forbidden("only a researcher's key may ask questions".into()));
+        }
+        let protocol = match (&request.protocol, who.protocols.as_slice()) {
+            (Some(protocol), _) => protocol.clone(),
+            (None, [only]) => only.clone(),
+            (None, []) => return Err(QueryError::Forbidden("no approved protocol names you: ask the ethics board".into())),
+            (None, _) => return Err(QueryError::Forbidden("name the protocol: several approved ones name you".into())),
+        };
+        let idempotency = request.idempotency_key.as_ref().map(|key| {
+            hex(&Sha256::digest(serde_json::json!([who.name, protocol, key]).to_string()))
+        });
+        let question = Question { sql: request.sql.clone(), params: request.params.clone() };
+        Ok(Asker {
+            principal: who.name.clone(),
+            key_id: who.key_id.clone(),
+            role: who.role.as_str().to_owned(),
+            protocol,
+            text: question.text(),
+            idempotency,
+            build: self.build.clone(),
+            today: today().to_string(),
+            timing: self.timing,
+        })
+    }
+
+    async fn repeated(
+        self: &Arc<Self>,
+        asker: &Asker,
+        plan: &BoundedPlan,
+        cached: Cached,
+        row_limit: Option<usize>,
+    ) -> Result<Answer, QueryError> {
+        let (sql_commit, blob) = commitment(&asker.text);
+        let entry = AuditEntry::QueryRepeated(QueryRepeated {
+            principal: asker.principal.clone(),
+            protocol: asker.protocol.clone(),
+            sql_commit,
+            cites: cached.index,
+        });
+        let index = self.record(entry, vec![blob]).await?;
+        self.respond(asker, plan, &cached.release, index, price::nothing(), true, row_limit).await
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the last step names everything an answer carries")]
+    async fn respond(
+        &self,
+        asker: &Asker,
+        plan: &BoundedPlan,
+        release: &Release,
+        index: u64,
+        paid: Price,
+        cached: bool,
+        row_limit: Option<usize>,
+    ) -> Result<Answer, QueryError> {
+        let answered = post::answer(&self.executor, plan, release, &self.snapshot.public, row_limit).await;
+        let answered = answered.map_err(|error| {
+            tracing::error!(target: "epiledger::post", %error, "post-processing of a release failed");
+            QueryError::Unavailable("the release is made and paid, but this form of it can't be shown; fetch it by its id".into())
+        })?;
+        let remaining = self.remaining(&asker.protocol, &asker.principal);
+        self.built(release, answered, index, paid, remaining, cached)
+    }
+
+    fn built(
+        &self,
+        release: &Release,
+        answered: post::Answered,
+        index: u64,
+        price: Price,
+        remaining: Price,
+        cached: bool,
+    ) -> Result<Answer, QueryError> {
+        let proof = self.audit().prove_inclusion(index).map_err(stopped)?;
+        Ok(Answer {
+            statement_id: release.query_id().to_owned(),
+            columns: answered.columns,
+            batch: answered.batch,
+            price,
+            remaining,
+            snapshot: SnapshotRef { number: release.snapshot(), cut_at: self.snapshot.cut_at.clone() },
+            receipt: Receipt { index, proof },
+            cached,
+        })
+    }
+
+    async fn log_refusal(self: &Arc<Self>, asker: &Asker, code: String) -> Result<u64, QueryError> {
+        let (sql_commit, blob) = commitment(&asker.text);
+        let entry = AuditEntry::QueryRefused(QueryRefused {
+            principal: asker.principal.clone(),
+            protocol: asker.protocol.clone(),
+            sql_commit,
+            code,
+        });
+        self.record(entry, vec![blob]).await
+    }
+
+    async fn record(self: &Arc<Self>, entry: AuditEntry, blobs: Vec<Vec<u8>>) -> Result<u64, QueryError> {
+        let accountant = Arc::clone(&self.accountant);
+        blocking(move || accountant.record(entry, blobs)).await?.map_err(stopped)
+    }
+
+    fn not_reserved(&self, error: ReserveError) -> QueryError {
+        match error {
+            ReserveError::NoPolicy => no_policy(),
+            ReserveError::Protocol(why) => QueryError::Forbidden(format!("protocol {why}")),
+            ReserveError::Exhausted(level, required) => QueryError::Budget {
+                required: Box::new(price(required, self.delta_rep())),
+                remaining: Box::new(price(level.remaining(), self.delta_rep())),
+                level: level.level.to_owned(),
+            },
+            ReserveError::KnownKey => QueryError::Conflict,
+            ReserveError::Stale => QueryError::Unavailable(error.to_string()),
+            ReserveError::Accountant(e) => stopped(e),
+        }
+    }
+
+    /// The audit log.
+    #[must_use]
+    pub fn audit(&self) -> &Log {
+        self.accountant.log()
+    }
+
+    /// What is public about the data.
+    #[must_use]
+    pub const fn catalog(&self) -> &Catalog {
+        &self.catalog
+    }
+
+    /// The snapshot that is read.
+    #[must_use]
+    pub const fn snapshot(&self) -> &Snapshot {
+        &self.snapshot
+    }
+
+    /// Logs that a known key was denied, at most once per principal, route and minute.
+    ///
+    /// # Errors
+    /// The log stopped.
+    pub fn denied(&self, who: &Principal, route: &str) -> Result<(), QueryError> {
+        let minute = std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .map_or(0, |since| since.as_secs() / 60);
+        let count = {
+            let mut denials = self.denials.lock().unwrap_or_else(PoisonError::into_inner);
+            let seen = denials.entry((who.name.clone(), route.to_owned())).or_insert((u64::MAX, 0));
+            seen.1 += 1;
+            if seen.0 == minute {
+                return Ok(());
+            }
+            seen.0 = minute;
+            std::mem::take(&mut seen.1)
+        };
+        let entry = AccessDenied { principal: who.name.clone(), route: route.to_owned(), count };
+        self.accountant.record(AuditEntry::AccessDenied(entry), Vec::new()).map_err(stopped)?;
+        Ok(())
+    }
+}
+
+/// Releases are read by the board and the epidemiologists, and by researchers under their own protocols.
+pub(crate) fn may_read(who: &Principal, protocol: &str) -> bool {
+    match who.role {
+        Role::Board | Role::Epidemiologist => true,
+        Role::Researcher => who.protocols.iter().any(|p| p == protocol),
+        Role::Steward | Role::Operator => false,
+    }
+}
+
+/// Runs what waits for the disk off the async threads.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, QueryError> {
+    tokio::task::spawn_blocking(work).await.map_err(stopped)
+}
+
+/// SHA-256(salt || text) in hex, and the blob behind it.
+fn commitment(text: &str) -> (String, Vec<u8>) {
+    let blob = [&rand::random::<[u8; 32]>()[..], text.as_bytes()].concat();
+    (hex(&Sha256::digest(&blob)), blob)
+}
+
+fn no_policy() -> QueryError {
+    QueryError::Unavailable("no policy is set: two approvers must set one first (`epiledger budget set`)".into())
+}
+
+pub(crate) fn stopped(error: impl std::fmt::Display) -> QueryError {
+    tracing::error!(target: "epiledger::audit", %error, "the audit log stopped");
+    QueryError::Unavailable("the audit log can't be written; the operator must restart the service".into())
+}

@@ -1,0 +1,170 @@
+//! What the log shows to those who review it, and the acts of board and steward, which are log entries.
+
+use std::collections::VecDeque;
+
+use epiledger_ledger::entry::{
+    AuditEntry, AuditLogEntry, PolicySet, ProtocolApprove, ProtocolSuspend, RoleChange, parse_audit_entry,
+};
+use epiledger_privacy::{
+    accountant::AccountantError,
+    loss::{Delta, PrivacyLoss, Rho},
+};
+
+use crate::{
+    api::{AuditFilter, AuditRow, Principal, QueryError, ReleaseSummary},
+    price::price,
+    query::{Engine, may_read, stopped},
+};
+
+/// Rows of a list that names no limit.
+const ROWS: usize = 100;
+
+/// Most rows of a list.
+const MOST_ROWS: usize = 1_000;
+
+impl Engine {
+    /// The releases that the caller may read, oldest first.
+    #[must_use]
+    pub fn releases(&self, who: &Principal) -> Vec<ReleaseSummary> {
+        let delta_rep = self.delta_rep();
+        let mut releases: Vec<ReleaseSummary> = self
+            .accountant
+            .releases()
+            .into_iter()
+            .filter(|cached| may_read(who, &cached.protocol))
+            .map(|cached| {
+                let (rho, delta) = cached.release.loss();
+                let loss = PrivacyLoss {
+                    rho: Rho::parse(rho).unwrap_or_default(),
+                    delta: Delta::parse(delta).unwrap_or_default(),
+                };
+                let text = self.accountant.text(&cached.sql_commit).ok().flatten();
+                ReleaseSummary {
+                    statement_id: cached.release.query_id().to_owned(),
+                    index: cached.index,
+                    sql: text.map_or_else(|| "(redacted)".into(), |text| String::from_utf8_lossy(&text).into_owned()),
+                    protocol: cached.protocol,
+                    price: price(loss, delta_rep),
+                    snapshot: cached.release.snapshot(),
+                }
+            })
+            .collect();
+        releases.sort_by_key(|release| release.index);
+        releases
+    }
+
+    /// Audit entries with the text behind their commitments: for the board.
+    ///
+    /// # Errors
+    /// The log can't be read.
+    pub fn audit_search(&self, filter: &AuditFilter) -> Result<Vec<AuditRow>, QueryError> {
+        let limit = filter.limit.unwrap_or(ROWS).min(MOST_ROWS);
+        let mut rows: VecDeque<AuditRow> = VecDeque::new();
+        let mut undated = 0;
+        for index in filter.from.unwrap_or(0)..self.audit().size() {
+            let bytes = self.audit().read(index).map_err(stopped)?;
+            match parse_audit_entry(&bytes).map_err(stopped)? {
+                AuditLogEntry::Block(block) => {
+                    // A block dates the entries before it.
+                    rows.iter_mut().rev().take(undated).for_each(|row| row.time = i64::try_from(block.time).unwrap_or(i64::MAX));
+                    undated = 0;
+                    // A page with a beginning is full at its limit; without one the newest rows count.
+                    if filter.from.is_some() && rows.len() >= limit {
+                        break;
+                    }
+                }
+                AuditLogEntry::Entry(entry) => {
+                    let Some(row) = self.row(index, &entry, filter)? else { continue };
+                    if filter.from.is_some() && rows.len() >= limit {
+                        continue;
+                    }
+                    rows.push_back(row);
+                    undated += 1;
+                    if rows.len() > limit {
+                        rows.pop_front();
+                    }
+                }
+            }
+        }
+        Ok(rows.into())
+    }
+
+    fn row(&self, index: u64, entry: &AuditEntry, filter: &AuditFilter) -> Result<Option<AuditRow>, QueryError> {
+        let json = serde_json::to_value(entry).map_err(stopped)?;
+        let body = json.get("body").cloned().unwrap_or_default();
+        let is = |field: &str, wanted: &Option<String>| {
+            wanted.as_ref().is_none_or(|wanted| body.get(field).and_then(|v| v.as_str()) == Some(wanted))
+        };
+        let kind = entry.type_name();
+        if filter.kind.as_ref().is_some_and(|wanted| wanted != kind)
+            || !is("principal", &filter.principal)
+            || !is("protocol", &filter.protocol)
+        {
+            return Ok(None);
+        }
+        let text = match body.get("sql_commit").and_then(|v| v.as_str()) {
+            Some(commit) => self.accountant.text(commit).map_err(stopped)?,
+            None => None,
+        };
+        let text = text.map(|text| String::from_utf8_lossy(&text).into_owned());
+        if filter.text.as_ref().is_some_and(|wanted| !text.as_ref().is_some_and(|text| text.contains(wanted.as_str()))) {
+            return Ok(None);
+        }
+        Ok(Some(AuditRow { index, kind: kind.to_owned(), body, time: 0, text }))
+    }
+
+    /// Approves a protocol.
+    ///
+    /// # Errors
+    /// The approval breaks a rule, or the log stopped.
+    pub fn approve(&self, _who: &Principal, approval: ProtocolApprove) -> Result<u64, QueryError> {
+        if epiledger_privacy::consent::purpose_bit(&approval.purpose).is_none() {
+            return Err(broken("purpose", "it must be one of GRU, HMB, DS"));
+        }
+        if approval.valid_from > approval.valid_to {
+            return Err(broken("valid_to", "it lies before valid_from"));
+        }
+        self.act(AuditEntry::ProtocolApprove(approval))
+    }
+
+    /// Suspends a protocol.
+    ///
+    /// # Errors
+    /// There is none, or the log stopped.
+    pub fn suspend(&self, who: &Principal, protocol: &str) -> Result<u64, QueryError> {
+        self.act(AuditEntry::ProtocolSuspend(ProtocolSuspend { protocol: protocol.to_owned(), by: who.name.clone() }))
+    }
+
+    /// Sets a policy: caps, default prices and the catalog in force. Two different principals approve.
+    ///
+    /// # Errors
+    /// It raises a cap, names one approver twice, or the log stopped.
+    pub fn set_policy(&self, policy: PolicySet) -> Result<u64, QueryError> {
+        self.act(AuditEntry::PolicySet(policy))
+    }
+
+    /// Logs a role that was given or taken.
+    ///
+    /// # Errors
+    /// The log stopped.
+    pub fn change_role(&self, change: RoleChange) -> Result<u64, QueryError> {
+        self.act(AuditEntry::RoleChange(change))
+    }
+
+    fn act(&self, entry: AuditEntry) -> Result<u64, QueryError> {
+        self.accountant.record(entry, Vec::new()).map_err(|error| match error {
+            AccountantError::Fold(fault) => broken("entry", fault.what),
+            AccountantError::Entry(fault) => broken("entry", &fault.to_string()),
+            other => stopped(other),
+        })
+    }
+}
+
+fn broken(field: &str, why: &str) -> QueryError {
+    QueryError::Refused {
+        code: "INVALID_ACT".into(),
+        message: format!("{field}: {why}"),
+        position: None,
+        hint: "correct it and send it again; nothing was written".into(),
+    }
+}

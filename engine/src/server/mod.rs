@@ -1,0 +1,84 @@
+//! The HTTP server: one gate, thin handlers, and no way to data but [`Engine`].
+//!
+//! `router` walks the permission table, so what the table does not name does not exist.
+//! Handlers parse, call the engine and format; no rule about privacy lives here.
+
+pub mod auth;
+pub mod error;
+pub mod format;
+pub mod handlers;
+pub mod keys;
+pub mod openapi;
+pub mod pages;
+pub mod permission;
+mod router;
+mod run;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+
+pub use router::router;
+pub use run::{ServeError, bind, run};
+
+use crate::api::{Principal, Role};
+use crate::query::Engine;
+use error::Problem;
+use keys::{ApiKey, ApiKeys};
+
+/// Questions that may be under way at once; more wait.
+pub const CONCURRENT_QUESTIONS: usize = 16;
+
+/// Largest request body, bytes: SQL is at most 64 KiB, its parameters need room too.
+pub const MAX_BODY: usize = 256 * 1024;
+
+/// What every handler needs.
+pub struct Server {
+    /// The engine.
+    pub engine: Arc<Engine>,
+    /// Who may call.
+    pub keys: ApiKeys,
+    /// The data folder, for the logs' published files.
+    pub data: PathBuf,
+    /// Does the start page show the county table without a login?
+    pub demo: bool,
+    questions: Semaphore,
+}
+
+impl Server {
+    /// A server over an open engine.
+    #[must_use]
+    pub fn new(engine: Arc<Engine>, keys: ApiKeys, data: PathBuf, demo: bool) -> Arc<Self> {
+        Arc::new(Self { engine, keys, data, demo, questions: Semaphore::new(CONCURRENT_QUESTIONS) })
+    }
+
+    /// The principal behind a key: its protocols are those in which the board names it.
+    #[must_use]
+    pub fn principal(&self, key: &ApiKey) -> Principal {
+        let protocols = match key.role {
+            Role::Researcher | Role::Epidemiologist => self
+                .engine
+                .protocols()
+                .into_iter()
+                .filter(|p| p.investigators.contains(&key.principal))
+                .map(|p| p.protocol)
+                .collect(),
+            Role::Board | Role::Steward | Role::Operator => Vec::new(),
+        };
+        Principal { name: key.principal.clone(), key_id: key.id.clone(), role: key.role, protocols }
+    }
+
+    /// Runs work that waits for the disk away from the threads that answer requests.
+    ///
+    /// # Errors
+    /// 500 when the work panicked.
+    pub async fn off_thread<T, F>(self: &Arc<Self>, work: F) -> Result<T, Problem>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Self) -> T + Send + 'static,
+    {
+        let server = Arc::clone(self);
+        tokio::task::spawn_blocking(move || work(&server)).await.map_err(|e| Problem::internal(&e))
+    }
+}

@@ -1,0 +1,236 @@
+//! The shapes that the document names: what requests hold and answers carry.
+
+use utoipa::openapi::schema::{AdditionalProperties, SchemaType};
+use utoipa::openapi::{ArrayBuilder, ObjectBuilder, Ref, RefOr, Schema, Type};
+
+use super::Route;
+
+/// A schema or a reference to one.
+type Shape = RefOr<Schema>;
+
+/// A member: name, shape, required.
+type Member = (&'static str, Shape, bool);
+
+/// Every named schema.
+pub(super) fn all() -> Vec<(&'static str, Shape)> {
+    let price = || named("Price");
+    let entries = vec![
+        ("Statement", object(vec![
+            must("sql", text()),
+            may("params", anything()),
+            may("protocol", text()),
+            may("privacy", named("Privacy")),
+            may("wait", number()),
+            may("row_limit", integer()),
+        ])),
+        ("Privacy", object(vec![may("epsilon", decimal()), may("rho", decimal()), may("accuracy", decimal())])),
+        ("Price", object(vec![must("rho", text()), must("delta", text()), must("epsilon", number())])),
+        ("Column", object(vec![must("name", text()), must("type", text()), must("role", text())])),
+        ("Snapshot", object(vec![must("number", integer()), must("cut_at", text())])),
+        ("Receipt", object(vec![must("index", integer()), must("proof", text())])),
+        ("Answer", object(vec![
+            must("statement_id", text()),
+            must("state", text()),
+            must("columns", array(named("Column"))),
+            must("rows", array(array(any_value()))),
+            must("price", price()),
+            must("remaining", price()),
+            must("snapshot", named("Snapshot")),
+            must("receipt", named("Receipt")),
+            must("cached", boolean()),
+        ])),
+        ("Primitive", object(vec![must("what", text()), must("sigma", text()), may("half_width", number())])),
+        ("Estimate", object(vec![
+            must("price", price()),
+            must("primitives", array(named("Primitive"))),
+            must("keys", text()),
+            may("cells", integer()),
+            may("k_min", integer()),
+            may("threshold", integer()),
+            must("deadline_seconds", number()),
+            must("remaining", price()),
+        ])),
+        ("Level", object(vec![
+            must("level", text()),
+            must("name", text()),
+            must("cap", price()),
+            must("spent", price()),
+            must("remaining", price()),
+        ])),
+        ("Budget", object(vec![
+            must("levels", array(named("Level"))),
+            must("remaining", price()),
+            must("delta_rep", text()),
+        ])),
+        ("Release", object(vec![
+            must("statement_id", text()),
+            must("index", integer()),
+            must("sql", text()),
+            must("protocol", text()),
+            must("price", price()),
+            must("snapshot", integer()),
+        ])),
+        ("Releases", object(vec![must("releases", array(named("Release")))])),
+        ("Approval", object(vec![
+            must("protocol", text()),
+            must("title", text()),
+            must("purpose", text()),
+            must("investigators", array(text())),
+            must("rho_cap", text()),
+            must("delta_cap", text()),
+            must("valid_from", text()),
+            must("valid_to", text()),
+        ])),
+        ("Protocol", object(vec![
+            must("protocol", text()),
+            must("title", text()),
+            must("purpose", text()),
+            must("investigators", array(text())),
+            must("valid_from", text()),
+            must("valid_to", text()),
+            must("status", text()),
+            must("cap", price()),
+            must("spent", price()),
+        ])),
+        ("Protocols", object(vec![must("protocols", array(named("Protocol")))])),
+        ("Logged", object(vec![must("index", integer())])),
+        ("AuditEntry", object(vec![
+            must("index", integer()),
+            must("type", text()),
+            must("body", anything()),
+            must("time", integer()),
+            may("text", text()),
+        ])),
+        ("AuditEntries", object(vec![must("size", integer()), must("entries", array(named("AuditEntry")))])),
+        ("KeyRequest", object(vec![must("principal", text()), must("role", text()), may("days", integer())])),
+        ("Key", object(vec![
+            must("id", text()),
+            must("principal", text()),
+            must("role", text()),
+            must("created", integer()),
+            must("expires", integer()),
+            must("revoked", boolean()),
+        ])),
+        ("NewKey", object(vec![must("token", text()), must("key", named("Key"))])),
+        ("Keys", object(vec![must("keys", array(named("Key")))])),
+        ("Position", object(vec![must("line", integer()), must("column", integer()), must("length", integer())])),
+        ("Problem", object(vec![
+            must("type", text()),
+            must("title", text()),
+            must("status", integer()),
+            must("detail", text()),
+            must("code", text()),
+            may("position", named("Position")),
+            may("hint", text()),
+            may("required", price()),
+            may("remaining", price()),
+            may("level", text()),
+        ])),
+    ];
+    entries
+}
+
+/// The schema of a route's request body.
+pub(super) const fn body(route: Route) -> Option<&'static str> {
+    match route {
+        Route::Ask | Route::Estimate => Some("Statement"),
+        Route::ProtocolApprove => Some("Approval"),
+        Route::KeyCreate => Some("KeyRequest"),
+        _ => None,
+    }
+}
+
+/// The schema of a route's JSON answer.
+pub(super) const fn answer(route: Route) -> Option<&'static str> {
+    match route {
+        Route::Ask | Route::Statement | Route::StatementResult => Some("Answer"),
+        Route::Estimate => Some("Estimate"),
+        Route::Budget => Some("Budget"),
+        Route::Releases => Some("Releases"),
+        Route::Protocols => Some("Protocols"),
+        Route::ProtocolApprove | Route::ProtocolSuspend => Some("Logged"),
+        Route::AuditSearch => Some("AuditEntries"),
+        Route::Keys => Some("Keys"),
+        Route::KeyCreate => Some("NewKey"),
+        _ => None,
+    }
+}
+
+/// A route's query parameters, and what each does.
+pub(super) const fn query(route: Route) -> &'static [(&'static str, &'static str)] {
+    match route {
+        Route::Ask | Route::Statement | Route::StatementResult => {
+            &[("format", "json, csv, ndjson, arrow or parquet; beats Accept.")]
+        }
+        Route::AuditSearch => &[
+            ("type", "Only this type, for example query.intent."),
+            ("principal", "Only this principal."),
+            ("protocol", "Only this protocol."),
+            ("text", "Only questions that hold this text."),
+            ("from", "From this index on."),
+            ("limit", "At most this many, 1,000 at most."),
+        ],
+        _ => &[],
+    }
+}
+
+/// A text.
+pub(super) fn text() -> Shape {
+    plain(Type::String)
+}
+
+fn integer() -> Shape {
+    plain(Type::Integer)
+}
+
+fn number() -> Shape {
+    plain(Type::Number)
+}
+
+fn boolean() -> Shape {
+    plain(Type::Boolean)
+}
+
+fn plain(kind: Type) -> Shape {
+    ObjectBuilder::new().schema_type(kind).into()
+}
+
+/// A number or a decimal text.
+fn decimal() -> Shape {
+    ObjectBuilder::new().schema_type(SchemaType::from_iter([Type::Number, Type::String])).into()
+}
+
+fn any_value() -> Shape {
+    ObjectBuilder::new().schema_type(SchemaType::AnyValue).into()
+}
+
+fn anything() -> Shape {
+    ObjectBuilder::new().additional_properties(Some(AdditionalProperties::FreeForm(true))).into()
+}
+
+fn array(items: Shape) -> Shape {
+    ArrayBuilder::new().items(items).into()
+}
+
+fn named(name: &str) -> Shape {
+    RefOr::Ref(Ref::from_schema_name(name))
+}
+
+fn must(name: &'static str, shape: Shape) -> Member {
+    (name, shape, true)
+}
+
+fn may(name: &'static str, shape: Shape) -> Member {
+    (name, shape, false)
+}
+
+fn object(members: Vec<Member>) -> Shape {
+    let mut object = ObjectBuilder::new();
+    for (name, shape, required) in members {
+        object = object.property(name, shape);
+        if required {
+            object = object.required(name);
+        }
+    }
+    object.into()
+}

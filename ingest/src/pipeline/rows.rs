@@ -1,0 +1,160 @@
+//! Second pass, all patients: each bucket's patients are folded, admitted, de-identified and written, bucket by bucket
+//! on as many threads as the machine has. A bucket's memory does not depend on the ledger's size.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use epiledger_ledger::KeyRegistry;
+use epiledger_privacy::catalog::Catalog;
+use epiledger_privacy::deidentify::DeIdentifier;
+use epiledger_privacy::research::PRIVATE_TABLES;
+
+use super::fold::Patient;
+use super::spill;
+use crate::error::IngestError;
+use crate::folder::Folder;
+use crate::progress::{Progress, Stage};
+use crate::quarantine::Quarantine;
+use crate::risk::Classes;
+use crate::table::{BucketFile, State, Written};
+
+/// What the second pass works on.
+pub(super) struct Work<'a> {
+    pub(super) folder: &'a Folder,
+    pub(super) spill: &'a Path,
+    pub(super) state: &'a State,
+    pub(super) catalog: &'a Catalog,
+    pub(super) authorities: &'a KeyRegistry,
+    pub(super) deidentifier: &'a DeIdentifier,
+    /// Tables that have reached the state already: nothing is written for them.
+    pub(super) reached: &'a [bool],
+}
+
+/// What it leaves.
+#[derive(Default)]
+pub(super) struct Made {
+    /// Finished files by table name.
+    pub(super) files: BTreeMap<&'static str, Vec<Written>>,
+    /// Rows by table name, whether written now or before.
+    pub(super) rows: BTreeMap<&'static str, u64>,
+    pub(super) quarantine: Quarantine,
+    pub(super) classes: Classes,
+    /// Patients with a transaction on the ledger.
+    pub(super) patients: u64,
+    /// Patients in the tables.
+    pub(super) admitted: u64,
+    /// Records that consent keeps back.
+    pub(super) denied_records: u64,
+    /// Values moved to a declared bound or to null.
+    pub(super) moved: u64,
+    /// Rows outside of the declared days.
+    pub(super) dropped: u64,
+}
+
+impl Made {
+    fn merge(&mut self, other: Self) {
+        for (table, mut files) in other.files {
+            self.files.entry(table).or_default().append(&mut files);
+        }
+        for (table, rows) in other.rows {
+            *self.rows.entry(table).or_default() += rows;
+        }
+        self.quarantine.merge(other.quarantine);
+        self.classes.merge(other.classes);
+        self.patients += other.patients;
+        self.admitted += other.admitted;
+        self.denied_records += other.denied_records;
+        self.moved += other.moved;
+        self.dropped += other.dropped;
+    }
+}
+
+/// Makes every bucket's files.
+pub(super) fn make(
+    work: &Work<'_>,
+    progress: &(dyn Fn(Progress) -> Result<(), IngestError> + Sync),
+) -> Result<Made, IngestError> {
+    let next = AtomicU32::new(0);
+    let done = Mutex::new(0_u64);
+    let buckets = work.state.buckets;
+    let workers = std::thread::available_parallelism().map_or(2, usize::from);
+    let parts = std::thread::scope(|scope| {
+        let run = || {
+            let mut made = Made::default();
+            loop {
+                let bucket = next.fetch_add(1, Ordering::Relaxed);
+                if bucket >= buckets {
+                    return Ok(made);
+                }
+                let part = work.bucket(bucket).inspect_err(|_| next.store(buckets, Ordering::Relaxed))?;
+                made.merge(part);
+                // The lock keeps the callback's numbers in order.
+                let mut done = done.lock().map_err(|_| IngestError::Worker)?;
+                *done += 1;
+                progress(Progress { stage: Stage::Tables, done: *done, total: u64::from(buckets) })
+                    .inspect_err(|_| next.store(buckets, Ordering::Relaxed))?;
+            }
+        };
+        let threads: Vec<_> = (0..workers).map(|_| scope.spawn(run)).collect();
+        threads.into_iter().map(|t| t.join().unwrap_or(Err(IngestError::Worker))).collect::<Vec<_>>()
+    });
+    let mut made = Made::default();
+    for part in parts {
+        made.merge(part?);
+    }
+    for files in made.files.values_mut() {
+        files.sort_by_key(Written::bucket);
+    }
+    Ok(made)
+}
+
+impl Work<'_> {
+    fn bucket(&self, bucket: u32) -> Result<Made, IngestError> {
+        let bytes = spill::read(self.spill, bucket)?;
+        let frames = spill::frames(&bytes)?;
+        let mut files = self.files(bucket)?;
+        let mut made = Made::default();
+        for frames in frames.chunk_by(|a, b| a.person == b.person) {
+            let mut patient = Patient::fold(self.authorities, frames)?;
+            let admitted = patient.admit(self.state.cut_at);
+            made.patients += 1;
+            made.denied_records += admitted.denied;
+            for (index, reason) in patient.bad {
+                made.quarantine.add(index, &reason);
+            }
+            if admitted.records.is_empty() {
+                continue;
+            }
+            let person = frames.first().map_or(0, |frame| frame.person);
+            let (rows, refused) = self.deidentifier.patient(person, &admitted.records);
+            for refusal in refused {
+                made.quarantine.add(refusal.transaction, &refusal.fault.into());
+            }
+            let Some(rows) = rows else { continue };
+            made.admitted += 1;
+            made.moved += rows.moved();
+            made.dropped += rows.dropped();
+            made.classes.add(&rows);
+            for (table, of_table) in PRIVATE_TABLES.into_iter().zip(rows.tables()) {
+                *made.rows.entry(table).or_default() += of_table.len() as u64;
+            }
+            files.iter_mut().try_for_each(|(_, file)| file.add(&rows))?;
+        }
+        for (table, file) in files {
+            made.files.entry(table).or_default().push(file.finish()?);
+        }
+        Ok(made)
+    }
+
+    fn files(&self, bucket: u32) -> Result<Vec<(&'static str, BucketFile)>, IngestError> {
+        let mut files = Vec::new();
+        for (position, (table, reached)) in PRIVATE_TABLES.into_iter().zip(self.reached).enumerate() {
+            let Some(definition) = self.catalog.table(table).filter(|_| !reached) else { continue };
+            let path = self.folder.tables().join(table).join(self.state.file(bucket));
+            files.push((table, BucketFile::create(table, position, definition, &path, bucket)?));
+        }
+        Ok(files)
+    }
+}

@@ -1,0 +1,389 @@
+//! Blobs: content outside the log, addressed by SHA-256, in append-only packs.
+//!
+//! ```text
+//! NNNNNN.pack = ("ELB1" length:u32 sha256:32 bytes)*      in the order of the entries that name them
+//! NNNNNN.idx  = (sha256:32 offset:u64)*                   sorted; written once, when the pack is closed
+//! ```
+//! The newest pack has no index file; its index is read from the pack on opening. A blob is stored once.
+
+use std::{
+    collections::HashMap,
+    io,
+    path::{Path, PathBuf},
+    sync::{Arc, RwLock},
+};
+
+use crate::{
+    durable::replace_file,
+    error::LogError,
+    fs::{Fs, FsFile},
+    tree::{Hash, sha256},
+};
+
+/// A pack is closed when it is at least this long.
+pub(crate) const PACK_BYTES: u64 = 64 * 1024 * 1024;
+
+/// Length of magic, length and hash before a blob's bytes.
+pub(crate) const RECORD_HEADER: u64 = 40;
+
+/// Length of one index record.
+const INDEX_RECORD: u64 = 40;
+
+const MAGIC: &[u8; 4] = b"ELB1";
+
+/// File name of a pack.
+pub(crate) fn pack_name(number: u64) -> String {
+    format!("{number:06}.pack")
+}
+
+/// File name of a pack's index.
+pub(crate) fn index_name(number: u64) -> String {
+    format!("{number:06}.idx")
+}
+
+/// Hash and length in a record's header; `None` when it is none.
+pub(crate) fn parse_header(header: &[u8]) -> Option<(Hash, u64)> {
+    let (magic, rest) = header.split_first_chunk::<4>()?;
+    let (length, hash) = rest.split_first_chunk::<4>()?;
+    (magic == MAGIC).then_some((hash.try_into().ok()?, u32::from_be_bytes(*length).into()))
+}
+
+/// Bytes of a closed pack's index.
+pub(crate) fn index_bytes(records: impl Iterator<Item = (Hash, u64)>) -> Vec<u8> {
+    let mut sorted: Vec<_> = records.collect();
+    sorted.sort_unstable();
+    sorted
+        .iter()
+        .flat_map(|(hash, offset)| [hash.as_slice(), &offset.to_be_bytes()].concat())
+        .collect()
+}
+
+/// Where a blob's record begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// The pack's number.
+    pub pack: u64,
+    /// Offset of the record.
+    pub offset: u64,
+}
+
+#[derive(Default)]
+struct Packs {
+    closed: Vec<Closed>,
+    open: Option<Open>,
+}
+
+#[derive(Clone)]
+struct Closed {
+    number: u64,
+    pack: Arc<dyn FsFile>,
+    index: Arc<dyn FsFile>,
+    records: u64,
+}
+
+struct Open {
+    number: u64,
+    pack: Arc<dyn FsFile>,
+    length: u64,
+    records: HashMap<Hash, u64>,
+}
+
+/// The packs of one log.
+pub(crate) struct BlobStore {
+    fs: Arc<dyn Fs>,
+    dir: PathBuf,
+    temporary: PathBuf,
+    packs: RwLock<Packs>,
+}
+
+impl BlobStore {
+    /// Opens the packs of a folder for reading; what is torn at the end of the newest is not seen. `temporary` is
+    /// where an index file is written before it gets its name.
+    pub(crate) fn open(fs: Arc<dyn Fs>, dir: &Path, temporary: PathBuf) -> Result<Self, LogError> {
+        let store = Self {
+            fs,
+            dir: dir.to_owned(),
+            temporary,
+            packs: RwLock::default(),
+        };
+        let names = store.fs.list(dir).map_err(|error| LogError::io("list", dir, &error))?;
+        let mut packs = Packs::default();
+        for number in (0..).take_while(|number| names.iter().any(|(name, _)| *name == pack_name(*number))) {
+            let pack = store.file(&pack_name(number))?;
+            if names.iter().any(|(name, _)| *name == index_name(number)) {
+                let index = store.file(&index_name(number))?;
+                let records = length(&index, dir)? / INDEX_RECORD;
+                packs.closed.push(Closed {
+                    number,
+                    pack,
+                    index,
+                    records,
+                });
+            } else if let Some(open) = &packs.open {
+                return Err(LogError::corrupt(
+                    index_name(open.number),
+                    "the index of a closed pack is missing",
+                ));
+            } else {
+                packs.open = Some(scan(number, pack, dir)?);
+            }
+        }
+        if let (Some(open), Some(closed)) = (&packs.open, packs.closed.last())
+            && closed.number > open.number
+        {
+            return Err(LogError::corrupt(
+                index_name(open.number),
+                "the index of a closed pack is missing",
+            ));
+        }
+        *store.packs.write().map_err(|_| LogError::Closed)? = packs;
+        Ok(store)
+    }
+
+    /// Bytes of the newest pack that are no whole record, and cuts them off when told to: a crash may have torn what
+    /// was being copied from the journal, and nothing else.
+    pub(crate) fn repair(&self, may_be_torn: bool) -> Result<(), LogError> {
+        let mut packs = self.packs.write().map_err(|_| LogError::Closed)?;
+        let Some(open) = &mut packs.open else { return Ok(()) };
+        let path = self.dir.join(pack_name(open.number));
+        let file = self
+            .fs
+            .open_write(&path)
+            .map_err(|error| LogError::io("open", &path, &error))?;
+        if length(&file, &self.dir)? > open.length {
+            if !may_be_torn {
+                return Err(LogError::corrupt(
+                    pack_name(open.number),
+                    "it ends in bytes that are no blob",
+                ));
+            }
+            file.set_length(open.length)
+                .and_then(|()| file.sync_data())
+                .map_err(|error| LogError::io("cut", &path, &error))?;
+        }
+        open.pack = file;
+        Ok(())
+    }
+
+    /// Whether a blob is stored.
+    pub(crate) fn contains(&self, hash: &Hash) -> Result<bool, LogError> {
+        Ok(self.find(hash)?.is_some())
+    }
+
+    /// Where a blob lies.
+    pub(crate) fn find(&self, hash: &Hash) -> Result<Option<Place>, LogError> {
+        let packs = self.packs.read().map_err(|_| LogError::Closed)?;
+        if let Some(open) = &packs.open
+            && let Some(offset) = open.records.get(hash)
+        {
+            return Ok(Some(Place {
+                pack: open.number,
+                offset: *offset,
+            }));
+        }
+        for closed in packs.closed.iter().rev() {
+            if let Some(offset) = closed
+                .find(hash)
+                .map_err(|error| LogError::io("search an index in", &self.dir, &error))?
+            {
+                return Ok(Some(Place {
+                    pack: closed.number,
+                    offset,
+                }));
+            }
+        }
+        Ok(None)
+    }
+
+    /// A blob, its hash verified; `None` when it is not stored.
+    pub(crate) fn get(&self, hash: &Hash) -> Result<Option<Vec<u8>>, LogError> {
+        let Some(place) = self.find(hash)? else { return Ok(None) };
+        let (found, bytes) = self.read_at(place)?;
+        if found != *hash || sha256(&bytes) != *hash {
+            return Err(LogError::corrupt(
+                pack_name(place.pack),
+                "a blob's bytes do not have its address",
+            ));
+        }
+        Ok(Some(bytes))
+    }
+
+    /// The record at a place, its hash as written there.
+    pub(crate) fn read_at(&self, place: Place) -> Result<(Hash, Vec<u8>), LogError> {
+        let file = {
+            let packs = self.packs.read().map_err(|_| LogError::Closed)?;
+            let open = packs
+                .open
+                .as_ref()
+                .filter(|open| open.number == place.pack)
+                .map(|open| Arc::clone(&open.pack));
+            let closed = || {
+                packs
+                    .closed
+                    .iter()
+                    .find(|closed| closed.number == place.pack)
+                    .map(|closed| Arc::clone(&closed.pack))
+            };
+            open.or_else(closed)
+                .ok_or_else(|| LogError::corrupt(pack_name(place.pack), "the pack is missing"))?
+        };
+        let path = self.dir.join(pack_name(place.pack));
+        let failed = |error: io::Error| LogError::io("read a blob in", &path, &error);
+        let mut header = [0; RECORD_HEADER as usize];
+        file.read_exact_at(&mut header, place.offset).map_err(failed)?;
+        let (hash, length) = parse_header(&header)
+            .ok_or_else(|| LogError::corrupt(pack_name(place.pack), "no blob stands where one should"))?;
+        // A wrong length must not ask for memory that the file does not fill.
+        if place.offset + RECORD_HEADER + length > file.length().map_err(failed)? {
+            return Err(LogError::corrupt(pack_name(place.pack), "a blob ends past the file"));
+        }
+        let mut bytes = vec![0; usize::try_from(length).unwrap_or(0)];
+        file.read_exact_at(&mut bytes, place.offset + RECORD_HEADER)
+            .map_err(failed)?;
+        Ok((hash, bytes))
+    }
+
+    /// Stores blobs that are not stored yet, durably, in order; closes the pack when it is long enough.
+    pub(crate) fn append(&self, blobs: &[(Hash, &[u8])]) -> Result<(), LogError> {
+        let mut packs = self.packs.write().map_err(|_| LogError::Closed)?;
+        let full = |packs: &Packs| packs.open.as_ref().is_some_and(|open| open.length >= PACK_BYTES);
+        let mut rest = blobs;
+        while !rest.is_empty() || full(&packs) {
+            if full(&packs) {
+                self.close(&mut packs)?;
+            }
+            if rest.is_empty() {
+                break;
+            }
+            let number = packs.closed.len() as u64;
+            if packs.open.is_none() {
+                packs.open = Some(self.create(number)?);
+            }
+            let Some(open) = &mut packs.open else {
+                return Err(LogError::Closed);
+            };
+            rest = open
+                .append(rest)
+                .map_err(|error| LogError::io("write", &self.dir.join(pack_name(number)), &error))?;
+        }
+        Ok(())
+    }
+
+    fn create(&self, number: u64) -> Result<Open, LogError> {
+        let path = self.dir.join(pack_name(number));
+        let failed = |error: io::Error| LogError::io("create", &path, &error);
+        let dir = self.fs.open_dir(&self.dir).map_err(failed)?;
+        let pack = self.fs.create(&path).map_err(failed)?;
+        dir.sync_dir().map_err(failed)?;
+        Ok(Open {
+            number,
+            pack,
+            length: 0,
+            records: HashMap::new(),
+        })
+    }
+
+    fn close(&self, packs: &mut Packs) -> Result<(), LogError> {
+        let Some(open) = packs.open.take() else { return Ok(()) };
+        let bytes = index_bytes(open.records.iter().map(|(hash, offset)| (*hash, *offset)));
+        replace_file(
+            self.fs.as_ref(),
+            &self.dir.join(index_name(open.number)),
+            &self.temporary,
+            &bytes,
+        )?;
+        let index = self.file(&index_name(open.number))?;
+        packs.closed.push(Closed {
+            number: open.number,
+            pack: open.pack,
+            index,
+            records: open.records.len() as u64,
+        });
+        Ok(())
+    }
+
+    fn file(&self, name: &str) -> Result<Arc<dyn FsFile>, LogError> {
+        let path = self.dir.join(name);
+        self.fs.open(&path).map_err(|error| LogError::io("open", &path, &error))
+    }
+}
+
+impl Open {
+    /// Writes as many of the blobs as the pack takes before it is full, and syncs; the rest is given back.
+    fn append<'a, 'b>(&mut self, blobs: &'a [(Hash, &'b [u8])]) -> io::Result<&'a [(Hash, &'b [u8])]> {
+        let mut bytes = Vec::new();
+        let mut places = Vec::new();
+        let mut rest = blobs;
+        while let Some(((hash, blob), after)) = rest.split_first() {
+            let offset = self.length + bytes.len() as u64;
+            if offset >= PACK_BYTES {
+                break;
+            }
+            bytes.extend_from_slice(MAGIC);
+            bytes.extend_from_slice(
+                &u32::try_from(blob.len())
+                    .map_err(|_| io::ErrorKind::FileTooLarge)?
+                    .to_be_bytes(),
+            );
+            bytes.extend_from_slice(hash);
+            bytes.extend_from_slice(blob);
+            places.push((*hash, offset));
+            rest = after;
+        }
+        self.pack.write_all_at(&bytes, self.length)?;
+        self.pack.sync_data()?;
+        self.length += bytes.len() as u64;
+        self.records.extend(places);
+        Ok(rest)
+    }
+}
+
+impl Closed {
+    fn find(&self, hash: &Hash) -> io::Result<Option<u64>> {
+        let (mut low, mut high) = (0, self.records);
+        while low < high {
+            let middle = low.midpoint(high);
+            let mut record = [0; INDEX_RECORD as usize];
+            self.index.read_exact_at(&mut record, middle * INDEX_RECORD)?;
+            let (found, offset) = record.split_at(32);
+            match found.cmp(hash.as_slice()) {
+                std::cmp::Ordering::Less => low = middle + 1,
+                std::cmp::Ordering::Greater => high = middle,
+                std::cmp::Ordering::Equal => return Ok(offset.try_into().ok().map(u64::from_be_bytes)),
+            }
+        }
+        Ok(None)
+    }
+}
+
+fn length(file: &Arc<dyn FsFile>, dir: &Path) -> Result<u64, LogError> {
+    file.length()
+        .map_err(|error| LogError::io("measure a file in", dir, &error))
+}
+
+/// Reads the headers of a pack up to the first bytes that are no whole record.
+fn scan(number: u64, pack: Arc<dyn FsFile>, dir: &Path) -> Result<Open, LogError> {
+    let total = length(&pack, dir)?;
+    let mut open = Open {
+        number,
+        pack,
+        length: 0,
+        records: HashMap::new(),
+    };
+    let mut header = [0; RECORD_HEADER as usize];
+    while open.length + RECORD_HEADER <= total {
+        open.pack
+            .read_exact_at(&mut header, open.length)
+            .map_err(|error| LogError::io("read", &dir.join(pack_name(number)), &error))?;
+        let Some((hash, size)) = parse_header(&header) else {
+            break;
+        };
+        let end = open.length + RECORD_HEADER + size;
+        if end > total {
+            break;
+        }
+        open.records.insert(hash, open.length);
+        open.length = end;
+    }
+    Ok(open)
+}

@@ -1,0 +1,202 @@
+//! Reading a log's folder without its lock: every entry in order, with its blobs, in flat memory.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use crate::{
+    blob::{BlobStore, Place, RECORD_HEADER},
+    checkpoint::Checkpoint,
+    entry::named_blobs,
+    error::LogError,
+    fs::{Fs, StdFs},
+    hex,
+    note::VerifierKey,
+    recover::read_head,
+    tiles::{TILE_WIDTH, TileKind, TilePath, TileReader},
+    tree::{Frontier, Hash, Nodes, leaf_hash, sha256},
+};
+
+/// An entry's index, its stored bytes, and the blobs that it names, in their order; erased ones are left out.
+pub type StoredEntry = (u64, Vec<u8>, Vec<Vec<u8>>);
+
+/// A log's folder as its published checkpoint says, pinned when it was opened; a writer may go on meanwhile.
+pub struct LogReader {
+    fs: Arc<dyn Fs>,
+    dir: PathBuf,
+    key: VerifierKey,
+    checkpoint: Checkpoint,
+    blobs: BlobStore,
+}
+
+impl LogReader {
+    /// Opens a folder and verifies its checkpoint's signature, and that the tiles have the signed root.
+    ///
+    /// # Errors
+    /// A file is missing or is not what the log wrote.
+    pub fn open(dir: &Path) -> Result<Self, LogError> {
+        let fs: Arc<dyn Fs> = Arc::new(StdFs);
+        let (key, checkpoint) = read_head(fs.as_ref(), dir)?;
+        let tiles = TileReader::new(Arc::clone(&fs), dir, checkpoint.size);
+        if Frontier::read(&tiles, checkpoint.size)?.root() != checkpoint.root {
+            return Err(LogError::corrupt("tile", "the tiles do not have the signed root"));
+        }
+        // Nothing is written, so the temporary name is never used.
+        let blobs = BlobStore::open(Arc::clone(&fs), &dir.join("blobs"), PathBuf::new())?;
+        Ok(Self {
+            fs,
+            dir: dir.to_owned(),
+            key,
+            checkpoint,
+            blobs,
+        })
+    }
+
+    /// The pinned head.
+    pub fn checkpoint(&self) -> &Checkpoint {
+        &self.checkpoint
+    }
+
+    /// The log's public key.
+    pub fn verifier_key(&self) -> &VerifierKey {
+        &self.key
+    }
+
+    /// Entries at the pinned head.
+    pub fn size(&self) -> u64 {
+        self.checkpoint.size
+    }
+
+    /// The stored bytes of one entry.
+    ///
+    /// # Errors
+    /// There is no such entry, or it cannot be read.
+    pub fn read(&self, index: u64) -> Result<Vec<u8>, LogError> {
+        let out = LogError::OutOfRange {
+            index,
+            size: self.size(),
+        };
+        if index >= self.size() {
+            return Err(out);
+        }
+        let entries = self.tiles().bundle(index / TILE_WIDTH)?;
+        usize::try_from(index % TILE_WIDTH)
+            .ok()
+            .and_then(|at| entries.into_iter().nth(at))
+            .ok_or(out)
+    }
+
+    /// A stored blob by its hex SHA-256; `None` when it is not there.
+    ///
+    /// # Errors
+    /// It cannot be read, or its bytes have changed.
+    pub fn blob(&self, sha256_hex: &str) -> Result<Option<Vec<u8>>, LogError> {
+        hex::decode::<32>(sha256_hex).map_or(Ok(None), |hash| self.blobs.get(&hash))
+    }
+
+    /// Every entry from an index on, block leaves too. Each is hashed and compared with its tile, each blob with its
+    /// address; after an error nothing more comes.
+    pub fn entries(&self, from: u64) -> impl Iterator<Item = Result<StoredEntry, LogError>> + '_ {
+        let mut entries = Entries {
+            reader: self,
+            tiles: self.tiles(),
+            next: from,
+            bundle: Vec::new(),
+            place: None,
+        };
+        let mut failed = false;
+        std::iter::from_fn(move || {
+            let item = if failed { None } else { entries.advance().transpose() };
+            failed = matches!(item, Some(Err(_)));
+            item
+        })
+    }
+
+    fn tiles(&self) -> TileReader {
+        TileReader::new(Arc::clone(&self.fs), &self.dir, self.checkpoint.size)
+    }
+}
+
+struct Entries<'a> {
+    reader: &'a LogReader,
+    tiles: TileReader,
+    next: u64,
+    /// What is left of the current bundle, in reverse.
+    bundle: Vec<Vec<u8>>,
+    /// Where the next blob most likely lies: after the last one read.
+    place: Option<Place>,
+}
+
+impl Entries<'_> {
+    fn advance(&mut self) -> Result<Option<StoredEntry>, LogError> {
+        if self.next >= self.reader.size() {
+            return Ok(None);
+        }
+        if self.bundle.is_empty() {
+            self.load()?;
+        }
+        let index = self.next;
+        let missing = || LogError::OutOfRange {
+            index,
+            size: self.reader.size(),
+        };
+        let entry = self.bundle.pop().ok_or_else(missing)?;
+        self.next += 1;
+        let mut blobs = Vec::new();
+        for hash in named_blobs(&entry) {
+            blobs.extend(self.blob(&hash)?);
+        }
+        Ok(Some((index, entry, blobs)))
+    }
+
+    fn load(&mut self) -> Result<(), LogError> {
+        let number = self.next / TILE_WIDTH;
+        let mut entries = self.tiles.bundle(number)?;
+        let hashes = self.tiles.hashes(0, number)?;
+        if !entries.iter().map(|entry| leaf_hash(entry)).eq(hashes.iter().copied()) {
+            let path = TilePath::of_size(TileKind::Entries, number, self.reader.size()).map(|tile| tile.path());
+            return Err(LogError::corrupt(
+                path.unwrap_or_default(),
+                "an entry does not have the hash in its tile",
+            ));
+        }
+        // A full tile's root stands in the level above, under the signed root.
+        if entries.len() as u64 == TILE_WIDTH
+            && crate::tiles::fold_hashes(&hashes) != Some(self.tiles.node(crate::tiles::TILE_HEIGHT, number)?)
+        {
+            return Err(LogError::corrupt(
+                format!("tile/0/{number}"),
+                "its root is not in the tile above",
+            ));
+        }
+        entries.reverse();
+        let skip = usize::try_from(self.next % TILE_WIDTH).unwrap_or(0);
+        entries.truncate(entries.len().saturating_sub(skip));
+        self.bundle = entries;
+        Ok(())
+    }
+
+    fn blob(&mut self, hash: &Hash) -> Result<Option<Vec<u8>>, LogError> {
+        if let Some(place) = self.place
+            && let Ok((found, bytes)) = self.reader.blobs.read_at(place)
+            && found == *hash
+            && sha256(&bytes) == *hash
+        {
+            self.place = Some(Place {
+                offset: place.offset + RECORD_HEADER + bytes.len() as u64,
+                ..place
+            });
+            return Ok(Some(bytes));
+        }
+        self.place = self.reader.blobs.find(hash)?;
+        let Some(bytes) = self.reader.blobs.get(hash)? else {
+            return Ok(None);
+        };
+        self.place = self.place.map(|place| Place {
+            offset: place.offset + RECORD_HEADER + bytes.len() as u64,
+            ..place
+        });
+        Ok(Some(bytes))
+    }
+}

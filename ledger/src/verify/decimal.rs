@@ -1,0 +1,106 @@
+//! Decimal strings of the audit log, in exact integers.
+
+use num_bigint::BigUint;
+
+/// Places of rho: units of 1e-12.
+pub(crate) const RHO_PLACES: usize = 12;
+
+/// Places of delta: units of 1e-18.
+pub(crate) const DELTA_PLACES: usize = 18;
+
+/// Longest decimal that is looked at, so that arithmetic on a hostile log stays cheap.
+const MAX_DIGITS: usize = 400;
+
+/// A decimal's digits as one integer, and how many of them stand after the point; `None` unless it is `d+[.d+]`.
+fn digits(text: &str) -> Option<(String, usize)> {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let number = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
+    let pointed = text.contains('.') == fraction.is_empty();
+    if whole.is_empty() || pointed || !number(whole) || !number(fraction) || text.len() > MAX_DIGITS {
+        return None;
+    }
+    Some((format!("{whole}{fraction}"), fraction.len()))
+}
+
+/// The decimal in units of 10^-`places`; `None` when it has more places, is no plain decimal, or is too large.
+pub(crate) fn units(text: &str, places: usize) -> Option<u128> {
+    let (digits, fraction) = digits(text)?;
+    let factor = 10_u128.checked_pow(u32::try_from(places.checked_sub(fraction)?).ok()?)?;
+    digits.parse::<u128>().ok()?.checked_mul(factor)
+}
+
+/// Units as a decimal without needless zeros.
+pub(crate) fn print(units: u128, places: usize) -> String {
+    let text = format!("{units:0>width$}", width = places + 1);
+    let (whole, fraction) = text.split_at(text.len() - places);
+    match fraction.trim_end_matches('0') {
+        "" => whole.to_owned(),
+        fraction => format!("{whole}.{fraction}"),
+    }
+}
+
+/// Whether rho * 2 * sigma^2 >= D^2, exactly (Bun and Steinke 2016, Proposition 1.6, for the discrete Gaussian Canonne,
+/// Kamath and Steinke 2020). `None` when a text is no decimal of its form.
+pub(crate) fn price_covers(rho: u128, sigma: &str, d_squared: &str) -> Option<bool> {
+    let (sigma, places) = digits(sigma)?;
+    let (d_squared, 0) = digits(d_squared)? else {
+        return None;
+    };
+    let integer = |text: &str| BigUint::parse_bytes(text.as_bytes(), 10);
+    let (sigma, d_squared) = (integer(&sigma)?, integer(&d_squared)?);
+    let scale = u32::try_from(RHO_PLACES + 2 * places).ok()?;
+    Some(BigUint::from(rho) * 2_u32 * &sigma * &sigma >= d_squared * BigUint::from(10_u32).pow(scale))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn decimals_become_units_and_back() {
+        for (text, value) in [
+            ("0.5", 500_000_000_000),
+            ("0", 0),
+            ("12.000000000001", 12_000_000_000_001),
+        ] {
+            assert_eq!(units(text, RHO_PLACES), Some(value), "{text}");
+            assert_eq!(print(value, RHO_PLACES), text);
+        }
+        assert_eq!(units("0.000000000000000001", DELTA_PLACES), Some(1));
+        assert_eq!(print(1, DELTA_PLACES), "0.000000000000000001");
+        for wrong in [
+            "",
+            ".",
+            "1.",
+            ".5",
+            "-1",
+            "+1",
+            "1e3",
+            "0.0000000000001",
+            "1,5",
+            " 1",
+            "1.5.5",
+            "99999999999999999999999999999",
+        ] {
+            assert_eq!(units(wrong, RHO_PLACES), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_price_is_compared_exactly() {
+        // D^2 = 1, sigma = 10: rho must be 1/200.
+        assert_eq!(price_covers(5_000_000_000, "10", "1"), Some(true));
+        assert_eq!(price_covers(4_999_999_999, "10", "1"), Some(false));
+        assert_eq!(
+            price_covers(5_000_000_000, "9.9999999999999999999999999999", "1"),
+            Some(false)
+        );
+        // Past 128 bits on both sides.
+        let (sigma, d_squared) = (format!("1{}", "0".repeat(60)), format!("1{}", "0".repeat(120)));
+        assert_eq!(price_covers(500_000_000_000, &sigma, &d_squared), Some(true));
+        assert_eq!(price_covers(499_999_999_999, &sigma, &d_squared), Some(false));
+        for (sigma, d_squared) in [("-1", "1"), ("1", "1.5"), ("x", "1"), ("1", "")] {
+            assert_eq!(price_covers(1, sigma, d_squared), None);
+        }
+    }
+}

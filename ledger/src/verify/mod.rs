@@ -1,0 +1,81 @@
+//! The auditor: takes a log's folder and nothing else, re-hashes every byte of every file in it, and recomputes what the
+//! entries claim. It shares the formats with the writer, and none of its state.
+//!
+//! A *fault* is something that the log's own code never writes: a changed, missing or foreign file, a broken chain, a
+//! budget that does not add up. A *bad transaction* is something that a submitter wrote: the ledger keeps it, and the
+//! report counts it by reason code.
+//!
+//! What a folder alone cannot show is a tail that was cut off and signed again with the log's own key: pin a head that
+//! you saw earlier ([`AuditOptions::pinned_heads`]).
+
+mod budget;
+mod content;
+mod day;
+mod decimal;
+mod files;
+mod journal;
+mod ledger;
+mod packs;
+mod pass;
+mod protocols;
+mod report;
+mod tree;
+
+use std::{path::Path, time::Duration};
+
+pub use report::{AuditSummary, Checked, Fault, IdSpaceBudget, LedgerSummary, Report};
+
+use crate::{
+    fs::{Fs, StdFs},
+    verify::pass::Pass,
+};
+
+/// Times that a folder is read again when a writer changed it meanwhile.
+const LIVE_ATTEMPTS: u32 = 10;
+
+/// Which of the two logs a folder holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// Signed transactions.
+    Ledger,
+    /// Protocols, questions, prices.
+    Audit,
+}
+
+/// What the auditor knows beforehand.
+#[derive(Clone, Copy, Default)]
+pub struct AuditOptions<'a> {
+    /// The kind of log; found out from the first entry when not given.
+    pub kind: Option<Kind>,
+    /// The verifier key that the log must have; the folder's own otherwise.
+    pub pinned_key: Option<&'a str>,
+    /// Notes of checkpoints seen earlier, which the log must continue.
+    pub pinned_heads: &'a [String],
+    /// Called with entries done and entries in all.
+    pub progress: Option<&'a (dyn Fn(u64, u64) + Sync)>,
+}
+
+/// Audits a log's folder. A running writer does no harm: the folder is read again when it changed under the auditor.
+pub fn audit(dir: &Path, options: AuditOptions<'_>) -> Report {
+    let mut attempt = 1;
+    loop {
+        let before = files::fingerprint(dir);
+        let report = Pass::run(dir, &options);
+        let written = files::fingerprint(dir) != before || in_use(dir);
+        if report.fault.is_none() || !written || attempt == LIVE_ATTEMPTS {
+            return report;
+        }
+        attempt += 1;
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
+
+/// Whether a writer holds the folder's lock. Looks only at a lock file that is there: auditing writes nothing.
+fn in_use(dir: &Path) -> bool {
+    let lock = dir.join("lock");
+    lock.is_file()
+        && StdFs
+            .lock(&lock)
+            .is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock)
+}

@@ -1,0 +1,423 @@
+//! One pass over a folder: bundles, then journal, entry by entry through every check.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use super::{
+    AuditOptions, Kind,
+    budget::AuditFold,
+    content::{Content, Examined, examine, kind_of},
+    files::check_names,
+    journal::JournalCheck,
+    ledger::LedgerFold,
+    packs::PackCheck,
+    report::{Fault, Report},
+    tree::TreeCheck,
+};
+use crate::{
+    blob::BlobStore,
+    checkpoint::Checkpoint,
+    entry::{AuditEntry, Block, Transaction},
+    error::LogError,
+    fs::{Fs, StdFs},
+    hex,
+    note::VerifierKey,
+    recover::read_head,
+    tiles::{TILE_WIDTH, TileKind, TilePath, TileReader, split_bundle},
+    tree::{Hash, check_inclusion, leaf_hash, prove_inclusion},
+};
+
+/// Bundles examined together: enough for all cores, little enough for flat memory.
+const ROUND_BUNDLES: u64 = 8;
+
+/// Everything known while the entries go by.
+pub(crate) struct Pass<'a> {
+    options: &'a AuditOptions<'a>,
+    key: VerifierKey,
+    published: Checkpoint,
+    tiles: TileReader,
+    journal: JournalCheck,
+    stored: BlobStore,
+    unpublished_blobs: HashSet<Hash>,
+    tree: TreeCheck,
+    packs: PackCheck,
+    ledger: LedgerFold,
+    audit: AuditFold,
+    last_block: Option<(Hash, Block)>,
+    /// Index after the last block leaf.
+    block_end: u64,
+    /// Blobs that an entry names and that are nowhere; a later redaction explains them.
+    missing: BTreeMap<Hash, u64>,
+    erased: HashSet<Hash>,
+    /// Recomputed leaves and roots that the journal is compared with.
+    leaves: HashMap<u64, Hash>,
+    roots: HashMap<u64, Hash>,
+    /// Roots needed for the published and the pinned heads.
+    wanted: HashSet<u64>,
+    report: Report,
+}
+
+/// An error of the log's own code, as a fault.
+fn fault(error: LogError) -> Fault {
+    match error {
+        LogError::Corrupt { file, reason } => {
+            let layer = if file == "key" || file == "checkpoint" {
+                "checkpoint"
+            } else {
+                "files"
+            };
+            Fault::new(file, layer, reason)
+        }
+        LogError::Io {
+            path, action, reason, ..
+        } => Fault::new(path, "files", format!("cannot {action}: {reason}")),
+        other => Fault::new("folder", "files", other.to_string()),
+    }
+}
+
+impl<'a> Pass<'a> {
+    /// Audits a folder once.
+    pub(crate) fn run(dir: &Path, options: &'a AuditOptions<'a>) -> Report {
+        let mut pass = match Self::open(dir, options) {
+            Ok(pass) => pass,
+            Err(fault) => {
+                return Report {
+                    fault: Some(fault),
+                    ..Report::default()
+                };
+            }
+        };
+        let result = pass.follow();
+        let mut report = pass.report;
+        report.fault = result.err();
+        report.checked.tiles = pass.tree.tiles;
+        report.checked.bundles = pass.tree.bundles;
+        report.checked.blobs = pass.packs.blobs;
+        report.checked.bytes += pass.tree.bytes + pass.packs.bytes + pass.journal.bytes;
+        match report.kind {
+            Some(Kind::Ledger) => report.ledger = Some(pass.ledger.summary()),
+            Some(Kind::Audit) => report.audit = Some(pass.audit.summary()),
+            None => {}
+        }
+        report
+    }
+
+    fn open(dir: &Path, options: &'a AuditOptions<'a>) -> Result<Self, Fault> {
+        let fs: Arc<dyn Fs> = Arc::new(StdFs);
+        let (key, published) = read_head(fs.as_ref(), dir).map_err(fault)?;
+        if options
+            .pinned_key
+            .is_some_and(|pinned| pinned.trim() != key.to_string())
+        {
+            return Err(Fault::new("key", "key", "it is not the pinned key"));
+        }
+        let journal = JournalCheck::open(dir, published.size)?;
+        let end = journal.end.max(published.size);
+        check_names(dir, end)?;
+        let packs = PackCheck::open(&dir.join("blobs"))?;
+        let stored = BlobStore::open(Arc::clone(&fs), &dir.join("blobs"), PathBuf::new()).map_err(fault)?;
+        let unpublished_blobs = journal.unpublished_blobs(published.size)?;
+        let mut report = Report {
+            origin: published.origin.clone(),
+            size: end,
+            kind: options.kind,
+            ..Report::default()
+        };
+        report.checked.heads = 1;
+        report.checked.bytes = (published.note.len() + key.to_string().len() + 1) as u64;
+        Ok(Self {
+            options,
+            tiles: TileReader::new(fs, dir, published.size),
+            tree: TreeCheck::new(dir.to_owned(), published.size),
+            key,
+            published,
+            journal,
+            stored,
+            unpublished_blobs,
+            packs,
+            ledger: LedgerFold::default(),
+            audit: AuditFold::default(),
+            last_block: None,
+            block_end: 0,
+            missing: BTreeMap::new(),
+            erased: HashSet::new(),
+            leaves: HashMap::new(),
+            roots: HashMap::new(),
+            wanted: HashSet::new(),
+            report,
+        })
+    }
+
+    fn follow(&mut self) -> Result<(), Fault> {
+        let pinned = self.pinned_heads()?;
+        self.wanted = pinned
+            .iter()
+            .map(|head| head.size)
+            .chain([self.published.size])
+            .collect();
+        self.note_root();
+        let size = self.report.size;
+        while self.tree.size() < size {
+            let entries = self.next_entries()?;
+            let first = self.tree.size();
+            let count = entries.len();
+            let kind = match self
+                .report
+                .kind
+                .or_else(|| entries.iter().find_map(|entry| kind_of(entry)))
+            {
+                Some(kind) => kind,
+                None => return Err(Fault::entry(first, "entry", "it belongs to neither kind of log")),
+            };
+            self.report.kind = Some(kind);
+            let examined = examine(kind, first, entries);
+            if examined.len() != count {
+                return Err(Fault::entry(
+                    first,
+                    "entry",
+                    "the auditor's own thread died on it or on one soon after",
+                ));
+            }
+            self.compare_leaves(first, &examined)?;
+            for entry in examined {
+                self.tree.push(&entry.bytes, entry.leaf)?;
+                self.note_root();
+                self.entry(entry)?;
+            }
+            if let Some(progress) = self.options.progress {
+                progress(self.tree.size(), size);
+            }
+        }
+        self.report.root = hex::encode(&self.tree.root());
+        if self.roots.get(&self.published.size) != Some(&self.published.root) {
+            return Err(Fault::new(
+                "checkpoint",
+                "checkpoint",
+                "its root is not the root of the entries",
+            ));
+        }
+        self.tree.finish()?;
+        if self.block_end != size || self.published.size > size {
+            return Err(Fault::new("checkpoint", "block", "the last entry closes no block"));
+        }
+        let (leaves, roots) = (&self.leaves, &self.roots);
+        let (leaf, root) = (
+            |index: u64| leaves.get(&index).copied(),
+            |size: u64| roots.get(&size).copied(),
+        );
+        self.journal.compare(&self.key, leaf, root, &mut self.report.checked)?;
+        self.packs.finish()?;
+        for head in pinned {
+            if self.roots.get(&head.size) != Some(&head.root) {
+                return Err(Fault::new(
+                    "checkpoint",
+                    "pinned",
+                    format!(
+                        "the pinned head of size {} is not in this log: it was rewritten",
+                        head.size
+                    ),
+                ));
+            }
+            self.report.checked.heads += 1;
+        }
+        for (hash, index) in &self.missing {
+            if !self.erased.contains(hash) {
+                return Err(Fault::entry(
+                    *index,
+                    "blob",
+                    format!(
+                        "blob {} is missing, and no entry says that it was erased",
+                        hex::encode(hash)
+                    ),
+                ));
+            }
+            self.report.checked.erased_blobs += 1;
+        }
+        Ok(())
+    }
+
+    fn pinned_heads(&self) -> Result<Vec<Checkpoint>, Fault> {
+        let open = |note: &String| {
+            let head = Checkpoint::open(note, &self.key).ok_or("a pinned head is not signed by this log's key")?;
+            if head.size > self.report.size {
+                Err("the log is shorter than a pinned head: its tail was cut off")
+            } else {
+                Ok(head)
+            }
+        };
+        self.options
+            .pinned_heads
+            .iter()
+            .map(open)
+            .collect::<Result<_, _>>()
+            .map_err(|message| Fault::new("checkpoint", "pinned", message))
+    }
+
+    /// Keeps the root of the tree so far, when something will be compared with it.
+    fn note_root(&mut self) {
+        let size = self.tree.size();
+        if self.wanted.contains(&size) || self.journal.ends_at(size) {
+            self.roots.insert(size, self.tree.root());
+        }
+    }
+
+    /// The next entries, from some bundles or from one journal frame.
+    fn next_entries(&self) -> Result<Vec<Vec<u8>>, Fault> {
+        let next = self.tree.size();
+        if next >= self.published.size {
+            let entries = self.journal.entries_from(next)?;
+            return if entries.is_empty() {
+                Err(Fault::entry(next, "journal", "it is in no bundle and in no frame"))
+            } else {
+                Ok(entries)
+            };
+        }
+        let mut entries = Vec::new();
+        for number in
+            next / TILE_WIDTH..(next / TILE_WIDTH + ROUND_BUNDLES).min(self.published.size.div_ceil(TILE_WIDTH))
+        {
+            let Some(tile) = TilePath::of_size(TileKind::Entries, number, self.published.size) else {
+                break;
+            };
+            let bytes = self
+                .tiles
+                .read(tile)
+                .map_err(|_| Fault::new(tile.path(), "files", "the file is missing or cannot be read"))?;
+            let broken = || Fault::new(tile.path(), "tile", "it does not hold its entries");
+            let (split, rest) = split_bundle(&bytes, tile.width).ok_or_else(broken)?;
+            // More bytes are right only when the full bundle stands in for a partial one; it is compared whole later.
+            if !rest.is_empty() && tile.width == TILE_WIDTH {
+                return Err(broken());
+            }
+            entries.extend(split.into_iter().map(<[u8]>::to_vec));
+        }
+        Ok(entries)
+    }
+
+    /// Compares published entries with their level 0 tiles first, so that a changed entry is named as such.
+    fn compare_leaves(&self, first: u64, entries: &[Examined]) -> Result<(), Fault> {
+        for entry in entries
+            .iter()
+            .take_while(|entry| entry.index < self.published.size && first < self.published.size)
+        {
+            let (number, at) = (
+                entry.index / TILE_WIDTH,
+                usize::try_from(entry.index % TILE_WIDTH).unwrap_or(0),
+            );
+            let stored = self
+                .tiles
+                .hashes(0, number)
+                .ok()
+                .and_then(|hashes| hashes.get(at).copied());
+            if stored == Some(entry.leaf) {
+                continue;
+            }
+            let tile = TilePath::of_size(TileKind::Hashes(0), number, self.published.size)
+                .map(|tile| tile.path())
+                .unwrap_or_default();
+            let Some(stored) = stored else {
+                return Err(Fault::new(tile, "tile", "it is missing or too short"));
+            };
+            // Which of the two is wrong? The one that does not lead to the signed root.
+            let proves = |leaf: &Hash| {
+                let size = self.published.size;
+                prove_inclusion(&self.tiles, entry.index, size)
+                    .is_ok_and(|proof| check_inclusion(&proof, entry.index, size, leaf, &self.published.root))
+            };
+            if proves(&entry.leaf) || !proves(&stored) {
+                return Err(Fault::new(
+                    tile,
+                    "tile",
+                    format!("its hash of entry {} is not the entry's", entry.index),
+                ));
+            }
+            return Err(Fault::entry(
+                entry.index,
+                "entry",
+                "its bytes do not have the hash that the log signed",
+            ));
+        }
+        Ok(())
+    }
+
+    fn entry(&mut self, entry: Examined) -> Result<(), Fault> {
+        let index = entry.index;
+        self.report.checked.entries += 1;
+        if index >= self.journal.first() {
+            self.leaves.insert(index, entry.leaf);
+        }
+        self.blobs(&entry)?;
+        match entry.content {
+            Content::Block(block) => self.block(index, entry.leaf, block)?,
+            Content::Signed(signed) => {
+                self.report.checked.signatures += 1;
+                let (transaction, key) = *signed;
+                let (tiles, journal) = (&self.tiles, &self.journal);
+                let counts = self
+                    .ledger
+                    .signed(index, &transaction, &key, |earlier| read_entry(tiles, journal, earlier));
+                if let (true, Transaction::Erase(erase)) = (counts, &transaction) {
+                    self.erased.extend(hex::decode::<32>(&erase.payload_sha256));
+                }
+            }
+            Content::Bad(reason) => {
+                self.report.checked.signatures += 1;
+                self.ledger.bad(index, reason);
+            }
+            Content::Audit(audit) => {
+                if let AuditEntry::Redaction(redaction) = audit.as_ref() {
+                    self.erased.extend(hex::decode::<32>(&redaction.sha256));
+                }
+                self.audit.entry(index, *audit);
+            }
+            Content::Foreign(reason) => return Err(Fault::entry(index, "entry", reason)),
+        }
+        Ok(())
+    }
+
+    fn blobs(&mut self, entry: &Examined) -> Result<(), Fault> {
+        self.packs.follow(&entry.mentioned)?;
+        for hash in &entry.named {
+            if !self.stored.contains(hash).map_err(fault)? && !self.unpublished_blobs.contains(hash) {
+                self.missing.entry(*hash).or_insert(entry.index);
+            }
+        }
+        Ok(())
+    }
+
+    fn block(&mut self, index: u64, leaf: Hash, block: Block) -> Result<(), Fault> {
+        let (prev, height, time) = match &self.last_block {
+            Some((leaf, last)) => (*leaf, last.height + 1, last.time),
+            None => (Block::NO_PREVIOUS, 0, 0),
+        };
+        let broken = |message: &str| Err(Fault::entry(index, "block", message));
+        if block.height != height || block.prev_hash() != Ok(prev) {
+            return broken("the block does not continue the one before");
+        }
+        if block.first != self.block_end || block.first.checked_add(block.count) != Some(index) {
+            return broken("the block does not cover the entries since the one before");
+        }
+        if block.time < time || !block.time.is_multiple_of(60) {
+            return broken("time goes backwards, or is not rounded to the minute");
+        }
+        self.audit.block(block.time)?;
+        self.report.checked.blocks += 1;
+        self.block_end = index + 1;
+        self.last_block = Some((leaf, block));
+        Ok(())
+    }
+}
+
+/// An earlier entry's bytes, wherever they are.
+fn read_entry(tiles: &TileReader, journal: &JournalCheck, index: u64) -> Option<Vec<u8>> {
+    if index >= tiles.size() {
+        return journal.entries_from(index).ok()?.into_iter().next();
+    }
+    let at = usize::try_from(index % TILE_WIDTH).ok()?;
+    let entry = tiles.bundle(index / TILE_WIDTH).ok()?.into_iter().nth(at)?;
+    // The entry was verified when it went by; a file that changed since then must not count.
+    (tiles.hashes(0, index / TILE_WIDTH).ok()?.get(at) == Some(&leaf_hash(&entry))).then_some(entry)
+}

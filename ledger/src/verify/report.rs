@@ -1,0 +1,177 @@
+//! What an audit found.
+
+use std::{collections::BTreeMap, fmt};
+
+use serde::Serialize;
+
+use super::Kind;
+
+/// The outcome of an audit.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Report {
+    /// Which log it is; null when it has no entries, or when the audit did not get that far.
+    pub kind: Option<Kind>,
+    /// The log's name.
+    pub origin: String,
+    /// Entries under the newest head in the folder.
+    pub size: u64,
+    /// Root hash of that head, lower-case hex.
+    pub root: String,
+    /// What was checked, counted.
+    pub checked: Checked,
+    /// What a ledger's transactions say.
+    pub ledger: Option<LedgerSummary>,
+    /// What an audit log's entries add up to.
+    pub audit: Option<AuditSummary>,
+    /// The first fault; null when every byte is as the log wrote it.
+    pub fault: Option<Fault>,
+}
+
+/// Counts of what was checked before the audit ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Checked {
+    /// Entries hashed, parsed and followed, block leaves included.
+    pub entries: u64,
+    /// Blocks in the chain.
+    pub blocks: u64,
+    /// Hash tiles compared byte by byte, partial ones included.
+    pub tiles: u64,
+    /// Entry bundles compared byte by byte, partial ones included.
+    pub bundles: u64,
+    /// Blobs hashed.
+    pub blobs: u64,
+    /// Blobs that an entry names and that were erased as a later entry says.
+    pub erased_blobs: u64,
+    /// Journal frames compared with the tree.
+    pub frames: u64,
+    /// Signed heads verified: the checkpoint, each frame's, each pinned one.
+    pub heads: u64,
+    /// Ed25519 signatures of transactions verified.
+    pub signatures: u64,
+    /// Bytes of all files read.
+    pub bytes: u64,
+}
+
+/// A ledger's transactions.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct LedgerSummary {
+    /// Transactions, by type.
+    pub transactions: BTreeMap<&'static str, u64>,
+    /// Transactions that do not count, by reason code: bad signatures, unknown keys, ..
+    pub bad_transactions: BTreeMap<&'static str, u64>,
+    /// Keys registered.
+    pub keys: u64,
+}
+
+/// An audit log's questions and budgets.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct AuditSummary {
+    /// Questions paid for.
+    pub intents: u64,
+    /// Of them answered.
+    pub answered: u64,
+    /// Of them ended without an answer.
+    pub failed: u64,
+    /// Of them closed after a stop.
+    pub abandoned: u64,
+    /// Of them without an outcome yet.
+    pub open: u64,
+    /// Answers given again, free.
+    pub repeated: u64,
+    /// Questions refused.
+    pub refused: u64,
+    /// Protocols ever approved.
+    pub protocols: u64,
+    /// Draws whose price was recomputed from sensitivity and sigma.
+    pub primitives: u64,
+    /// Budget of each id space.
+    pub budgets: Vec<IdSpaceBudget>,
+}
+
+/// Recomputed budget of one id space, decimals.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct IdSpaceBudget {
+    /// The id space.
+    pub id_space: String,
+    /// Rho spent.
+    pub rho: String,
+    /// Its lifetime cap.
+    pub rho_cap: String,
+    /// Delta spent.
+    pub delta: String,
+    /// Its lifetime cap.
+    pub delta_cap: String,
+}
+
+/// The first thing that is not as the log wrote it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, thiserror::Error)]
+#[error("{what}: {message} ({layer})")]
+pub struct Fault {
+    /// The entry (`entry 17`), tile path or file.
+    pub what: String,
+    /// What kind of check failed: `files`, `key`, `checkpoint`, `journal`, `entry`, `tile`, `block`, `blob`, `budget`, ..
+    pub layer: &'static str,
+    /// What does not fit, and no content.
+    pub message: String,
+}
+
+impl Fault {
+    pub(crate) fn new(what: impl Into<String>, layer: &'static str, message: impl Into<String>) -> Self {
+        Self {
+            what: what.into(),
+            layer,
+            message: message.into(),
+        }
+    }
+
+    pub(crate) fn entry(index: u64, layer: &'static str, message: impl Into<String>) -> Self {
+        Self::new(format!("entry {index}"), layer, message)
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = match self.kind {
+            Some(Kind::Ledger) => "ledger",
+            Some(Kind::Audit) => "audit log",
+            None => "log",
+        };
+        writeln!(f, "{kind} {}: {} entries, root {}", self.origin, self.size, self.root)?;
+        let checked = &self.checked;
+        writeln!(
+            f,
+            "  {} entries hashed and followed, {} blocks linked, {} signed heads",
+            checked.entries, checked.blocks, checked.heads
+        )?;
+        writeln!(
+            f,
+            "  {} tiles, {} bundles, {} journal frames, {} blobs compared byte by byte ({} bytes)",
+            checked.tiles, checked.bundles, checked.frames, checked.blobs, checked.bytes
+        )?;
+        if let Some(ledger) = &self.ledger {
+            writeln!(f, "  {} signatures verified, {} keys", checked.signatures, ledger.keys)?;
+            for (code, count) in &ledger.bad_transactions {
+                writeln!(f, "  {count} transactions do not count: {code}")?;
+            }
+        }
+        if let Some(audit) = &self.audit {
+            writeln!(
+                f,
+                "  {} questions paid ({} answered, {} failed, {} abandoned, {} open), {} repeated free, {} refused",
+                audit.intents, audit.answered, audit.failed, audit.abandoned, audit.open, audit.repeated, audit.refused
+            )?;
+            writeln!(f, "  {} prices recomputed from sensitivity and sigma", audit.primitives)?;
+            for budget in &audit.budgets {
+                writeln!(
+                    f,
+                    "  budget of {}: rho {} of {}, delta {} of {}",
+                    budget.id_space, budget.rho, budget.rho_cap, budget.delta, budget.delta_cap
+                )?;
+            }
+        }
+        match &self.fault {
+            None => write!(f, "  no fault"),
+            Some(fault) => write!(f, "  FAULT {fault}"),
+        }
+    }
+}

@@ -1,0 +1,255 @@
+//! The two threads of a log: the writer, whose fdatasync commits, and the projection behind it.
+
+use std::sync::Arc;
+
+use crate::{
+    batch::Batch,
+    checkpoint::Checkpoint,
+    entry::Block,
+    error::LogError,
+    fs::FsFile,
+    hex,
+    journal::{Frame, SEGMENT_BYTES, segment_name},
+    log::Shared,
+    projection::Projection,
+    state::{BlobPlace, FrameRef},
+    tree::{Frontier, Hash, leaf_hash},
+};
+
+/// Most bytes of frames that one publication takes in.
+const ROUND_BYTES: usize = 32 * 1024 * 1024;
+
+/// Most entries that one publication takes in.
+const ROUND_ENTRIES: u64 = 32 * 1024;
+
+/// Where the writer goes on.
+pub(crate) struct Tail {
+    pub frontier: Frontier,
+    /// Leaf hash of the last block, the next block's height, and the last block's time.
+    pub last_block: Hash,
+    pub next_height: u64,
+    pub last_time: u64,
+    pub segment: Arc<dyn FsFile>,
+    pub segment_first: u64,
+    pub offset: u64,
+}
+
+/// Commits batches until the log closes or a write fails.
+pub(crate) fn run_writer(shared: &Shared, mut tail: Tail) {
+    let result = loop {
+        match next_batch(shared) {
+            Ok(Some(batch)) => {
+                if let Err(error) = commit(shared, &mut tail, batch) {
+                    break Err(error);
+                }
+            }
+            Ok(None) => break Ok(()),
+            Err(error) => break Err(error),
+        }
+    };
+    if let Err(error) = result {
+        shared.poison(&error);
+    }
+    if let Ok(mut state) = shared.state.lock() {
+        state.writer_done = true;
+    }
+    shared.progress.notify_all();
+}
+
+/// The oldest waiting batch; `None` when the log closes and none is left.
+fn next_batch(shared: &Shared) -> Result<Option<Batch>, LogError> {
+    let mut state = shared.state()?;
+    loop {
+        if state.poison.is_some() {
+            return Ok(None);
+        }
+        if state.sealed.is_empty() {
+            state.seal();
+        }
+        if let Some(batch) = state.sealed.pop_front() {
+            state.queued_bytes = state.queued_bytes.saturating_sub(batch.bytes());
+            return Ok(Some(batch));
+        }
+        if state.closing {
+            return Ok(None);
+        }
+        state = shared.work.wait(state).map_err(|_| LogError::Closed)?;
+    }
+}
+
+fn commit(shared: &Shared, tail: &mut Tail, batch: Batch) -> Result<(), LogError> {
+    let now = shared.clock.now_seconds();
+    let block = Block {
+        height: tail.next_height,
+        prev: hex::encode(&tail.last_block),
+        first: batch.first,
+        count: batch.entries.len() as u64,
+        time: (now - now % 60).max(tail.last_time),
+    };
+    let block_leaf = block.to_canonical()?.into_bytes();
+    let mut entries: Vec<&[u8]> = batch.entries.iter().map(|new| new.entry.as_slice()).collect();
+    entries.push(&block_leaf);
+    let blobs: Vec<&[u8]> = batch
+        .entries
+        .iter()
+        .flat_map(|new| new.blobs.iter().map(|(_, blob)| blob.as_slice()))
+        .collect();
+    let builder = Frame::begin(batch.first, &entries, &blobs);
+    // What is signed is hashed from the frame itself: a bit that flipped since submission must not get a signature.
+    let leaves: Vec<Hash> = builder.entries().map(leaf_hash).collect();
+    if !batch
+        .entries
+        .iter()
+        .map(|new| new.leaf)
+        .eq(leaves.iter().copied().take(batch.entries.len()))
+    {
+        return Err(LogError::corrupt(
+            "memory",
+            "an entry changed between submission and writing",
+        ));
+    }
+    leaves.iter().for_each(|leaf| tail.frontier.push(*leaf));
+    let head = Checkpoint::sign(&shared.key, tail.frontier.size(), tail.frontier.root());
+    let frame = builder.finish(&head.note)?;
+
+    if tail.offset >= SEGMENT_BYTES {
+        next_segment(shared, tail, frame.first)?;
+    }
+    let path = shared.dir.join("journal").join(segment_name(tail.segment_first));
+    tail.segment
+        .write_all_at(frame.bytes(), tail.offset)
+        .and_then(|()| tail.segment.sync_data())
+        .map_err(|error| LogError::io("write the journal", &path, &error))?;
+
+    // The frame is durable from here on.
+    tail.last_block = leaves.last().copied().unwrap_or_default();
+    (tail.next_height, tail.last_time) = (block.height + 1, block.time);
+    let mut state = shared.state()?;
+    let hashes = batch
+        .entries
+        .iter()
+        .flat_map(|new| new.blobs.iter().map(|(hash, _)| *hash));
+    for (hash, range) in hashes.zip(frame.blob_ranges()) {
+        let (segment, offset) = (Arc::clone(&tail.segment), tail.offset + range.start as u64);
+        state.waiting_blobs.insert(
+            hash,
+            BlobPlace::Journal {
+                segment,
+                offset,
+                length: range.len(),
+            },
+        );
+    }
+    state.frames.push_back(FrameRef {
+        segment: Arc::clone(&tail.segment),
+        segment_first: tail.segment_first,
+        offset: tail.offset,
+        length: frame.bytes().len(),
+        first: frame.first,
+        end: frame.end(),
+    });
+    state.leaves.extend(leaves);
+    state.durable = head;
+    drop(state);
+    tail.offset += frame.bytes().len() as u64;
+    shared.progress.notify_all();
+    Ok(())
+}
+
+fn next_segment(shared: &Shared, tail: &mut Tail, first: u64) -> Result<(), LogError> {
+    let dir = shared.dir.join("journal");
+    let path = dir.join(segment_name(first));
+    let failed = |error: std::io::Error| LogError::io("create the journal segment", &path, &error);
+    let handle = shared.fs.open_dir(&dir).map_err(failed)?;
+    tail.segment = shared.fs.create(&path).map_err(failed)?;
+    handle.sync_dir().map_err(failed)?;
+    (tail.segment_first, tail.offset) = (first, 0);
+    shared.state()?.segments.push_back(first);
+    Ok(())
+}
+
+/// Publishes durable frames until the log closes and all are published, or a write fails.
+pub(crate) fn run_projection(shared: &Shared, mut projection: Projection) {
+    loop {
+        match next_round(shared) {
+            Ok(Some(frames)) => {
+                if let Err(error) = publish(shared, &mut projection, &frames) {
+                    return shared.poison(&error);
+                }
+            }
+            Ok(None) => return,
+            Err(error) => return shared.poison(&error),
+        }
+    }
+}
+
+/// Frames to publish together; `None` when there will be no more.
+fn next_round(shared: &Shared) -> Result<Option<Vec<FrameRef>>, LogError> {
+    let mut state = shared.state()?;
+    loop {
+        if state.poison.is_some() || (state.writer_done && state.frames.is_empty()) {
+            return Ok(None);
+        }
+        let mut bytes = 0;
+        let start = state.frames.front().map_or(0, |frame| frame.first);
+        let room = |frame: &&FrameRef| {
+            bytes += frame.length;
+            frame.first == start || (bytes <= ROUND_BYTES && frame.end - start <= ROUND_ENTRIES)
+        };
+        let frames: Vec<_> = state.frames.iter().take_while(room).cloned().collect();
+        if !frames.is_empty() {
+            return Ok(Some(frames));
+        }
+        state = shared.progress.wait(state).map_err(|_| LogError::Closed)?;
+    }
+}
+
+fn publish(shared: &Shared, projection: &mut Projection, frames: &[FrameRef]) -> Result<(), LogError> {
+    let mut head = None;
+    let mut stored = Vec::new();
+    for place in frames {
+        let frame = place.read(&shared.dir)?;
+        let unsigned = || {
+            LogError::corrupt(
+                segment_name(place.segment_first),
+                "a frame's checkpoint does not verify",
+            )
+        };
+        let checkpoint = Checkpoint::open(frame.note(), &shared.key.verifier_key()).ok_or_else(unsigned)?;
+        stored.extend(projection.apply(&frame, &checkpoint, &shared.blobs)?);
+        head = Some(checkpoint);
+    }
+    let Some(head) = head else { return Ok(()) };
+    projection.publish(&head)?;
+
+    let mut state = shared.state()?;
+    let leaves = usize::try_from(head.size - state.published.size)
+        .unwrap_or(usize::MAX)
+        .min(state.leaves.len());
+    state.leaves.drain(..leaves);
+    let done = state.frames.partition_point(|frame| frame.end <= head.size);
+    state.frames.drain(..done);
+    for hash in stored {
+        state.waiting_blobs.remove(&hash);
+    }
+    let mut covered = Vec::new();
+    while state.segments.get(1).is_some_and(|next| *next <= head.size) {
+        covered.extend(state.segments.pop_front());
+    }
+    state.published = head;
+    drop(state);
+    shared.progress.notify_all();
+    remove_segments(shared, &covered)
+}
+
+/// Removes segments that a published checkpoint covers. A crash may bring one back; opening removes it again.
+pub(crate) fn remove_segments(shared: &Shared, covered: &[u64]) -> Result<(), LogError> {
+    for first in covered {
+        let path = shared.dir.join("journal").join(segment_name(*first));
+        shared
+            .fs
+            .remove(&path)
+            .map_err(|error| LogError::io("remove the journal segment", &path, &error))?;
+    }
+    Ok(())
+}

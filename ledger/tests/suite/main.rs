@@ -1,0 +1,9 @@
+//! The ledger crate from outside, one file per behaviour.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod budget;
+mod folder;
+mod log;
+mod recovery;
+mod tamper;
+mod transactions;

@@ -1,0 +1,372 @@
+//! After any stop the log opens by the normal path with every acknowledged entry, or says why it will not.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use crate::folder::{AuditWriter, TestClock, copy, create, files, grant, key, record, small_audit};
+use epiledger_ledger::{
+    Fs, FsDir, FsFile, Log, LogError, LogReader, NewEntry, StdFs,
+    verify::{AuditOptions, audit},
+};
+
+const ORIGIN: &str = "test.example/ledger";
+
+fn open(dir: &Path) -> Result<Log, LogError> {
+    Log::open(Arc::new(StdFs), dir, key(ORIGIN))
+}
+
+fn no_fault(dir: &Path) {
+    assert_eq!(audit(dir, AuditOptions::default()).fault, None);
+}
+
+fn entry(n: usize) -> NewEntry {
+    record(&format!("r{n}"), "p", format!("rows {n}").as_bytes(), 2)
+}
+
+/// Three batches, everything still in one journal segment; the entries' bytes, and the folder after each batch.
+fn three_batches(dir: &Path) -> (Vec<Vec<u8>>, Vec<PathBuf>) {
+    let log = create(&dir.join("log"), ORIGIN, Arc::new(TestClock::default()));
+    let mut stages = Vec::new();
+    let mut entries = Vec::new();
+    for batch in 0..3 {
+        let new: Vec<_> = (0..3).map(|n| entry(batch * 10 + n)).collect();
+        entries.extend(new.iter().map(|new| new.entry.as_bytes().to_vec()));
+        log.append(new).unwrap();
+        log.flush().unwrap();
+        let stage = dir.join(format!("stage{batch}"));
+        copy(&dir.join("log"), &stage);
+        stages.push(stage);
+    }
+    (entries, stages)
+}
+
+/// Indices of the entries of [`three_batches`]: each fourth leaf is a block.
+fn index(n: usize) -> u64 {
+    (n + n / 3) as u64
+}
+
+fn segment(dir: &Path) -> PathBuf {
+    files(&dir.join("journal")).pop().unwrap()
+}
+
+#[test]
+fn a_stale_projection_catches_up_from_the_journal() {
+    let dir = tempfile::tempdir().unwrap();
+    let (entries, stages) = three_batches(dir.path());
+    for stage in &stages[..2] {
+        // The journal of the last stage over the tiles, packs and checkpoint of an earlier one.
+        fs::copy(segment(&stages[2]), segment(stage)).unwrap();
+        no_fault(stage);
+        let log = open(stage).unwrap();
+        assert_eq!(log.size(), 12);
+        for (n, bytes) in entries.iter().enumerate() {
+            assert_eq!(&log.read(index(n)).unwrap(), bytes);
+        }
+        log.append(vec![entry(99)]).unwrap();
+        drop(log);
+        no_fault(stage);
+        let blobs: Vec<_> = LogReader::open(stage)
+            .unwrap()
+            .entries(0)
+            .flat_map(|item| item.unwrap().2)
+            .collect();
+        assert_eq!(blobs.len(), 10);
+    }
+}
+
+#[test]
+fn a_half_written_projection_is_finished() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_, stages) = three_batches(dir.path());
+    // Every subset order that a crash can leave: tiles and packs of the last stage, the checkpoint of an earlier one.
+    for earlier in &stages[..2] {
+        let crashed = tempfile::tempdir().unwrap();
+        copy(&stages[2], crashed.path());
+        fs::copy(earlier.join("checkpoint"), crashed.path().join("checkpoint")).unwrap();
+        no_fault(crashed.path());
+        // A pack torn while it was copied from the journal.
+        let pack = crashed.path().join("blobs/000000.pack");
+        let whole = fs::read(&pack).unwrap();
+        for cut in [1, 20, 45, whole.len() / 4] {
+            fs::write(&pack, &whole[..whole.len() - cut]).unwrap();
+            let again = tempfile::tempdir().unwrap();
+            copy(crashed.path(), again.path());
+            drop(open(again.path()).unwrap());
+            no_fault(again.path());
+            assert_eq!(fs::read(again.path().join("blobs/000000.pack")).unwrap(), whole);
+        }
+        fs::write(crashed.path().join("journal/tmp.0"), b"half").unwrap();
+        fs::write(&pack, &whole).unwrap();
+        drop(open(crashed.path()).unwrap());
+        no_fault(crashed.path());
+    }
+}
+
+#[test]
+fn a_torn_tail_is_dropped_when_no_published_head_covers_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let (entries, stages) = three_batches(dir.path());
+    let whole = fs::read(segment(&stages[2])).unwrap();
+    let start = fs::read(segment(&stages[1])).unwrap().len();
+    for length in (start..whole.len()).step_by(7) {
+        let crashed = tempfile::tempdir().unwrap();
+        copy(&stages[1], crashed.path());
+        fs::write(segment(crashed.path()), &whole[..length]).unwrap();
+        let log = open(crashed.path()).unwrap();
+        assert_eq!(log.size(), 8, "cut at {length}");
+        assert_eq!(log.read(index(5)).unwrap(), entries[5]);
+        assert_eq!(log.append(vec![entry(50)]).unwrap().first, 8);
+        drop(log);
+        no_fault(crashed.path());
+    }
+}
+
+#[test]
+fn a_lost_or_damaged_acknowledged_frame_stops_the_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_, stages) = three_batches(dir.path());
+    let whole = fs::read(segment(&stages[2])).unwrap();
+    let published = stages[2].as_path();
+    let refused = |what: &str, folder: &Path| match open(folder) {
+        Err(LogError::Corrupt { .. }) => {}
+        other => panic!("{what}: {other:?}"),
+    };
+    for length in [0, 1, whole.len() / 2, whole.len() - 1] {
+        fs::write(segment(published), &whole[..length]).unwrap();
+        refused("a published frame is torn", published);
+    }
+    let path = segment(published);
+    fs::remove_file(&path).unwrap();
+    refused("the journal is gone", published);
+    // Damage before a whole frame is no torn tail, whatever is published.
+    let mut damaged = whole.clone();
+    damaged[100] ^= 1;
+    let first = segment(&stages[0]);
+    fs::write(&first, &damaged).unwrap();
+    refused("damage in the middle", &stages[0]);
+    fs::write(&path, &whole).unwrap();
+    drop(open(published).unwrap());
+    no_fault(published);
+}
+
+#[test]
+fn a_published_tile_that_does_not_fit_stops_the_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_, stages) = three_batches(dir.path());
+    for file in ["tile/0/000.p/12", "tile/entries/000.p/12"] {
+        let path = stages[2].join(file);
+        let bytes = fs::read(&path).unwrap();
+        let mut changed = bytes.clone();
+        changed[40] ^= 1;
+        fs::write(&path, changed).unwrap();
+        assert!(matches!(open(&stages[2]), Err(LogError::Corrupt { .. })), "{file}");
+        fs::write(&path, bytes).unwrap();
+    }
+}
+
+#[test]
+fn time_never_goes_backwards() {
+    let dir = tempfile::tempdir().unwrap();
+    let clock = Arc::new(TestClock::default());
+    clock.0.store(3600, Ordering::SeqCst);
+    let log = create(dir.path(), ORIGIN, Arc::clone(&clock) as Arc<_>);
+    log.append(vec![grant("p", 3)]).unwrap();
+    clock.0.store(0, Ordering::SeqCst);
+    log.append(vec![grant("p", 3)]).unwrap();
+    drop(log);
+    let log = Log::open_with_clock(Arc::new(StdFs), dir.path(), key(ORIGIN), clock).unwrap();
+    log.append(vec![grant("p", 3)]).unwrap();
+    drop(log);
+    no_fault(dir.path());
+}
+
+/// A disk whose `n`-th write, sync, rename or creation fails, before or after it took effect; everything after it too.
+struct FailingFs {
+    left: Arc<AtomicU64>,
+    after: bool,
+}
+
+struct FailingFile {
+    file: Arc<dyn FsFile>,
+    left: Arc<AtomicU64>,
+    after: bool,
+}
+
+fn step<T>(left: &AtomicU64, after: bool, run: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+    match left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)) {
+        Ok(1) if after => run().and(Err(io::ErrorKind::StorageFull.into())),
+        Ok(1) | Err(_) => Err(io::ErrorKind::StorageFull.into()),
+        Ok(_) => run(),
+    }
+}
+
+impl FailingFs {
+    fn file(&self, file: Arc<dyn FsFile>) -> Arc<dyn FsFile> {
+        Arc::new(FailingFile {
+            file,
+            left: Arc::clone(&self.left),
+            after: self.after,
+        })
+    }
+}
+
+impl Fs for FailingFs {
+    fn create_dir(&self, dir: &Path) -> io::Result<()> {
+        step(&self.left, self.after, || StdFs.create_dir(dir))
+    }
+    fn list(&self, dir: &Path) -> io::Result<Vec<(String, bool)>> {
+        StdFs.list(dir)
+    }
+    fn open(&self, path: &Path) -> io::Result<Arc<dyn FsFile>> {
+        Ok(self.file(StdFs.open(path)?))
+    }
+    fn open_write(&self, path: &Path) -> io::Result<Arc<dyn FsFile>> {
+        Ok(self.file(StdFs.open_write(path)?))
+    }
+    fn create(&self, path: &Path) -> io::Result<Arc<dyn FsFile>> {
+        Ok(self.file(step(&self.left, self.after, || StdFs.create(path))?))
+    }
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        step(&self.left, self.after, || StdFs.rename(from, to))
+    }
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        step(&self.left, self.after, || StdFs.remove(path))
+    }
+    fn remove_dir(&self, dir: &Path) -> io::Result<()> {
+        step(&self.left, self.after, || StdFs.remove_dir(dir))
+    }
+    fn open_dir(&self, dir: &Path) -> io::Result<Box<dyn FsDir>> {
+        StdFs.open_dir(dir)
+    }
+    fn lock(&self, path: &Path) -> io::Result<Box<dyn Send + Sync>> {
+        StdFs.lock(path)
+    }
+}
+
+impl FsFile for FailingFile {
+    fn length(&self) -> io::Result<u64> {
+        self.file.length()
+    }
+    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        self.file.read_exact_at(buffer, offset)
+    }
+    fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        // A failing write leaves half of its bytes.
+        let half = bytes.get(..bytes.len() / 2).unwrap();
+        match step(&self.left, self.after, || self.file.write_all_at(bytes, offset)) {
+            Err(error) if !self.after => self.file.write_all_at(half, offset).and(Err(error)),
+            other => other,
+        }
+    }
+    fn set_length(&self, length: u64) -> io::Result<()> {
+        step(&self.left, self.after, || self.file.set_length(length))
+    }
+    fn sync_data(&self) -> io::Result<()> {
+        step(&self.left, self.after, || self.file.sync_data())
+    }
+}
+
+#[test]
+fn a_full_disk_at_any_step_poisons_and_loses_nothing_acknowledged() {
+    for after in [false, true] {
+        let mut steps = 1;
+        loop {
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join("log");
+            drop(create(&path, ORIGIN, Arc::new(TestClock::default())));
+            let left = Arc::new(AtomicU64::new(steps));
+            let disk = FailingFs {
+                left: Arc::clone(&left),
+                after,
+            };
+            let log = Log::open(Arc::new(disk), &path, key(ORIGIN)).unwrap();
+            let mut acknowledged = Vec::new();
+            let mut failed = None;
+            for n in 0..4 {
+                match log
+                    .append(vec![entry(n)])
+                    .and_then(|appended| log.flush().map(|()| appended))
+                {
+                    Ok(appended) => acknowledged.push((appended.first, entry(n).entry)),
+                    Err(error) => {
+                        failed = Some(error);
+                        break;
+                    }
+                }
+            }
+            if let Some(error) = &failed {
+                assert!(matches!(error, LogError::Poisoned(_)), "{error}");
+                assert!(
+                    matches!(log.append(vec![entry(9)]), Err(LogError::Poisoned(_))),
+                    "a poisoned log takes nothing"
+                );
+            }
+            drop(log);
+            let log = open(&path).unwrap_or_else(|error| panic!("step {steps}, after {after}: {error}"));
+            for (index, entry) in &acknowledged {
+                assert_eq!(log.read(*index).unwrap(), entry.as_bytes());
+            }
+            log.append(vec![entry(10)]).unwrap();
+            drop(log);
+            no_fault(&path);
+            if failed.is_none() {
+                assert!(steps > 40, "the whole path was walked");
+                break;
+            }
+            steps += 1;
+        }
+    }
+}
+
+#[test]
+fn creation_that_stopped_is_no_log() {
+    for steps in 1..60 {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log");
+        let disk = FailingFs {
+            left: Arc::new(AtomicU64::new(steps)),
+            after: false,
+        };
+        if Log::create(Arc::new(disk), &path, ORIGIN, key(ORIGIN)).is_ok() {
+            assert!(steps > 15);
+            return;
+        }
+        if path.join("checkpoint").exists() {
+            drop(open(&path).unwrap());
+        } else {
+            assert!(open(&path).is_err());
+        }
+    }
+    panic!("creation never ended");
+}
+
+#[test]
+fn auditing_a_log_that_is_being_written_finds_no_fault() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("log");
+    let mut writer = AuditWriter::new(&path, Arc::new(TestClock::default()));
+    std::thread::scope(|scope| {
+        let auditor = scope.spawn(|| {
+            (0..5)
+                .map(|_| audit(&path, AuditOptions::default()))
+                .collect::<Vec<_>>()
+        });
+        while !auditor.is_finished() && writer.intents < 70 {
+            writer.ask(writer.intent());
+            std::thread::sleep(std::time::Duration::from_millis(30));
+        }
+        for report in auditor.join().unwrap() {
+            assert_eq!(report.fault, None);
+        }
+    });
+    assert!(writer.intents > 0);
+    let twin = tempfile::tempdir().unwrap();
+    small_audit(&twin.path().join("log"));
+    no_fault(&twin.path().join("log"));
+}

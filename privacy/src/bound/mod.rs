@@ -1,0 +1,427 @@
+//! From a [`Query`] to a [`BoundedPlan`]: every rule repeated by an exhaustive allow-list, contributions
+//! bounded, noise and price fixed. Nothing is read and nothing is spent here. Proof: `bound.md`.
+
+pub(crate) mod integer;
+pub(crate) mod interval;
+pub mod keys;
+pub(crate) mod lineage;
+pub(crate) mod measure;
+pub(crate) mod post;
+mod relational;
+pub(crate) mod scan;
+pub(crate) mod total;
+pub(crate) mod walk;
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use datafusion::{
+    arrow::datatypes::{DataType, SchemaRef},
+    common::ScalarValue,
+    logical_expr::LogicalPlan,
+};
+use epiledger_ledger::entry::query::{Bounds, Primitive};
+use sha2::{Digest, Sha256};
+
+use crate::{
+    catalog::Catalog,
+    clock,
+    loss::{Delta, PrivacyLoss, Rho},
+    mechanism::Gaussian,
+    params::{Ask, PrivacyParams, SEMANTICS_VERSION},
+    query::Query,
+    refusal::{Code, PlanError},
+    snapshot::Snapshot,
+};
+use keys::{Keys, PublicValues};
+use measure::{Measured, Needed, Output};
+
+/// A question that was proved to keep its bounds, with its noise and its price. It was not paid yet:
+/// only [`crate::accountant::Accountant::reserve`] takes it further. A copy is no more paid than the original.
+#[derive(Clone)]
+pub struct BoundedPlan {
+    plan: LogicalPlan,
+    post: LogicalPlan,
+    key_types: Vec<DataType>,
+    cells: Option<Vec<Vec<ScalarValue>>>,
+    release_schema: SchemaRef,
+    measured: Measured,
+    draws: Vec<Gaussian>,
+    threshold: Option<Threshold>,
+    loss: PrivacyLoss,
+    bounds: Bounds,
+    cache_key: String,
+    text: String,
+    deadline: Duration,
+    snapshot: u64,
+    policy: u64,
+    id_space: String,
+}
+
+/// The rule of unknown keys: a key leaves when raw n >= `k_min` and noisy n > `over`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Threshold {
+    /// Fewest patients.
+    pub k_min: u64,
+    /// `k_min + t`.
+    pub over: u64,
+    /// Position of n among the draws.
+    pub(crate) draw: usize,
+}
+
+impl fmt::Debug for BoundedPlan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BoundedPlan").field("loss", &self.loss).field("bounds", &self.bounds).finish_non_exhaustive()
+    }
+}
+
+/// Binds a question to a snapshot and a price.
+///
+/// # Errors
+/// The refusal, decided from the question, the catalog and the parameters alone.
+pub fn bound(
+    query: &Query,
+    catalog: &Catalog,
+    snapshot: &Snapshot,
+    params: &PrivacyParams,
+) -> Result<BoundedPlan, PlanError> {
+    query.check(catalog)?;
+    let aggregate = query.private();
+    let relation = walk::walk(&aggregate.input, catalog)?;
+    let group = keys::total_keys(&aggregate.group_expr, &relation)?;
+    let measures = total::measures(aggregate, &relation)?;
+    let found = keys::keys(&group, &relation, catalog, &SnapshotValues { catalog, snapshot })?;
+    let groups = if group.is_empty() || keys::unit_determined(&group, &relation) { 1 } else { relation.groups };
+    let rows = relation.rows.max(1);
+    let cells = match found {
+        _ if group.is_empty() => Some(vec![Vec::new()]),
+        Keys::Public(cells) => Some(cells),
+        Keys::Unknown => None,
+    };
+    // A unit can't touch more cells than there are.
+    let groups = cells.as_ref().map_or(groups, |cells| groups.min(cells.len() as u64)).max(1);
+    let measured = Measured::plan(&measures, cells.is_none())?;
+    let d_squared: Vec<u128> =
+        measured.needed.iter().map(|needed| measured.d_squared(*needed, rows, groups)).collect();
+    let draws = price(params, &measured, &d_squared)?;
+    let rho = draws.iter().fold(Rho::ZERO, |sum, draw| sum.plus(draw.rho()));
+
+    let (threshold, delta) = match (&cells, measured.needed.iter().position(|n| *n == Needed::Patients)) {
+        (None, Some(position)) => {
+            let (t, delta) = draws
+                .get(position)
+                .ok_or_else(|| PlanError::new(Code::BadPrivacyParam, "no draw of patients"))?
+                .threshold(groups, params.query_delta)
+                .map_err(|e| PlanError::new(Code::BadPrivacyParam, e.to_string()))?;
+            (Some(Threshold { k_min: params.k_min, over: params.k_min + t, draw: position }), delta)
+        }
+        _ => (None, Delta::ZERO),
+    };
+
+    let scan_rows = relation
+        .tables
+        .iter()
+        .filter_map(|name| catalog.table(name).and_then(|table| table.private))
+        .map(|contribution| contribution.scan_rows)
+        .max()
+        .unwrap_or(1);
+    let declared: u64 =
+        relation.tables.iter().filter_map(|name| catalog.table(name)).map(|table| table.declared_rows).sum();
+    let bounds = Bounds { rows, groups, scan_rows, k_min: threshold.map(|t| t.k_min) };
+
+    // The canonical text below post-processing. Debug output of plans names every node, expression, type and
+    // literal; sources print as their schema.
+    let text = format!(
+        "semantics {SEMANTICS_VERSION}\nid space {}\ncut {} {}\npolicy {}\npurpose {}\nbounds {bounds:?}\nthreshold {threshold:?}\n\
+         catalog {}\nkeys {:?}\nmeasures {:?}\ninput {:?}\n",
+        params.id_space,
+        snapshot.number,
+        snapshot.cut_at,
+        params.policy,
+        params.purpose_bit,
+        catalog.hash(),
+        group,
+        measured,
+        relation.plan,
+    );
+    let cache_key = hex(&Sha256::digest(text.as_bytes()));
+
+    let internal = |_| PlanError::new(Code::NotAQuery, "the question could not be put into its bounded form");
+    let input = relational::with_sources(
+        relation.plan,
+        catalog,
+        snapshot,
+        params.purpose_bit,
+        derived_key(&params.secret, "rows", ""),
+    )
+    .map_err(internal)?;
+    let plan = relational::bounded(relational::Parts {
+        input,
+        unit: relation.unit,
+        keys: &group,
+        cells: cells.as_deref(),
+        values: &measured.values,
+        needed: &measured.needed,
+        rows,
+        groups,
+        group_key: derived_key(&params.secret, "groups", &cache_key),
+    })
+    .map_err(internal)?;
+    let key_types = plan.schema().fields().iter().take(group.len()).map(|f| f.data_type().clone()).collect();
+    Ok(BoundedPlan {
+        plan,
+        post: query.post().clone(),
+        key_types,
+        cells,
+        release_schema: Arc::new(release_schema(query)),
+        measured,
+        draws,
+        threshold,
+        loss: PrivacyLoss { rho, delta },
+        bounds,
+        cache_key,
+        text,
+        deadline: clock::deadline(declared),
+        snapshot: snapshot.number,
+        policy: params.policy,
+        id_space: params.id_space.clone(),
+    })
+}
+
+/// Shares the asked price equally between the draws; for a wanted half-width, prices the first count or sum for it.
+fn price(params: &PrivacyParams, measured: &Measured, d_squared: &[u128]) -> Result<Vec<Gaussian>, PlanError> {
+    let bad = |e: crate::mechanism::MechanismError| PlanError::new(Code::BadPrivacyParam, e.to_string());
+    let shares = u128::try_from(d_squared.len()).unwrap_or(1).max(1);
+    let each = match params.asked_rho()? {
+        Some(rho) => Rho::from_units(rho.units() / shares),
+        None => {
+            let width = match params.ask {
+                Some(Ask::HalfWidth(width)) => width,
+                _ => return Err(PlanError::new(Code::BadPrivacyParam, "no price was named")),
+            };
+            let (position, scale) = measured
+                .outputs
+                .iter()
+                .find_map(|output| match output {
+                    Output::Count(position) => Some((*position, 0)),
+                    Output::Sum { total, scale } => Some((*total, *scale)),
+                    Output::CentredSum { .. } | Output::Mean { .. } => None,
+                })
+                .ok_or_else(|| {
+                    PlanError::new(Code::BadPrivacyParam, "accuracy needs a COUNT or a SUM; name an epsilon for a mean")
+                })?;
+            rho_for(width * 10f64.powi(i32::from(scale)), d_squared.get(position).copied().unwrap_or(1))?
+        }
+    };
+    d_squared.iter().map(|d| Gaussian::priced(*d, each).map_err(bad)).collect()
+}
+
+/// The least rho, to about a part in a thousand, whose 95 % half-width is at most `width` grid units.
+fn rho_for(width: f64, d_squared: u128) -> Result<Rho, PlanError> {
+    let unreachable = || PlanError::new(Code::BadPrivacyParam, "no price reaches this accuracy: ask for a wider interval");
+    if width < 1.0 {
+        return Err(unreachable());
+    }
+    let fits = |units: u128| {
+        Gaussian::priced(d_squared, Rho::from_units(units)).is_ok_and(|draw| {
+            #[expect(clippy::cast_precision_loss, reason = "half-widths are under 2^53")]
+            let half = draw.half_width() as f64;
+            half <= width
+        })
+    };
+    let (mut low, mut high) = (0u128, 1u128);
+    while !fits(high) {
+        low = high;
+        high = high.checked_mul(2).filter(|h| *h < 1_000_000 * crate::loss::RHO_ONE).ok_or_else(unreachable)?;
+    }
+    while high - low > 1 + high / 2048 {
+        let middle = low + (high - low) / 2;
+        if fits(middle) { high = middle } else { low = middle }
+    }
+    Ok(Rho::from_units(high))
+}
+
+/// The noisy table's schema: `c0..` with the aggregate's own types, nullable.
+fn release_schema(query: &Query) -> datafusion::arrow::datatypes::Schema {
+    use datafusion::arrow::datatypes::{Field, Schema};
+    let fields = query.private().schema.fields().iter().enumerate();
+    Schema::new(
+        fields
+            .map(|(index, f)| Field::new(crate::query::noisy_column(index), f.data_type().clone(), true))
+            .collect::<Vec<_>>(),
+    )
+}
+
+/// PRF(secret, label, text): HMAC-SHA-256, first 128 bits.
+fn derived_key(secret: &[u8; 32], label: &str, text: &str) -> [u8; 16] {
+    use hmac::{Hmac, KeyInit, Mac};
+    let mut key = [0; 16];
+    // HMAC takes keys of every length, so the error arm is never taken; a zero key would still be bounded.
+    if let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(secret) {
+        mac.update(label.as_bytes());
+        mac.update(&[0]);
+        mac.update(text.as_bytes());
+        for (to, from) in key.iter_mut().zip(mac.finalize().into_bytes()) {
+            *to = from;
+        }
+    }
+    key
+}
+
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+/// Distinct values of a public table's column, from the snapshot.
+struct SnapshotValues<'a> {
+    catalog: &'a Catalog,
+    snapshot: &'a Snapshot,
+}
+
+impl PublicValues for SnapshotValues<'_> {
+    fn values(&self, table: &str, column: &str) -> Option<Vec<ScalarValue>> {
+        if self.catalog.table(table)?.private.is_some() {
+            return None;
+        }
+        let mut values = Vec::new();
+        for batch in self.snapshot.public.get(table)? {
+            let array = batch.column_by_name(column)?;
+            for row in 0..batch.num_rows() {
+                values.push(ScalarValue::try_from_array(array, row).ok()?);
+            }
+        }
+        Some(values)
+    }
+}
+
+impl BoundedPlan {
+    /// V as a plan: run it only behind [`crate::release::Executor`].
+    #[must_use]
+    pub const fn plan(&self) -> &LogicalPlan {
+        &self.plan
+    }
+
+    /// What is made of the released numbers, over [`crate::query::NOISY`].
+    #[must_use]
+    pub const fn post(&self) -> &LogicalPlan {
+        &self.post
+    }
+
+    /// Schema of [`crate::query::NOISY`].
+    #[must_use]
+    pub const fn release_schema(&self) -> &SchemaRef {
+        &self.release_schema
+    }
+
+    /// How many aggregates were asked: the last columns of [`Self::release_schema`].
+    #[must_use]
+    pub fn aggregates(&self) -> usize {
+        self.measured.outputs.len()
+    }
+
+    /// Its price.
+    #[must_use]
+    pub const fn loss(&self) -> PrivacyLoss {
+        self.loss
+    }
+
+    /// Its contribution bounds.
+    #[must_use]
+    pub const fn bounds(&self) -> &Bounds {
+        &self.bounds
+    }
+
+    /// Number of public cells; None for unknown keys.
+    #[must_use]
+    pub fn cells(&self) -> Option<u64> {
+        self.cells.as_ref().map(|cells| cells.len() as u64)
+    }
+
+    /// The rule of unknown keys.
+    #[must_use]
+    pub const fn threshold(&self) -> Option<Threshold> {
+        self.threshold
+    }
+
+    /// Longest time to an outcome.
+    #[must_use]
+    pub const fn deadline(&self) -> Duration {
+        self.deadline
+    }
+
+    /// Its name in the release cache, hex.
+    #[must_use]
+    pub fn cache_key(&self) -> &str {
+        &self.cache_key
+    }
+
+    /// The snapshot it reads.
+    #[must_use]
+    pub const fn snapshot(&self) -> u64 {
+        self.snapshot
+    }
+
+    /// The policy it is priced under.
+    #[must_use]
+    pub const fn policy(&self) -> u64 {
+        self.policy
+    }
+
+    /// The id space that pays.
+    #[must_use]
+    pub fn id_space(&self) -> &str {
+        &self.id_space
+    }
+
+    /// The canonical text, for the salted plan commitment.
+    pub(crate) fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The draws as the log records them.
+    #[must_use]
+    pub fn primitives(&self) -> Vec<Primitive> {
+        let draw = |draw: &Gaussian| Primitive {
+            mechanism: "discrete_gaussian".into(),
+            d_squared: draw.d_squared().to_string(),
+            sigma: draw.sigma_decimal(),
+            rho: draw.rho().to_string(),
+        };
+        self.draws.iter().map(draw).collect()
+    }
+
+    /// The draws, in the order of [`Self::needed`].
+    #[must_use]
+    pub fn draws(&self) -> &[Gaussian] {
+        &self.draws
+    }
+
+    pub(crate) const fn measured(&self) -> &Measured {
+        &self.measured
+    }
+
+    pub(crate) fn key_types(&self) -> &[DataType] {
+        &self.key_types
+    }
+
+    pub(crate) fn public_cells(&self) -> Option<&[Vec<ScalarValue>]> {
+        self.cells.as_deref()
+    }
+
+    /// What each draw measures, in words, and the digits of its grid after the point.
+    #[must_use]
+    pub fn needed(&self) -> Vec<(String, i8)> {
+        let describe = |needed: &Needed| {
+            let value = |index: &usize| self.measured.values.get(*index);
+            let name = |index: &usize| value(index).map_or_else(String::new, |v| v.0.schema_name().to_string());
+            let scale = |index: &usize| value(index).and_then(|v| v.1).map_or(0, |range| range.scale);
+            match needed {
+                Needed::Patients => ("patients".to_owned(), 0),
+                Needed::Rows => ("rows".to_owned(), 0),
+                Needed::Count(i) => (format!("count of {}", name(i)), 0),
+                Needed::Total(i) => (format!("sum of {}", name(i)), scale(i)),
+                Needed::Centred(i) => (format!("centred sum of {}", name(i)), scale(i)),
+            }
+        };
+        self.measured.needed.iter().map(describe).collect()
+    }
+}

@@ -1,0 +1,429 @@
+//! The allow-list over plans: which operators keep the patient, and what each does to bounds and lineage.
+//!
+//! Every private operator keeps this invariant, and the proof is by induction over the plan: **each output row is
+//! computed from the rows of one patient and from public tables, and its unit column holds that patient, never
+//! NULL.** The list is exhaustive: a node, join type or function that is not named is refused. Expressions are
+//! rewritten by [`super::total`] so that none can fail. Nothing here looks at data.
+//!
+//! - a scan of a private table starts with the patient's column, and no catalog table hides it;
+//! - a projection that leaves the patient out gets it back as a hidden column;
+//! - a join of two private relations needs `unit = unit` at its top level ([`join`]);
+//! - a group-by, a DISTINCT and a window must contain the patient among their keys ([`fold`]).
+
+mod fold;
+mod join;
+
+use std::sync::Arc;
+
+use datafusion::common::Column;
+use datafusion::error::DataFusionError;
+use datafusion::logical_expr::{
+    BinaryExpr, Distinct, Expr, Filter, LogicalPlan, Operator, Projection, SubqueryAlias, TableScan, TryCast, Union,
+};
+use datafusion::scalar::ScalarValue;
+
+use super::lineage::{Grid, Lineage, Node, Private, Relation};
+use super::total::{Scope, Value, condition, total};
+use crate::catalog::{Catalog, Kind, Table, UNIT};
+use crate::day::Day;
+use crate::refusal::{Code, PlanError};
+
+/// Largest product of row caps over the joins of one patient's rows.
+pub(crate) const MAX_PRODUCT: u64 = 1_000_000;
+
+/// Deepest plan.
+const MAX_DEPTH: usize = 256;
+
+/// Most scans in one plan.
+const MAX_SCANS: usize = 64;
+
+/// Prefix of hidden carriers of the patient.
+const CARRIER: &str = "__unit_";
+
+/// Walks the input of the released aggregate.
+///
+/// # Errors
+/// The refusal of the first node from the scans up that is not on the allow-list.
+pub(crate) fn walk(input: &LogicalPlan, catalog: &Catalog) -> Result<Relation, PlanError> {
+    let node = Walk { catalog, scans: 0, carriers: 0 }.node(input, 0)?;
+    let no_patients = || PlanError::new(Code::NotAQuery, "the question reads no patients' rows; public tables are free at /v1/datasets");
+    let unit = node.unit().ok_or_else(no_patients)?;
+    let private = node.private.ok_or_else(no_patients)?;
+    if private.product > MAX_PRODUCT {
+        let words = format!("one patient's rows could become {}; the limit is {MAX_PRODUCT}", private.product);
+        return Err(PlanError::new(Code::TooMuchWork, words));
+    }
+    Ok(Relation {
+        plan: node.plan,
+        unit,
+        rows: private.rows.min(private.fan_out).max(1),
+        groups: private.groups.min(private.fan_out).max(1),
+        product: private.product,
+        tables: private.tables,
+        columns: node.columns,
+        predicates: node.predicates,
+    })
+}
+
+/// Is one of these keys the patient itself, bare and never NULL?
+pub(crate) fn has_unit(keys: &[Expr], relation: &Relation) -> bool {
+    let scope = Scope { schema: relation.plan.schema(), columns: &relation.columns };
+    keys.iter().any(|key| total(key, &scope).is_ok_and(|value| value.lineage.unit && !value.lineage.hidden))
+}
+
+/// Turns an error of the engine into ours: its words could carry anything.
+fn fits<T>(result: Result<T, DataFusionError>) -> Result<T, PlanError> {
+    result.map_err(|_| PlanError::new(Code::TypeMismatch, "the parts of the question do not fit together"))
+}
+
+/// Gives a rewritten expression the name of the original.
+fn renamed(original: &Expr, rewritten: Expr) -> Expr {
+    let (relation, name) = original.qualified_name();
+    if rewritten.qualified_name() == (relation.clone(), name.clone()) {
+        return rewritten;
+    }
+    rewritten.alias_qualified(relation, name)
+}
+
+struct Walk<'a> {
+    catalog: &'a Catalog,
+    scans: usize,
+    carriers: usize,
+}
+
+impl Walk<'_> {
+    fn node(&mut self, plan: &LogicalPlan, depth: usize) -> Result<Node, PlanError> {
+        if depth > MAX_DEPTH {
+            return Err(PlanError::new(Code::TooLarge, "the question is nested too deep"));
+        }
+        let depth = depth + 1;
+        let refuse = |code, words: &str| Err(PlanError::new(code, words));
+        match plan {
+            LogicalPlan::TableScan(scan) => self.scan(scan),
+            LogicalPlan::Projection(Projection { expr, input, .. }) => {
+                let input = self.node(input, depth)?;
+                self.projection(expr, input)
+            }
+            LogicalPlan::Filter(Filter { predicate, input, .. }) => filter(predicate, self.node(input, depth)?),
+            LogicalPlan::SubqueryAlias(SubqueryAlias { input, alias, .. }) => {
+                let input = self.node(input, depth)?;
+                let plan = SubqueryAlias::try_new(Arc::new(input.plan), alias.clone());
+                Ok(Node { plan: LogicalPlan::SubqueryAlias(fits(plan)?), ..input })
+            }
+            LogicalPlan::Join(join) => {
+                let left = self.node(&join.left, depth)?;
+                let right = self.node(&join.right, depth)?;
+                join::join(join, left, right)
+            }
+            LogicalPlan::Aggregate(aggregate) => fold::aggregate(aggregate, self.node(&aggregate.input, depth)?),
+            LogicalPlan::Distinct(Distinct::All(input)) => fold::distinct(self.node(input, depth)?),
+            LogicalPlan::Window(window) => fold::window(window, self.node(&window.input, depth)?),
+            LogicalPlan::Union(union) => self.union(union, depth),
+            LogicalPlan::Sort(sort) => {
+                let input = self.node(&sort.input, depth)?;
+                if sort.fetch.is_some() {
+                    return refuse(Code::LimitOrSampleBeforeAgg, "rows are cut off before the aggregate");
+                }
+                // The order of rows below an aggregate means nothing.
+                Ok(input)
+            }
+            LogicalPlan::EmptyRelation(_) => {
+                Ok(Node { plan: plan.clone(), columns: Vec::new(), private: None, public_rows: 1, predicates: Vec::new() })
+            }
+            LogicalPlan::Values(values) => {
+                let constants = values.values.iter().flatten().all(|v| matches!(v, Expr::Literal(_, _)));
+                if !constants {
+                    return refuse(Code::NonTotalFn, "VALUES takes literals");
+                }
+                let columns = vec![Lineage::default(); values.schema.fields().len()];
+                let public_rows = u64::try_from(values.values.len()).unwrap_or(u64::MAX);
+                Ok(Node { plan: plan.clone(), columns, private: None, public_rows, predicates: Vec::new() })
+            }
+            LogicalPlan::Limit(_) => refuse(Code::LimitOrSampleBeforeAgg, "rows are cut off before the aggregate"),
+            LogicalPlan::Distinct(Distinct::On(_)) => {
+                refuse(Code::LimitOrSampleBeforeAgg, "DISTINCT ON picks rows before the aggregate")
+            }
+            LogicalPlan::RecursiveQuery(_) => refuse(Code::Recursive, "a recursive query"),
+            LogicalPlan::Subquery(_) => refuse(Code::PrivateSubqueryInExpr, "a lateral sub-query"),
+            LogicalPlan::Explain(_)
+            | LogicalPlan::Analyze(_)
+            | LogicalPlan::Dml(_)
+            | LogicalPlan::Ddl(_)
+            | LogicalPlan::Copy(_)
+            | LogicalPlan::DescribeTable(_)
+            | LogicalPlan::Statement(_) => refuse(Code::NotAQuery, "the statement is not a question"),
+            LogicalPlan::Unnest(_) | LogicalPlan::Repartition(_) | LogicalPlan::Extension(_) => {
+                refuse(Code::NonTotalFn, "the plan has an operator that is not part of the dialect")
+            }
+        }
+    }
+
+    fn scan(&mut self, scan: &TableScan) -> Result<Node, PlanError> {
+        let unknown = || PlanError::new(Code::UnknownName, "a table that is not in the catalog");
+        let name = match &scan.table_name {
+            datafusion::common::TableReference::Bare { table } => table.as_ref(),
+            _ => return Err(unknown()),
+        };
+        let table = self.catalog.table(name).ok_or_else(unknown)?;
+        if scan.projection.is_some() || !scan.filters.is_empty() || scan.fetch.is_some() {
+            return Err(PlanError::new(Code::NonTotalFn, "a scan with conditions of its own"));
+        }
+        // The schema is the catalog's visible one, so lineage columns cannot be named.
+        let schema = table.schema();
+        if scan.source.schema() != schema || scan.projected_schema.fields() != schema.fields() {
+            return Err(PlanError::new(Code::UnknownName, format!("{name} has other columns than the catalog's")));
+        }
+        self.scans += 1;
+        if self.scans > MAX_SCANS {
+            return Err(PlanError::new(Code::TooLarge, "the question reads too many tables"));
+        }
+        let private = table.private.map(|bounds| Private {
+            fan_out: bounds.scan_rows,
+            rows: bounds.rows,
+            groups: bounds.groups,
+            product: bounds.scan_rows,
+            tables: vec![name.to_owned()],
+        });
+        let first_is_unit = table.columns.first().is_some_and(|c| c.name == UNIT && c.kind == Kind::Id && !c.nullable);
+        if private.is_some() && !first_is_unit {
+            return Err(PlanError::new(Code::UnknownName, format!("{name} does not begin with the patient")));
+        }
+        Ok(Node {
+            plan: LogicalPlan::TableScan(scan.clone()),
+            columns: scanned_columns(name, table, self.scans),
+            private,
+            public_rows: if table.private.is_some() { 0 } else { table.declared_rows },
+            predicates: Vec::new(),
+        })
+    }
+
+    fn projection(&mut self, exprs: &[Expr], input: Node) -> Result<Node, PlanError> {
+        let scope = Scope { schema: input.plan.schema(), columns: &input.columns };
+        let mut rewritten = Vec::with_capacity(exprs.len() + 1);
+        let mut columns = Vec::with_capacity(exprs.len() + 1);
+        for expr in exprs {
+            let Value { expr: new, mut lineage, .. } = total(expr, &scope)?;
+            lineage.hidden = false;
+            rewritten.push(renamed(expr, new));
+            columns.push(lineage);
+        }
+        if input.private.is_some() && !columns.iter().any(|c| c.unit) {
+            let (carrier, lineage) = self.carrier(&input)?;
+            rewritten.push(carrier);
+            columns.push(lineage);
+        }
+        let plan = LogicalPlan::Projection(fits(Projection::try_new(rewritten, Arc::new(input.plan)))?);
+        Ok(Node { plan, columns, private: input.private, public_rows: input.public_rows, predicates: input.predicates })
+    }
+
+    /// The patient under a name that no question has.
+    fn carrier(&mut self, input: &Node) -> Result<(Expr, Lineage), PlanError> {
+        let lost = || PlanError::new(Code::NestedDp, "the patient of the rows is lost");
+        let unit = input.unit().ok_or_else(lost)?;
+        self.carriers += 1;
+        let lineage =
+            Lineage { unit: true, from_unit: true, unit_determined: true, hidden: true, ..Lineage::default() };
+        Ok((Expr::Column(unit).alias(format!("{CARRIER}{}", self.carriers)), lineage))
+    }
+
+    fn union(&mut self, union: &Union, depth: usize) -> Result<Node, PlanError> {
+        let inputs = union.inputs.iter().map(|input| self.node(input, depth)).collect::<Result<Vec<_>, _>>()?;
+        let privates: Vec<Private> = inputs.iter().filter_map(|n| n.private.clone()).collect();
+        let mixed = || PlanError::new(Code::SetopMixed, "UNION ALL of patients' rows with other rows");
+        if !privates.is_empty() && privates.len() != inputs.len() {
+            return Err(mixed());
+        }
+        let public_rows = inputs.iter().map(|n| n.public_rows).fold(0, u64::saturating_add);
+        let wanted = union.schema.fields().len();
+        let mut branches = Vec::with_capacity(inputs.len());
+        let mut columns: Option<Vec<Lineage>> = None;
+        for input in inputs {
+            let visible: Vec<usize> = (0..input.columns.len())
+                .filter(|index| input.columns.get(*index).is_some_and(|c| !c.hidden))
+                .collect();
+            if visible.len() != wanted {
+                return Err(mixed());
+            }
+            let mut exprs = Vec::with_capacity(wanted + 1);
+            let mut lineages = Vec::with_capacity(wanted + 1);
+            for (position, index) in visible.into_iter().enumerate() {
+                let (qualifier, field) = input.plan.schema().qualified_field(index);
+                let target = union.schema.field(position).data_type();
+                if field.data_type() != target {
+                    return Err(PlanError::new(Code::TypeMismatch, "UNION ALL of columns of two types"));
+                }
+                exprs.push(Expr::Column(Column::from((qualifier, field))).alias(union.schema.field(position).name()));
+                lineages.push(input.columns.get(index).cloned().unwrap_or_default());
+            }
+            if input.private.is_some() {
+                let unit = input.unit().ok_or_else(mixed)?;
+                exprs.push(Expr::Column(unit).alias(format!("{CARRIER}all")));
+                lineages.push(Lineage { unit: true, from_unit: true, unit_determined: true, hidden: true, ..Lineage::default() });
+            }
+            columns = Some(match columns {
+                None => lineages,
+                Some(before) => before.into_iter().zip(lineages).map(|(a, b)| either(&a, &b)).collect(),
+            });
+            branches.push(Arc::new(LogicalPlan::Projection(fits(Projection::try_new(exprs, Arc::new(input.plan)))?)));
+        }
+        let plan = LogicalPlan::Union(fits(Union::try_new(branches))?);
+        let sum = |of: fn(&Private) -> u64| privates.iter().map(of).fold(0, u64::saturating_add);
+        let private = (!privates.is_empty()).then(|| Private {
+            fan_out: sum(|p| p.fan_out),
+            rows: sum(|p| p.rows),
+            groups: privates.iter().map(|p| p.groups).max().unwrap_or(1),
+            product: sum(|p| p.product),
+            tables: merged(privates.iter().map(|p| &p.tables)),
+        });
+        Ok(Node { plan, columns: columns.unwrap_or_default(), private, public_rows, predicates: Vec::new() })
+    }
+}
+
+/// Lineage of a row that comes from either of two branches.
+fn either(a: &Lineage, b: &Lineage) -> Lineage {
+    Lineage {
+        unit: a.unit && b.unit,
+        lost_unit: a.lost_unit || b.lost_unit,
+        from_unit: a.from_unit || b.from_unit,
+        unit_determined: a.unit && b.unit,
+        hidden: a.hidden && b.hidden,
+        outer: a.outer || b.outer,
+        year_only: a.year_only || b.year_only,
+        // A constant that both branches share stays one; other columns come from two scans.
+        origin: a.origin.clone().filter(|origin| b.origin.as_ref() == Some(origin)),
+        grid: a.grid.zip(b.grid).and_then(|(a, b)| a.hull(b)),
+    }
+}
+
+fn merged<'a>(lists: impl Iterator<Item = &'a Vec<String>>) -> Vec<String> {
+    let mut all: Vec<String> = Vec::new();
+    for name in lists.flatten() {
+        if !all.contains(name) {
+            all.push(name.clone());
+        }
+    }
+    all
+}
+
+fn scanned_columns(name: &str, table: &Table, number: usize) -> Vec<Lineage> {
+    let one_row = table.private.is_some_and(|bounds| bounds.scan_rows == 1);
+    let columns = table.columns.iter().enumerate().map(|(index, column)| {
+        let unit = index == 0 && table.private.is_some();
+        let (grid, year_only) = match &column.kind {
+            Kind::Integer { low, high } => (Some(Grid::whole((*low).into(), (*high).into())), false),
+            Kind::Decimal { scale, low, high } => {
+                (Some(Grid { scale: *scale, low: (*low).into(), high: (*high).into() }), false)
+            }
+            Kind::Date { low, high, year_only } => {
+                let days = Day::parse(low).zip(Day::parse(high));
+                (days.map(|(low, high)| Grid::whole(low.0.into(), high.0.into())), *year_only)
+            }
+            Kind::Text | Kind::Id => (None, false),
+        };
+        Lineage {
+            unit,
+            from_unit: unit,
+            unit_determined: one_row || unit,
+            year_only,
+            origin: Some(Expr::Column(Column::new(Some(format!("{name}#{number}")), &column.name))),
+            grid,
+            ..Lineage::default()
+        }
+    });
+    columns.collect()
+}
+
+/// The parts of a condition that all must hold.
+fn conjuncts(expr: &Expr) -> Vec<&Expr> {
+    let mut found = Vec::new();
+    let mut open = vec![expr];
+    while let Some(next) = open.pop() {
+        match next {
+            Expr::BinaryExpr(BinaryExpr { left, op: Operator::And, right }) => open.extend([right.as_ref(), left.as_ref()]),
+            Expr::Alias(alias) => open.push(&alias.expr),
+            other => found.push(other),
+        }
+    }
+    found
+}
+
+fn filter(predicate: &Expr, mut input: Node) -> Result<Node, PlanError> {
+    let scope = Scope { schema: input.plan.schema(), columns: &input.columns };
+    let rewritten = condition(predicate, &scope)?;
+    let mut narrowed = input.columns.clone();
+    for part in conjuncts(&rewritten.expr) {
+        narrow(part, input.plan.schema(), &mut narrowed);
+    }
+    if let Some(origin) = rewritten.lineage.origin {
+        input.predicates.push(origin);
+    } else {
+        // The whole is too large or not over scanned columns; its parts may be.
+        for part in conjuncts(predicate) {
+            if let Some(origin) = condition(part, &scope)?.lineage.origin {
+                input.predicates.push(origin);
+            }
+        }
+    }
+    let plan = LogicalPlan::Filter(fits(Filter::try_new(rewritten.expr, Arc::new(input.plan)))?);
+    Ok(Node { plan, columns: narrowed, ..input })
+}
+
+/// `x < literal` and its kin narrow the range of column x.
+fn narrow(part: &Expr, schema: &datafusion::common::DFSchema, columns: &mut [Lineage]) {
+    let mut apply = |column: &Expr, range: Option<Grid>| {
+        let Some(index) = bare(column).and_then(|c| schema.maybe_index_of_column(c)) else { return };
+        if let (Some(lineage), Some(range)) = (columns.get_mut(index), range) {
+            lineage.grid = lineage.grid.map(|grid| grid.within(range));
+        }
+    };
+    let constant = |e: &Expr| if let Expr::Literal(v, _) = e { Grid::of_literal(v) } else { None };
+    match part {
+        Expr::BinaryExpr(BinaryExpr { left, op, right }) => {
+            let flipped = op.swap();
+            for (column, op, value) in
+                [(left, Some(*op), constant(right)), (right, flipped, constant(left))]
+            {
+                let range = match op {
+                    Some(Operator::Eq) => value,
+                    Some(Operator::Lt | Operator::LtEq) => value.map(|v| v.open(true)),
+                    Some(Operator::Gt | Operator::GtEq) => value.map(|v| v.open(false)),
+                    _ => None,
+                };
+                apply(column, range);
+            }
+        }
+        Expr::Between(between) if !between.negated => {
+            let ends = constant(&between.low).zip(constant(&between.high));
+            apply(&between.expr, ends.and_then(|(low, high)| low.hull(high)));
+        }
+        _ => {}
+    }
+}
+
+/// The column under a cast that keeps its order and values.
+fn bare(expr: &Expr) -> Option<&Column> {
+    match expr {
+        Expr::Column(column) => Some(column),
+        Expr::TryCast(TryCast { expr, field }) if field.data_type().is_decimal() || field.data_type().is_floating() => {
+            bare(expr)
+        }
+        // The finite form of a cast to a float.
+        Expr::ScalarFunction(call) if call.func.name() == "total_finite" => call.args.first().and_then(bare),
+        _ => None,
+    }
+}
+
+/// Is this expression the literal TRUE?
+fn is_true(expr: &Expr) -> bool {
+    matches!(expr, Expr::Literal(ScalarValue::Boolean(Some(true)), _))
+}
+
+/// All parts joined by AND.
+fn all_of(parts: Vec<Expr>) -> Option<Expr> {
+    parts.into_iter().filter(|part| !is_true(part)).reduce(Expr::and)
+}
+
+/// The lineage that an aggregate or window function gives its output.
+fn folded(grid: Option<Grid>, unit_determined: bool) -> Lineage {
+    Lineage { grid, unit_determined, ..Lineage::default() }
+}

@@ -1,0 +1,221 @@
+//! The one place where noise is drawn: the discrete Gaussian on integers, by OpenDP.
+//!
+//! Proof and symbols: `mechanism.md` beside this file. A measurement is built, its privacy map is
+//! evaluated, and it is invoked and dropped inside [`Gaussian::add_noise`], since OpenDP's functions
+//! are not `Send`. Sigma is a whole number of 1/1024, so it is exact as a binary float (what OpenDP
+//! takes), as a decimal (what the log records) and as an integer (what the auditor computes with).
+
+use dashu::{base::Sign, integer::IBig, integer::UBig, rational::RBig};
+use opendp::{
+    accuracy::{conservative_discrete_gaussian_tail_to_alpha, discrete_gaussian_scale_to_accuracy},
+    domains::{AtomDomain, VectorDomain},
+    measurements::make_gaussian,
+    measures::ZeroConcentratedDivergence,
+    metrics::L2Distance,
+};
+
+use crate::loss::{DELTA_ONE, Delta, RHO_ONE, Rho};
+
+/// Steps of sigma's grid in 1.
+const SIGMA_ONE: u64 = 1024;
+
+/// Largest sigma on the grid, so that it stays exact as an f64 and noise stays far from i64's ends.
+const SIGMA_LARGEST: u64 = 1 << 52;
+
+/// Digits of 1/1024 after the point.
+const SIGMA_PLACES: usize = 10;
+
+/// Above this, OpenDP's search for an interval loops over i32 (see privacy.md); a formula takes over.
+const ACCURACY_SEARCH_LARGEST: u64 = 1_000;
+
+/// Bits after the point of the sensitivity handed to OpenDP.
+const SENSITIVITY_BITS: usize = 40;
+
+/// Why noise could not be drawn or priced. Holds nothing of the data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum MechanismError {
+    /// No sigma on the grid gives the asked price.
+    #[error("no noise scale fits this price: ask for a larger epsilon, or a coarser question")]
+    NoScale,
+    /// OpenDP refused to build or to draw, or its map exceeds the charge.
+    #[error("the noise source failed")]
+    Source,
+}
+
+/// A discrete Gaussian with its squared L2 sensitivity and its charge: `rho >= D^2 / (2 sigma^2)`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gaussian {
+    d_squared: u128,
+    sigma_steps: u64,
+    rho: Rho,
+}
+
+impl Gaussian {
+    /// The least noise whose charge is at most `rho`, for squared sensitivity `d_squared` above 0.
+    ///
+    /// # Errors
+    /// [`MechanismError::NoScale`] when sigma would leave its grid.
+    pub fn priced(d_squared: u128, rho: Rho) -> Result<Self, MechanismError> {
+        if rho == Rho::ZERO || d_squared == 0 {
+            return Err(MechanismError::NoScale);
+        }
+        // sigma^2 >= D^2/(2 rho); a float start, then exact steps up.
+        #[expect(clippy::cast_precision_loss, reason = "only a starting point")]
+        let start = (d_squared as f64 / 2.0 / (rho.units() as f64 / 1e12)).sqrt() * SIGMA_ONE as f64;
+        if !(start < SIGMA_LARGEST as f64) {
+            return Err(MechanismError::NoScale);
+        }
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "positive and under 2^52")]
+        let mut steps = (start as u64).saturating_sub(2).max(1);
+        loop {
+            let found = Self { d_squared, sigma_steps: steps, rho: charge(d_squared, steps) };
+            if found.rho <= rho {
+                return Ok(found);
+            }
+            // Relative steps of 2^-40 keep the loop short where the float start was off for a huge D.
+            steps = steps + 1 + (steps >> 40);
+            if steps > SIGMA_LARGEST {
+                return Err(MechanismError::NoScale);
+            }
+        }
+    }
+
+    /// The noise with the given sigma, in 1/1024; used to read a logged primitive back.
+    ///
+    /// # Errors
+    /// [`MechanismError::NoScale`] when sigma is 0 or leaves its grid.
+    pub fn with_sigma(d_squared: u128, sigma_steps: u64) -> Result<Self, MechanismError> {
+        if d_squared == 0 || sigma_steps == 0 || sigma_steps > SIGMA_LARGEST {
+            return Err(MechanismError::NoScale);
+        }
+        Ok(Self { d_squared, sigma_steps, rho: charge(d_squared, sigma_steps) })
+    }
+
+    /// Squared L2 sensitivity on the integer grid.
+    #[must_use]
+    pub const fn d_squared(&self) -> u128 {
+        self.d_squared
+    }
+
+    /// What a draw costs.
+    #[must_use]
+    pub const fn rho(&self) -> Rho {
+        self.rho
+    }
+
+    /// Sigma as a float, exact.
+    #[must_use]
+    pub fn sigma(&self) -> f64 {
+        #[expect(clippy::cast_precision_loss, reason = "at most 2^52, so exact")]
+        let steps = self.sigma_steps as f64;
+        steps / SIGMA_ONE as f64
+    }
+
+    /// Sigma as an exact decimal.
+    #[must_use]
+    pub fn sigma_decimal(&self) -> String {
+        let whole = self.sigma_steps / SIGMA_ONE;
+        // 1/1024 = 0.0009765625 exactly.
+        let fraction = (self.sigma_steps % SIGMA_ONE) * 9_765_625;
+        let digits = format!("{fraction:0>width$}", width = SIGMA_PLACES);
+        let digits = digits.trim_end_matches('0');
+        if digits.is_empty() { whole.to_string() } else { format!("{whole}.{digits}") }
+    }
+
+    fn sigma_rational(&self) -> RBig {
+        RBig::from_parts(IBig::from(self.sigma_steps), UBig::from(SIGMA_ONE))
+    }
+
+    /// Half-width `h` with P[|noise| <= h] >= 0.95.
+    #[must_use]
+    pub fn half_width(&self) -> u64 {
+        let sigma = self.sigma();
+        if self.sigma_steps <= ACCURACY_SEARCH_LARGEST * SIGMA_ONE {
+            // OpenDP's accuracy a has P[|noise| >= a] <= alpha, so a - 1 is the closed half-width.
+            if let Ok(accuracy) = discrete_gaussian_scale_to_accuracy(sigma, 0.05) {
+                #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "small and positive")]
+                return (accuracy.ceil() as u64).saturating_sub(1);
+            }
+        }
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "under 2^53")]
+        let width = (1.96 * sigma).ceil() as u64;
+        width + 1
+    }
+
+    /// The least `t >= 1` with `groups * P[noise > t] <= delta`, and that product rounded up: what a
+    /// release of unknown keys is charged.
+    ///
+    /// # Errors
+    /// [`MechanismError::NoScale`] when no threshold reaches `delta`.
+    pub fn threshold(&self, groups: u64, delta: Delta) -> Result<(u64, Delta), MechanismError> {
+        let product = |t: u64| -> Result<Delta, MechanismError> {
+            let p = conservative_discrete_gaussian_tail_to_alpha(self.sigma_rational(), UBig::from(t))
+                .map_err(|_| MechanismError::Source)?;
+            #[expect(clippy::cast_precision_loss, reason = "rounded up by more than the loss")]
+            let units = (p * groups as f64 * DELTA_ONE as f64 * (1.0 + 1e-12)).ceil();
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates")]
+            Ok(Delta::from_units((units as u128).saturating_add(1)))
+        };
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "under 2^58, saturates")]
+        let mut high = (self.sigma() * 40.0).ceil() as u64 + 2;
+        if product(high)? > delta {
+            return Err(MechanismError::NoScale);
+        }
+        // The tail falls with t, so halving finds the least.
+        let mut low = 0;
+        while high - low > 1 {
+            let middle = low + (high - low) / 2;
+            if product(middle)? <= delta { high = middle } else { low = middle }
+        }
+        Ok((high, product(high)?))
+    }
+
+    /// Adds one draw to each value. The values come out in their order.
+    ///
+    /// # Errors
+    /// [`MechanismError::Source`]: OpenDP's source of randomness failed, or its privacy map is above
+    /// the charge. Nothing of the values is in the error.
+    pub(crate) fn add_noise(&self, values: &[i64]) -> Result<Vec<i64>, MechanismError> {
+        let measurement = make_gaussian::<_, _, ZeroConcentratedDivergence>(
+            VectorDomain::new(AtomDomain::<IBig>::default()),
+            L2Distance::<RBig>::default(),
+            self.sigma(),
+            None,
+        )
+        .map_err(|_| MechanismError::Source)?;
+        let mapped = measurement.map(&sensitivity(self.d_squared)).map_err(|_| MechanismError::Source)?;
+        let charged = RBig::from_parts(IBig::from(self.rho.units()), UBig::from(RHO_ONE));
+        match RBig::try_from(mapped) {
+            Ok(mapped) if mapped <= charged => {}
+            _ => return Err(MechanismError::Source),
+        }
+        let exact: Vec<IBig> = values.iter().map(|v| IBig::from(*v)).collect();
+        let noisy = measurement.invoke(&exact).map_err(|_| MechanismError::Source)?;
+        // Saturation is post-processing; with sigma under 2^42 it never happens in practice.
+        Ok(noisy.iter().map(saturate).collect())
+    }
+}
+
+fn saturate(value: &IBig) -> i64 {
+    i64::try_from(value).unwrap_or(if value.sign() == Sign::Negative { i64::MIN } else { i64::MAX })
+}
+
+/// The least d on a grid of 2^-40 with d^2 >= D^2.
+fn sensitivity(d_squared: u128) -> RBig {
+    let scaled = UBig::from(d_squared) << (2 * SENSITIVITY_BITS);
+    let mut root = dashu::base::SquareRoot::sqrt(&scaled);
+    if &root * &root < scaled {
+        root += UBig::ONE;
+    }
+    RBig::from_parts(IBig::from(root), UBig::ONE << SENSITIVITY_BITS)
+}
+
+/// `d^2 / (2 sigma^2)` in units of 1e-12, rounded up, and one unit more: the unit covers the rounding
+/// of OpenDP's map to a float, so that the map evaluated before each draw never passes the charge.
+fn charge(d_squared: u128, sigma_steps: u64) -> Rho {
+    let d = sensitivity(d_squared);
+    let sigma = RBig::from_parts(IBig::from(sigma_steps), UBig::from(SIGMA_ONE));
+    let ratio = (&d * &d) / (&sigma * &sigma * RBig::from(2u8)) * RBig::from(RHO_ONE);
+    let units = u128::try_from(ratio.ceil()).unwrap_or(u128::MAX - 1);
+    Rho::from_units(units.saturating_add(1))
+}

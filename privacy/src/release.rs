@@ -1,0 +1,399 @@
+//! The one way out: raw integers in, noisy numbers out, outcome durable before anything leaves.
+//!
+//! `Reserved` is consumed by the one release that it paid for; [`RawBatches`] has no `Debug`, no `Clone`
+//! and no accessor; only a [`Release`] can be serialized.
+//!
+//! A reservation can't be used twice:
+//! ```compile_fail,E0382
+//! # use epiledger_privacy::{accountant::Reserved, clock::{Clock, Timing}, release::{Executor, release}};
+//! async fn twice(paid: Reserved, executor: &impl Executor, clock: &dyn Clock) {
+//!     let _ = release(paid, executor, clock, Timing::Immediate).await;
+//!     let _ = release(paid, executor, clock, Timing::Immediate).await;
+//! }
+//! ```
+//! Its twin, once:
+//! ```
+//! # use epiledger_privacy::{accountant::Reserved, clock::{Clock, Timing}, release::{Executor, release}};
+//! async fn once(paid: Reserved, executor: &impl Executor, clock: &dyn Clock) {
+//!     let _ = release(paid, executor, clock, Timing::Immediate).await;
+//! }
+//! ```
+//! Raw batches can't be printed, copied or read:
+//! ```compile_fail,E0277
+//! fn print(raw: epiledger_privacy::release::RawBatches) { println!("{raw:?}"); }
+//! ```
+//! ```compile_fail,E0599
+//! fn copy(raw: &epiledger_privacy::release::RawBatches) { let _ = raw.clone().len(); }
+//! ```
+//! ```compile_fail,E0616
+//! fn read(raw: epiledger_privacy::release::RawBatches) { let _ = raw.0; }
+//! ```
+//! Their twin, which only passes them on:
+//! ```
+//! fn pass(raw: epiledger_privacy::release::RawBatches) -> epiledger_privacy::release::RawBatches { raw }
+//! ```
+//! A release is not made by hand or read from outside:
+//! ```compile_fail,E0277
+//! fn forge(text: &str) { let _: epiledger_privacy::release::Release = serde_json::from_str(text).unwrap(); }
+//! ```
+//! Its twin, writing one:
+//! ```
+//! fn write(release: &epiledger_privacy::release::Release) -> String { serde_json::to_string(release).unwrap() }
+//! ```
+
+use std::{collections::HashMap, str::FromStr, sync::Arc, time::Duration};
+
+use datafusion::{
+    arrow::{
+        array::{Array, ArrayRef, AsArray, RecordBatch, StringArray, UInt32Array, new_empty_array},
+        compute::{CastOptions, cast_with_options, concat_batches, take},
+        datatypes::{DataType, Int64Type},
+        row::{RowConverter, SortField},
+    },
+    common::ScalarValue,
+};
+use futures::future::{Either, select};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    accountant::Reserved,
+    bound::BoundedPlan,
+    clock::{Clock, Timing, boundary},
+};
+
+/// Something failed after the price was paid. It carries nothing: a reason could depend on data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no answer")]
+pub struct Failed;
+
+/// The exact integers of V, on their way to the noise.
+pub struct RawBatches(Vec<RecordBatch>);
+
+impl RawBatches {
+    /// Takes what the engine computed.
+    #[must_use]
+    pub const fn new(batches: Vec<RecordBatch>) -> Self {
+        Self(batches)
+    }
+}
+
+/// Runs bounded plans; the engine's `exec` folder holds the implementations.
+pub trait Executor: Send + Sync {
+    /// Runs [`BoundedPlan::plan`] to its end.
+    ///
+    /// # Errors
+    /// [`Failed`], whatever happened.
+    fn execute(&self, plan: &BoundedPlan) -> impl Future<Output = Result<RawBatches, Failed>> + Send;
+}
+
+/// A key column of a release: released keys as text, NULL kept apart.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeyColumn {
+    /// Arrow type.
+    #[serde(rename = "type")]
+    pub data_type: String,
+    /// One for each cell.
+    pub values: Vec<Option<String>>,
+}
+
+/// One drawn integer of every cell.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReleasedDraw {
+    /// What it measures, in words.
+    pub what: String,
+    /// Digits of its grid after the point.
+    pub scale: i8,
+    /// Standard deviation on the grid, an exact decimal.
+    pub sigma: String,
+    /// Half-width of the 95 % interval on the grid.
+    pub half_width: u64,
+    /// One for each cell, on the grid.
+    pub values: Vec<i64>,
+}
+
+/// Noisy numbers that were paid for. This, and nothing else about the data, leaves.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Release {
+    format: &'static str,
+    query_id: String,
+    cache_key: String,
+    snapshot: u64,
+    rho: String,
+    delta: String,
+    over: Option<u64>,
+    k_min: Option<u64>,
+    keys: Vec<KeyColumn>,
+    draws: Vec<ReleasedDraw>,
+}
+
+const FORMAT: &str = "epiledger-release/1";
+
+/// [`Release`] as the log's blob holds it.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Stored {
+    format: String,
+    query_id: String,
+    cache_key: String,
+    snapshot: u64,
+    rho: String,
+    delta: String,
+    over: Option<u64>,
+    k_min: Option<u64>,
+    keys: Vec<KeyColumn>,
+    draws: Vec<ReleasedDraw>,
+}
+
+/// Where the log holds the outcome.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// Log index of the `query.outcome` entry.
+    pub index: u64,
+}
+
+impl Release {
+    /// The statement that paid for it.
+    #[must_use]
+    pub fn query_id(&self) -> &str {
+        &self.query_id
+    }
+
+    /// Its name in the release cache.
+    #[must_use]
+    pub fn cache_key(&self) -> &str {
+        &self.cache_key
+    }
+
+    /// The snapshot it was made from.
+    #[must_use]
+    pub const fn snapshot(&self) -> u64 {
+        self.snapshot
+    }
+
+    /// What was paid for it: rho and delta, decimals.
+    #[must_use]
+    pub fn loss(&self) -> (&str, &str) {
+        (&self.rho, &self.delta)
+    }
+
+    /// The noisy integers.
+    #[must_use]
+    pub fn draws(&self) -> &[ReleasedDraw] {
+        &self.draws
+    }
+
+    /// Threshold that noisy n passed, and k_min, for unknown keys.
+    #[must_use]
+    pub fn threshold(&self) -> Option<(u64, u64)> {
+        self.over.zip(self.k_min)
+    }
+
+    /// Number of cells.
+    #[must_use]
+    pub fn cells(&self) -> usize {
+        self.draws.first().map_or(0, |draw| draw.values.len())
+    }
+
+    /// Its keys as fresh arrays.
+    pub(crate) fn key_arrays(&self) -> Result<Vec<ArrayRef>, Failed> {
+        self.keys
+            .iter()
+            .map(|key| {
+                let data_type = DataType::from_str(&key.data_type).map_err(|_| Failed)?;
+                let text: ArrayRef = Arc::new(StringArray::from(key.values.clone()));
+                let options = CastOptions { safe: false, ..CastOptions::default() };
+                cast_with_options(&text, &data_type, &options).map_err(|_| Failed)
+            })
+            .collect()
+    }
+
+    /// Reads a release back from the log's blob.
+    pub(crate) fn read(bytes: &[u8]) -> Option<Self> {
+        let stored: Stored = serde_json::from_slice(bytes).ok()?;
+        if stored.format != FORMAT {
+            return None;
+        }
+        let Stored { query_id, cache_key, snapshot, rho, delta, over, k_min, keys, draws, .. } = stored;
+        Some(Self { format: FORMAT, query_id, cache_key, snapshot, rho, delta, over, k_min, keys, draws })
+    }
+}
+
+/// Executes a paid question, adds the noise, appends the outcome, and only then gives the release.
+///
+/// With [`Timing::Classes`] outcome and answer come at the first class boundary at or after completion,
+/// success or failure alike. The future must be driven to its end: a dropped one leaves an intent
+/// without outcome, which the next start closes as abandoned.
+///
+/// # Errors
+/// [`Failed`]: nothing is released; the price stays spent.
+pub async fn release(
+    reserved: Reserved,
+    executor: &impl Executor,
+    clock: &dyn Clock,
+    timing: Timing,
+) -> Result<(Arc<Release>, Outcome), Failed> {
+    let started = clock.now();
+    let deadline = reserved.plan().deadline();
+    let noisy = {
+        let run = std::pin::pin!(executor.execute(reserved.plan()));
+        let limit = clock.sleep_until(started + deadline);
+        match select(run, limit).await {
+            Either::Left((Ok(raw), _)) => add_noise(reserved.plan(), reserved.query_id(), raw),
+            Either::Left((Err(Failed), _)) | Either::Right(_) => Err(Failed),
+        }
+    };
+    if timing == Timing::Classes {
+        let elapsed: Duration = clock.now().saturating_sub(started);
+        clock.sleep_until(started + boundary(elapsed, deadline)).await;
+    }
+    reserved.close(noisy).await
+}
+
+/// Public cells are zero-filled; unknown keys pass the threshold or vanish. Cells are in canonical key order.
+fn add_noise(plan: &BoundedPlan, query_id: &str, raw: RawBatches) -> Result<Release, Failed> {
+    let cells = plan.key_types().len();
+    let (keys, exact) = match plan.public_cells() {
+        Some(public) => zero_filled(plan, public, raw)?,
+        None => ordered(plan, raw)?,
+    };
+    let mut kept: Option<Vec<usize>> = None;
+    let mut noisy: Vec<Option<Vec<i64>>> = vec![None; plan.draws().len()];
+    if let Some(threshold) = plan.threshold() {
+        let column = exact.get(threshold.draw).ok_or(Failed)?;
+        // Keys with too few patients go before the draw; their number stays inside.
+        let enough: Vec<usize> = (0..column.len())
+            .filter(|row| column.get(*row).is_some_and(|n| *n >= 0 && n.unsigned_abs() >= threshold.k_min))
+            .collect();
+        let values: Vec<i64> = enough.iter().filter_map(|row| column.get(*row).copied()).collect();
+        let drawn = plan.draws().get(threshold.draw).ok_or(Failed)?.add_noise(&values).map_err(|_| Failed)?;
+        let over = i64::try_from(threshold.over).map_err(|_| Failed)?;
+        let (rows, passed): (Vec<usize>, Vec<i64>) = enough.into_iter().zip(drawn).filter(|(_, n)| *n > over).unzip();
+        *noisy.get_mut(threshold.draw).ok_or(Failed)? = Some(passed);
+        kept = Some(rows);
+    }
+    let draws = plan
+        .draws()
+        .iter()
+        .zip(plan.needed())
+        .zip(&exact)
+        .zip(noisy)
+        .map(|(((draw, (what, scale)), column), done)| {
+            let values = match (done, &kept) {
+                (Some(values), _) => values,
+                (None, None) => draw.add_noise(column).map_err(|_| Failed)?,
+                (None, Some(rows)) => {
+                    let values: Vec<i64> = rows.iter().filter_map(|row| column.get(*row).copied()).collect();
+                    draw.add_noise(&values).map_err(|_| Failed)?
+                }
+            };
+            Ok(ReleasedDraw { what, scale, sigma: draw.sigma_decimal(), half_width: draw.half_width(), values })
+        })
+        .collect::<Result<Vec<_>, Failed>>()?;
+    let keys = keys
+        .iter()
+        .take(cells)
+        .map(|key| {
+            let text = cast_with_options(key, &DataType::Utf8, &CastOptions::default()).map_err(|_| Failed)?;
+            let text = text.as_string::<i32>();
+            let value = |row: usize| (!text.is_null(row)).then(|| text.value(row).to_owned());
+            let values = match &kept {
+                Some(rows) => rows.iter().map(|row| value(*row)).collect(),
+                None => (0..text.len()).map(value).collect(),
+            };
+            Ok(KeyColumn { data_type: key.data_type().to_string(), values })
+        })
+        .collect::<Result<Vec<_>, Failed>>()?;
+    Ok(Release {
+        format: FORMAT,
+        query_id: query_id.to_owned(),
+        cache_key: plan.cache_key().to_owned(),
+        snapshot: plan.snapshot(),
+        rho: plan.loss().rho.to_string(),
+        delta: plan.loss().delta.to_string(),
+        over: plan.threshold().map(|t| t.over),
+        k_min: plan.threshold().map(|t| t.k_min),
+        keys,
+        draws,
+    })
+}
+
+type Exact = (Vec<ArrayRef>, Vec<Vec<i64>>);
+
+/// V's rows as key arrays and integer columns; NULL sums (of no rows) are 0.
+fn columns(plan: &BoundedPlan, raw: RawBatches) -> Result<Exact, Failed> {
+    let key_count = plan.key_types().len();
+    let Some(first) = raw.0.first() else {
+        let keys = plan.key_types().iter().map(new_empty_array).collect();
+        return Ok((keys, vec![Vec::new(); plan.draws().len()]));
+    };
+    let batch = concat_batches(&first.schema(), &raw.0).map_err(|_| Failed)?;
+    if batch.num_columns() != key_count + plan.draws().len() {
+        return Err(Failed);
+    }
+    let integers = batch
+        .columns()
+        .iter()
+        .skip(key_count)
+        .map(|column| {
+            let column = column.as_primitive_opt::<Int64Type>().ok_or(Failed)?;
+            Ok(column.iter().map(|value| value.unwrap_or(0)).collect())
+        })
+        .collect::<Result<Vec<Vec<i64>>, Failed>>()?;
+    Ok((batch.columns().iter().take(key_count).cloned().collect(), integers))
+}
+
+fn converter(types: &[DataType]) -> Result<RowConverter, Failed> {
+    RowConverter::new(types.iter().map(|t| SortField::new(t.clone())).collect()).map_err(|_| Failed)
+}
+
+/// Every public cell in its order, with the integers found for it or 0.
+fn zero_filled(plan: &BoundedPlan, public: &[Vec<ScalarValue>], raw: RawBatches) -> Result<Exact, Failed> {
+    let (found_keys, found) = columns(plan, raw)?;
+    if plan.key_types().is_empty() {
+        let values = found.iter().map(|column| vec![column.first().copied().unwrap_or(0)]).collect();
+        return Ok((Vec::new(), values));
+    }
+    let keys = plan
+        .key_types()
+        .iter()
+        .enumerate()
+        .map(|(index, data_type)| {
+            let values = public.iter().map(|cell| cell.get(index).ok_or(Failed)?.cast_to(data_type).map_err(|_| Failed));
+            let values = values.collect::<Result<Vec<_>, Failed>>()?;
+            if values.is_empty() {
+                return Ok(new_empty_array(data_type));
+            }
+            ScalarValue::iter_to_array(values).map_err(|_| Failed)
+        })
+        .collect::<Result<Vec<_>, Failed>>()?;
+    let converter = converter(plan.key_types())?;
+    let found_rows = converter.convert_columns(&found_keys).map_err(|_| Failed)?;
+    let place: HashMap<&[u8], usize> = found_rows.iter().enumerate().map(|(index, row)| (row.data(), index)).collect();
+    let cells = converter.convert_columns(&keys).map_err(|_| Failed)?;
+    let places: Vec<Option<usize>> = cells.iter().map(|cell| place.get(cell.data()).copied()).collect();
+    let values = found
+        .iter()
+        .map(|column| places.iter().map(|p| p.and_then(|p| column.get(p).copied()).unwrap_or(0)).collect())
+        .collect();
+    Ok((keys, values))
+}
+
+/// Unknown keys in canonical order, so that the order of noise does not depend on how rows were read.
+fn ordered(plan: &BoundedPlan, raw: RawBatches) -> Result<Exact, Failed> {
+    let (keys, values) = columns(plan, raw)?;
+    let rows = converter(plan.key_types())?.convert_columns(&keys).map_err(|_| Failed)?;
+    let mut order: Vec<(&[u8], usize)> = rows.iter().enumerate().map(|(index, row)| (row.data(), index)).collect();
+    let mut sorted: Vec<(Vec<u8>, usize)> = order.drain(..).map(|(row, index)| (row.to_vec(), index)).collect();
+    sorted.sort_unstable();
+    let order: Vec<usize> = sorted.into_iter().map(|(_, index)| index).collect();
+    let indices: Result<Vec<u32>, _> = order.iter().map(|index| u32::try_from(*index)).collect();
+    let indices = UInt32Array::from(indices.map_err(|_| Failed)?);
+    let keys = keys.iter().map(|key| take(key, &indices, None).map_err(|_| Failed)).collect::<Result<Vec<_>, _>>()?;
+    let values = values
+        .iter()
+        .map(|column| order.iter().filter_map(|index| column.get(*index).copied()).collect())
+        .collect();
+    Ok((keys, values))
+}

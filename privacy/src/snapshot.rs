@@ -1,0 +1,31 @@
+//! What a question reads: the files of one cut, as the ingester's manifest names them.
+
+use std::collections::BTreeMap;
+
+use datafusion::arrow::record_batch::RecordBatch;
+
+/// A Parquet file of a private table. Its rows are sorted by the unit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredFile {
+    /// Path within the object store, no leading slash.
+    pub path: String,
+    /// Length in bytes.
+    pub size: u64,
+    /// Least unit that the file may hold.
+    pub low: i64,
+    /// Greatest unit that the file may hold.
+    pub high: i64,
+}
+
+/// One cut of the data: private tables as files, public tables in memory.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    /// The cut's number.
+    pub number: u64,
+    /// The cut's day, `YYYY-MM-DD`.
+    pub cut_at: String,
+    /// Files of each private table.
+    pub private: BTreeMap<String, Vec<StoredFile>>,
+    /// Rows of each public table.
+    pub public: BTreeMap<String, Vec<RecordBatch>>,
+}

@@ -1,0 +1,16 @@
+-- refuse: 10
+SELECT COUNT(*) FROM (SELECT * FROM person LIMIT 10) t
+-- refuse: 1 OFFSET 2
+SELECT COUNT(*) FROM person WHERE person_id IN (SELECT person_id FROM visit_occurrence ORDER BY visit_start_date LIMIT 1 OFFSET 2)
+-- refuse: (any)
+SELECT COUNT(*) FROM person TABLESAMPLE BERNOULLI (10)
+-- refuse: (any)
+SELECT COUNT(*) FROM (SELECT DISTINCT ON (county) county, person_id FROM person)
+-- refuse: (any)
+SELECT AVG(year_of_birth) FROM (SELECT * FROM person ORDER BY year_of_birth OFFSET 5)
+-- accept
+SELECT county, COUNT(*) n FROM person GROUP BY county ORDER BY n DESC LIMIT 5 OFFSET 1
+-- accept
+SELECT COUNT(*) FROM (SELECT DISTINCT person_id, condition_source_value FROM condition_occurrence)
+-- accept
+SELECT MAX(n) FROM (SELECT county, COUNT(*) n FROM person GROUP BY county ORDER BY n LIMIT 3)

@@ -1,0 +1,12 @@
+-- refuse: date_trunc (safe harbor)
+SELECT date_trunc('month', visit_start_date), COUNT(*) FROM visit_occurrence GROUP BY 1
+-- refuse: (any) (safe harbor)
+SELECT COUNT(*) FROM visit_occurrence WHERE EXTRACT(MONTH FROM visit_start_date) = 3
+-- refuse: week (safe harbor)
+SELECT week(d), COUNT(*) FROM (SELECT coalesce(visit_start_date, visit_end_date) d FROM visit_occurrence) GROUP BY 1
+-- accept (safe harbor)
+SELECT date_trunc('year', visit_start_date), COUNT(*) FROM visit_occurrence GROUP BY 1
+-- accept (safe harbor)
+SELECT EXTRACT(YEAR FROM visit_start_date), COUNT(*) FROM visit_occurrence GROUP BY 1
+-- accept
+SELECT date_trunc('week', visit_start_date), COUNT(*) FROM visit_occurrence GROUP BY 1

@@ -1,0 +1,8 @@
+-- refuse: random
+SELECT COUNT(*) FROM person WHERE random() < 0.5
+-- refuse: uuid
+SELECT uuid(), COUNT(*) FROM person
+-- accept
+SELECT COUNT(*) FROM visit_occurrence WHERE visit_start_date > now() - INTERVAL '30 days'
+-- accept
+SELECT COUNT(*) FROM visit_occurrence WHERE visit_start_date > current_date - 30

@@ -1,0 +1,87 @@
+//! Rules about the text of the project itself.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+fn sources(dir: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(dir).unwrap().flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            if !matches!(entry.file_name().to_str(), Some("target" | ".git" | "node_modules")) {
+                sources(&path, found);
+            }
+        } else if path.extension().is_some_and(|e| e == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+fn all() -> Vec<(PathBuf, String)> {
+    let mut found = Vec::new();
+    sources(&root(), &mut found);
+    assert!(found.len() > 50, "the walk found too little to mean anything");
+    found.into_iter().map(|path| (path.clone(), fs::read_to_string(path).unwrap())).collect()
+}
+
+#[test]
+fn no_file_is_past_500_lines() {
+    let long: Vec<String> = all()
+        .iter()
+        .filter(|(_, text)| text.lines().count() > 500)
+        .map(|(path, text)| format!("{}: {}", path.display(), text.lines().count()))
+        .collect();
+    assert!(long.is_empty(), "two ideas in one file? {long:?}");
+}
+
+#[test]
+fn nothing_is_left_to_do_or_silenced() {
+    let words = ["todo!(", "unimplemented!(", "FIXME", "TODO:", "#[allow(", "#[ignore", "dbg!("];
+    for (path, text) in all() {
+        if path.ends_with("suite/style.rs") {
+            continue;
+        }
+        for word in words {
+            assert!(!text.contains(word), "{} has {word}", path.display());
+        }
+    }
+}
+
+/// The trusted core has no I/O, no network and no log of its own, and stays small enough to read.
+#[test]
+fn the_trusted_core_stays_small_and_silent() {
+    let mut lines = 0;
+    for (path, text) in all().into_iter().filter(|(path, _)| path.components().any(|c| c.as_os_str() == "privacy")) {
+        if !path.components().any(|c| c.as_os_str() == "src") {
+            continue;
+        }
+        let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+        for word in ["println!", "eprintln!", "tracing::", "std::fs", "std::net", "tokio::", "std::env"] {
+            assert!(!code.contains(word), "{} uses {word}", path.display());
+        }
+        lines += code.lines().filter(|l| !l.trim().is_empty() && !l.trim_start().starts_with("//")).count();
+    }
+    println!("lines of code in the trusted core, without tests and comments: {lines}");
+    assert!(lines < 6_500, "{lines} lines");
+}
+
+#[test]
+fn the_top_level_is_the_houses() {
+    let expected = [
+        "Cargo.lock", "Cargo.toml", "LICENSE", "README.md", "engine", "ingest", "ledger", "notebooks", "privacy",
+        "rust-toolchain.toml", "sql", "tests",
+    ];
+    let mut names: Vec<String> = fs::read_dir(root())
+        .unwrap()
+        .flatten()
+        .map(|e| e.file_name().to_string_lossy().into_owned())
+        .filter(|name| !name.starts_with('.') && name != "target")
+        .collect();
+    names.sort();
+    assert_eq!(names, expected);
+}
