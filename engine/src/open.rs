@@ -105,7 +105,13 @@ pub(crate) fn open(data: &Path) -> Result<Opened, OpenError> {
     let snapshot = pinned(data, &catalog, &manifest)?;
     let accountant = Accountant::open(Arc::new(audit_log(data)?))?;
     pin(&accountant, &manifest)?;
-    Ok(Opened { catalog, snapshot, accountant, secret: secret(data)?, build: build_hash()? })
+    Ok(Opened {
+        catalog,
+        snapshot,
+        accountant,
+        secret: secret(data)?,
+        build: build_hash()?,
+    })
 }
 
 /// The folder's audit log, made when it is missing.
@@ -127,13 +133,21 @@ pub fn audit_log(data: &Path) -> Result<Log, OpenError> {
 /// The manifest's files by absolute path, and the public tables in memory.
 fn pinned(data: &Path, catalog: &Catalog, manifest: &SnapshotManifest) -> Result<Snapshot, OpenError> {
     let root = fs::canonicalize(data).map_err(io(data))?;
-    let mut found = Snapshot { number: manifest.number, cut_at: manifest.cut_at.clone(), ..Snapshot::default() };
+    let mut found = Snapshot {
+        number: manifest.number,
+        cut_at: manifest.cut_at.clone(),
+        ..Snapshot::default()
+    };
     for (name, table) in &manifest.tables {
         let files = table
             .files
             .iter()
             .map(|file| StoredFile {
-                path: root.join(&file.path).to_string_lossy().trim_start_matches('/').to_owned(),
+                path: root
+                    .join(&file.path)
+                    .to_string_lossy()
+                    .trim_start_matches('/')
+                    .to_owned(),
                 size: file.size,
                 low: file.low,
                 high: file.high,
@@ -141,7 +155,12 @@ fn pinned(data: &Path, catalog: &Catalog, manifest: &SnapshotManifest) -> Result
             .collect();
         found.private.insert(name.clone(), files);
     }
-    for name in catalog.tables.iter().filter(|(_, table)| table.private.is_none()).map(|(name, _)| name) {
+    for name in catalog
+        .tables
+        .iter()
+        .filter(|(_, table)| table.private.is_none())
+        .map(|(name, _)| name)
+    {
         let path = Folder::new(data).public().join(format!("{name}.parquet"));
         found.public.insert(name.clone(), read_parquet(&path)?);
     }
@@ -153,7 +172,9 @@ fn read_parquet(path: &Path) -> Result<Vec<RecordBatch>, OpenError> {
     let reader = ParquetRecordBatchReaderBuilder::try_new(file)
         .and_then(ParquetRecordBatchReaderBuilder::build)
         .map_err(|e| OpenError::Engine(e.into()))?;
-    reader.map(|batch| batch.map_err(|e| OpenError::Engine(e.into()))).collect()
+    reader
+        .map(|batch| batch.map_err(|e| OpenError::Engine(e.into())))
+        .collect()
 }
 
 /// Logs the snapshot when it is read for the first time, its manifest as a commitment.
@@ -163,7 +184,11 @@ fn pin(accountant: &Accountant, manifest: &SnapshotManifest) -> Result<(), OpenE
     }
     let text = serde_json::to_vec(manifest).map_err(|e| OpenError::Io("snapshot".into(), e.into()))?;
     let blob = [&rand::random::<[u8; 32]>()[..], &text].concat();
-    let entry = SnapshotPinned { number: manifest.number, cut_at: manifest.cut_at.clone(), commit: hex(&Sha256::digest(&blob)) };
+    let entry = SnapshotPinned {
+        number: manifest.number,
+        cut_at: manifest.cut_at.clone(),
+        commit: hex(&Sha256::digest(&blob)),
+    };
     accountant.record(AuditEntry::Snapshot(entry), vec![blob])?;
     Ok(())
 }
@@ -172,13 +197,23 @@ fn pin(accountant: &Accountant, manifest: &SnapshotManifest) -> Result<(), OpenE
 fn secret(data: &Path) -> Result<[u8; 32], OpenError> {
     let path = Folder::new(data).keys().join("secret.key");
     match fs::read(&path) {
-        Ok(bytes) => bytes
-            .try_into()
-            .map_err(|_| OpenError::Io(path.display().to_string(), std::io::Error::other("not 32 bytes; restore it from your copy of the keys"))),
+        Ok(bytes) => bytes.try_into().map_err(|_| {
+            OpenError::Io(
+                path.display().to_string(),
+                std::io::Error::other("not 32 bytes; restore it from your copy of the keys"),
+            )
+        }),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
             let secret = rand::random::<[u8; 32]>();
-            let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).map_err(io(&path))?;
-            file.write_all(&secret).and_then(|()| file.sync_all()).map_err(io(&path))?;
+            let mut file = fs::OpenOptions::new()
+                .write(true)
+                .create_new(true)
+                .mode(0o600)
+                .open(&path)
+                .map_err(io(&path))?;
+            file.write_all(&secret)
+                .and_then(|()| file.sync_all())
+                .map_err(io(&path))?;
             Ok(secret)
         }
         Err(e) => Err(io(&path)(e)),
@@ -241,7 +276,12 @@ pub fn create_demo(data: &Path, people: u64, seed: u64, say: &mut dyn FnMut(Stri
     let simulated = simulate(data, people, seed, &|_: Progress| {})?;
     say(format!(
         "ledger: {} signed transactions of {} people and {} hospitals; {} grants stand, {} people said no, {} took theirs back",
-        simulated.transactions, simulated.people, simulated.hospitals, simulated.granted, simulated.denied, simulated.revoked
+        simulated.transactions,
+        simulated.people,
+        simulated.hospitals,
+        simulated.granted,
+        simulated.denied,
+        simulated.revoked
     ));
     let summary = Pipeline::run(data, Options::at(DATA_CUT))?;
     let rows: u64 = summary.rows.values().sum();

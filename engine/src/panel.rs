@@ -21,22 +21,25 @@ pub const PATIENTS: Panel = Panel {
     rho: "0.005",
 };
 
-/// New cases of the epidemic by month.
+/// New cases of the epidemic by month. Every month of the declared range is measured; HAVING shows one year of them.
 pub const EPIDEMIC: Panel = Panel {
     title: "COVID-19: patients with a new diagnosis, by month",
     sql: "SELECT date_trunc('month', condition_start_date) AS month, COUNT(DISTINCT person_id) AS new_cases \
           FROM condition_occurrence WHERE condition_source_value = '840539006' \
-          GROUP BY date_trunc('month', condition_start_date) ORDER BY month",
+          GROUP BY date_trunc('month', condition_start_date) \
+          HAVING date_trunc('month', condition_start_date) BETWEEN DATE '2020-01-01' AND DATE '2020-12-01' \
+          ORDER BY month",
     rho: "0.02",
 };
 
-/// A measurement's mean by sex and age.
+/// A measurement's mean by sex and age. The range in WHERE is what bounds one reading's weight, and so the noise.
 pub const PRESSURE: Panel = Panel {
     title: "Mean systolic blood pressure (mm Hg) by gender and age",
     sql: "SELECT p.gender, p.age_band, AVG(m.value_as_number) AS mean_systolic \
           FROM measurement m JOIN person p ON m.person_id = p.person_id \
-          WHERE m.measurement_source_value = '8480-6' \
-          GROUP BY p.gender, p.age_band ORDER BY p.gender, p.age_band",
+          WHERE m.measurement_source_value = '8480-6' AND m.value_as_number BETWEEN 60 AND 240 \
+          GROUP BY p.gender, p.age_band HAVING p.gender IN ('female', 'male') \
+          ORDER BY p.gender, p.age_band",
     rho: "0.02",
 };
 

@@ -7,7 +7,10 @@ use std::{
     time::Duration,
 };
 
-use epiledger_ledger::{Log, entry::{AccessDenied, AuditEntry, QueryRefused, QueryRepeated}};
+use epiledger_ledger::{
+    Log,
+    entry::{AccessDenied, AuditEntry, QueryRefused, QueryRepeated},
+};
 use epiledger_privacy::{
     accountant::{Accountant, Asker, Cached, ReserveError},
     bound::{BoundedPlan, bound},
@@ -21,7 +24,9 @@ use epiledger_privacy::{
 use sha2::{Digest, Sha256};
 
 use crate::{
-    api::{Answer, Estimate, EstimatedPrimitive, Price, Principal, QueryError, QueryRequest, Receipt, Role, SnapshotRef},
+    api::{
+        Answer, Estimate, EstimatedPrimitive, Price, Principal, QueryError, QueryRequest, Receipt, Role, SnapshotRef,
+    },
     exec::{local::LocalExecutor, post},
     open::{self, OpenError, OpenOptions, hex, today},
     price::{self, price},
@@ -55,12 +60,20 @@ impl Engine {
     ///
     /// # Errors
     /// As there.
-    pub async fn open_with_clock(data: &Path, options: OpenOptions, clock: Box<dyn Clock>) -> Result<Arc<Self>, OpenError> {
+    pub async fn open_with_clock(
+        data: &Path,
+        options: OpenOptions,
+        clock: Box<dyn Clock>,
+    ) -> Result<Arc<Self>, OpenError> {
         let folder = data.to_path_buf();
         let opened = tokio::task::spawn_blocking(move || open::open(&folder))
             .await
             .map_err(|e| OpenError::Io("opening".into(), std::io::Error::other(e)))??;
-        let timing = if options.immediate { Timing::Immediate } else { Timing::Classes };
+        let timing = if options.immediate {
+            Timing::Immediate
+        } else {
+            Timing::Classes
+        };
         Ok(Arc::new(Self {
             catalog: opened.catalog,
             snapshot: opened.snapshot,
@@ -122,7 +135,8 @@ impl Engine {
         // Release: execute, add noise, outcome durable. Then post-process the released numbers alone.
         let released = release(reserved, &self.executor, self.clock.as_ref(), self.timing).await;
         let (released, outcome) = released.map_err(|_| QueryError::Failed)?;
-        self.respond(&asker, &plan, &released, outcome.index, paid, false, request.row_limit).await
+        self.respond(&asker, &plan, &released, outcome.index, paid, false, request.row_limit)
+            .await
     }
 
     /// What a question would cost, from text and catalog alone. Free and not logged.
@@ -137,12 +151,21 @@ impl Engine {
             let unit = 10f64.powi(i32::from(scale));
             #[expect(clippy::cast_precision_loss, reason = "half-widths are under 2^53")]
             let half_width = Some(draw.half_width() as f64 / unit);
-            EstimatedPrimitive { what, sigma: format!("{}", draw.sigma() / unit), half_width }
+            EstimatedPrimitive {
+                what,
+                sigma: format!("{}", draw.sigma() / unit),
+                half_width,
+            }
         });
         Ok(Estimate {
             price: price(plan.loss(), self.delta_rep()),
             primitives: primitives.collect(),
-            keys: if plan.threshold().is_some() { "unknown" } else { "public" }.to_owned(),
+            keys: if plan.threshold().is_some() {
+                "unknown"
+            } else {
+                "public"
+            }
+            .to_owned(),
             cells: plan.cells(),
             k_min: plan.threshold().map(|t| t.k_min),
             threshold: plan.threshold().map(|t| t.over),
@@ -162,8 +185,13 @@ impl Engine {
             return Err(missing());
         }
         let text = self.accountant.text(&cached.sql_commit).map_err(stopped)?;
-        let question = Question::read(&text.ok_or_else(|| QueryError::Forbidden("the question's text was redacted".into()))?);
-        let request = QueryRequest { sql: question.sql, params: question.params, ..QueryRequest::default() };
+        let question =
+            Question::read(&text.ok_or_else(|| QueryError::Forbidden("the question's text was redacted".into()))?);
+        let request = QueryRequest {
+            sql: question.sql,
+            params: question.params,
+            ..QueryRequest::default()
+        };
         let budget = self.accountant.budget();
         let protocol = budget.protocols().get(&cached.protocol).ok_or_else(missing)?;
         let plan = self.bounded(&request, &protocol.approval.purpose)?;
@@ -176,13 +204,23 @@ impl Engine {
         ))
         .map_err(|e| QueryError::Unavailable(format!("the release can't be shown under today's catalog: {e}")))?;
         let remaining = self.remaining(&cached.protocol, &who.name);
-        self.built(&cached.release, answered, cached.index, price::nothing(), remaining, true)
+        self.built(
+            &cached.release,
+            answered,
+            cached.index,
+            price::nothing(),
+            remaining,
+            true,
+        )
     }
 
     /// From the text to a bounded plan.
     pub(crate) fn bounded(&self, request: &QueryRequest, purpose: &str) -> Result<BoundedPlan, QueryError> {
         let params = self.params(request, purpose)?;
-        let question = Question { sql: request.sql.clone(), params: request.params.clone() };
+        let question = Question {
+            sql: request.sql.clone(),
+            params: request.params.clone(),
+        };
         let query = question.bind(&self.catalog)?;
         bound(&query, &self.catalog, &self.snapshot, &params).map_err(|e| refused(&e))
     }
@@ -192,7 +230,8 @@ impl Engine {
         let policy = budget.policy().ok_or_else(no_policy)?;
         if policy.entry.catalog != self.catalog.hash() {
             return Err(QueryError::Unavailable(
-                "the catalog differs from the one in the policy: the steward and the board must set a policy for it".into(),
+                "the catalog differs from the one in the policy: the steward and the board must set a policy for it"
+                    .into(),
             ));
         }
         let ask = request.privacy.as_ref().map(price::asked).transpose()?;
@@ -213,18 +252,33 @@ impl Engine {
 
     fn asker(&self, who: &Principal, request: &QueryRequest) -> Result<Asker, QueryError> {
         if who.role != Role::Researcher {
-            return Err(QueryError::Forbidden("only a researcher's key may ask questions".into()));
+            return Err(QueryError::Forbidden(
+                "only a researcher's key may ask questions".into(),
+            ));
         }
         let protocol = match (&request.protocol, who.protocols.as_slice()) {
             (Some(protocol), _) => protocol.clone(),
             (None, [only]) => only.clone(),
-            (None, []) => return Err(QueryError::Forbidden("no approved protocol names you: ask the ethics board".into())),
-            (None, _) => return Err(QueryError::Forbidden("name the protocol: several approved ones name you".into())),
+            (None, []) => {
+                return Err(QueryError::Forbidden(
+                    "no approved protocol names you: ask the ethics board".into(),
+                ));
+            }
+            (None, _) => {
+                return Err(QueryError::Forbidden(
+                    "name the protocol: several approved ones name you".into(),
+                ));
+            }
         };
         let idempotency = request.idempotency_key.as_ref().map(|key| {
-            hex(&Sha256::digest(serde_json::json!([who.name, protocol, key]).to_string()))
+            hex(&Sha256::digest(
+                serde_json::json!([who.name, protocol, key]).to_string(),
+            ))
         });
-        let question = Question { sql: request.sql.clone(), params: request.params.clone() };
+        let question = Question {
+            sql: request.sql.clone(),
+            params: request.params.clone(),
+        };
         Ok(Asker {
             principal: who.name.clone(),
             key_id: who.key_id.clone(),
@@ -253,10 +307,14 @@ impl Engine {
             cites: cached.index,
         });
         let index = self.record(entry, vec![blob]).await?;
-        self.respond(asker, plan, &cached.release, index, price::nothing(), true, row_limit).await
+        self.respond(asker, plan, &cached.release, index, price::nothing(), true, row_limit)
+            .await
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the last step names everything an answer carries")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the last step names everything an answer carries"
+    )]
     async fn respond(
         &self,
         asker: &Asker,
@@ -270,7 +328,9 @@ impl Engine {
         let answered = post::answer(&self.executor, plan, release, &self.snapshot.public, row_limit).await;
         let answered = answered.map_err(|error| {
             tracing::error!(target: "epiledger::post", %error, "post-processing of a release failed");
-            QueryError::Unavailable("the release is made and paid, but this form of it can't be shown; fetch it by its id".into())
+            QueryError::Unavailable(
+                "the release is made and paid, but this form of it can't be shown; fetch it by its id".into(),
+            )
         })?;
         let remaining = self.remaining(&asker.protocol, &asker.principal);
         self.built(release, answered, index, paid, remaining, cached)
@@ -292,7 +352,10 @@ impl Engine {
             batch: answered.batch,
             price,
             remaining,
-            snapshot: SnapshotRef { number: release.snapshot(), cut_at: self.snapshot.cut_at.clone() },
+            snapshot: SnapshotRef {
+                number: release.snapshot(),
+                cut_at: self.snapshot.cut_at.clone(),
+            },
             receipt: Receipt { index, proof },
             cached,
         })
@@ -311,7 +374,9 @@ impl Engine {
 
     async fn record(self: &Arc<Self>, entry: AuditEntry, blobs: Vec<Vec<u8>>) -> Result<u64, QueryError> {
         let accountant = Arc::clone(&self.accountant);
-        blocking(move || accountant.record(entry, blobs)).await?.map_err(stopped)
+        blocking(move || accountant.record(entry, blobs))
+            .await?
+            .map_err(stopped)
     }
 
     fn not_reserved(&self, error: ReserveError) -> QueryError {
@@ -357,7 +422,9 @@ impl Engine {
             .map_or(0, |since| since.as_secs() / 60);
         let count = {
             let mut denials = self.denials.lock().unwrap_or_else(PoisonError::into_inner);
-            let seen = denials.entry((who.name.clone(), route.to_owned())).or_insert((u64::MAX, 0));
+            let seen = denials
+                .entry((who.name.clone(), route.to_owned()))
+                .or_insert((u64::MAX, 0));
             seen.1 += 1;
             if seen.0 == minute {
                 return Ok(());
@@ -365,8 +432,14 @@ impl Engine {
             seen.0 = minute;
             std::mem::take(&mut seen.1)
         };
-        let entry = AccessDenied { principal: who.name.clone(), route: route.to_owned(), count };
-        self.accountant.record(AuditEntry::AccessDenied(entry), Vec::new()).map_err(stopped)?;
+        let entry = AccessDenied {
+            principal: who.name.clone(),
+            route: route.to_owned(),
+            count,
+        };
+        self.accountant
+            .record(AuditEntry::AccessDenied(entry), Vec::new())
+            .map_err(stopped)?;
         Ok(())
     }
 }

@@ -42,7 +42,10 @@ impl Engine {
                 ReleaseSummary {
                     statement_id: cached.release.query_id().to_owned(),
                     index: cached.index,
-                    sql: text.map_or_else(|| "(redacted)".into(), |text| String::from_utf8_lossy(&text).into_owned()),
+                    sql: text.map_or_else(
+                        || "(redacted)".into(),
+                        |text| String::from_utf8_lossy(&text).into_owned(),
+                    ),
                     protocol: cached.protocol,
                     price: price(loss, delta_rep),
                     snapshot: cached.release.snapshot(),
@@ -66,7 +69,10 @@ impl Engine {
             match parse_audit_entry(&bytes).map_err(stopped)? {
                 AuditLogEntry::Block(block) => {
                     // A block dates the entries before it.
-                    rows.iter_mut().rev().take(undated).for_each(|row| row.time = i64::try_from(block.time).unwrap_or(i64::MAX));
+                    rows.iter_mut()
+                        .rev()
+                        .take(undated)
+                        .for_each(|row| row.time = i64::try_from(block.time).unwrap_or(i64::MAX));
                     undated = 0;
                     // A page with a beginning is full at its limit; without one the newest rows count.
                     if filter.from.is_some() && rows.len() >= limit {
@@ -74,7 +80,9 @@ impl Engine {
                     }
                 }
                 AuditLogEntry::Entry(entry) => {
-                    let Some(row) = self.row(index, &entry, filter)? else { continue };
+                    let Some(row) = self.row(index, &entry, filter)? else {
+                        continue;
+                    };
                     if filter.from.is_some() && rows.len() >= limit {
                         continue;
                     }
@@ -93,7 +101,9 @@ impl Engine {
         let json = serde_json::to_value(entry).map_err(stopped)?;
         let body = json.get("body").cloned().unwrap_or_default();
         let is = |field: &str, wanted: &Option<String>| {
-            wanted.as_ref().is_none_or(|wanted| body.get(field).and_then(|v| v.as_str()) == Some(wanted))
+            wanted
+                .as_ref()
+                .is_none_or(|wanted| body.get(field).and_then(|v| v.as_str()) == Some(wanted))
         };
         let kind = entry.type_name();
         if filter.kind.as_ref().is_some_and(|wanted| wanted != kind)
@@ -107,10 +117,20 @@ impl Engine {
             None => None,
         };
         let text = text.map(|text| String::from_utf8_lossy(&text).into_owned());
-        if filter.text.as_ref().is_some_and(|wanted| !text.as_ref().is_some_and(|text| text.contains(wanted.as_str()))) {
+        if filter
+            .text
+            .as_ref()
+            .is_some_and(|wanted| !text.as_ref().is_some_and(|text| text.contains(wanted.as_str())))
+        {
             return Ok(None);
         }
-        Ok(Some(AuditRow { index, kind: kind.to_owned(), body, time: 0, text }))
+        Ok(Some(AuditRow {
+            index,
+            kind: kind.to_owned(),
+            body,
+            time: 0,
+            text,
+        }))
     }
 
     /// Approves a protocol.
@@ -132,7 +152,10 @@ impl Engine {
     /// # Errors
     /// There is none, or the log stopped.
     pub fn suspend(&self, who: &Principal, protocol: &str) -> Result<u64, QueryError> {
-        self.act(AuditEntry::ProtocolSuspend(ProtocolSuspend { protocol: protocol.to_owned(), by: who.name.clone() }))
+        self.act(AuditEntry::ProtocolSuspend(ProtocolSuspend {
+            protocol: protocol.to_owned(),
+            by: who.name.clone(),
+        }))
     }
 
     /// Sets a policy: caps, default prices and the catalog in force. Two different principals approve.

@@ -217,8 +217,11 @@ impl Packer {
     /// # Errors
     /// The bundle can't be written.
     pub fn pack(&mut self, bundle: &Bundle) -> Result<(Vec<u8>, Payload), IngestError> {
-        let text = serde_json::to_vec(&Formatted { format: BUNDLE_FORMAT, bundle })
-            .map_err(|e| pack_error(std::io::Error::other(e)))?;
+        let text = serde_json::to_vec(&Formatted {
+            format: BUNDLE_FORMAT,
+            bundle,
+        })
+        .map_err(|e| pack_error(std::io::Error::other(e)))?;
         self.pack_text(&text)
     }
 
@@ -236,15 +239,38 @@ impl Packer {
 }
 
 fn pack_error(source: std::io::Error) -> IngestError {
-    IngestError::Io { action: "pack", file: "a bundle".to_owned(), source }
+    IngestError::Io {
+        action: "pack",
+        file: "a bundle".to_owned(),
+        source,
+    }
 }
 
-/// Unpacks a payload; `None` when it is not zstd or longer than [`MAX_BUNDLE`].
-pub(crate) fn unpack(blob: &[u8]) -> Option<Vec<u8>> {
-    let mut text = Vec::with_capacity(blob.len() * 6);
-    let mut reader = zstd::stream::read::Decoder::with_buffer(blob).ok()?.take(MAX_BUNDLE + 1);
-    reader.read_to_end(&mut text).ok()?;
-    (text.len() as u64 <= MAX_BUNDLE).then_some(text)
+/// Unpacks payloads; it keeps its buffers between them.
+pub(crate) struct Unpacker(zstd::bulk::Decompressor<'static>);
+
+impl Unpacker {
+    /// A new unpacker.
+    pub(crate) fn new() -> Result<Self, IngestError> {
+        zstd::bulk::Decompressor::new().map(Self).map_err(pack_error)
+    }
+
+    /// A payload's JSON; `None` when it is not zstd or longer than [`MAX_BUNDLE`].
+    pub(crate) fn unpack(&mut self, blob: &[u8]) -> Option<Vec<u8>> {
+        match zstd::zstd_safe::get_frame_content_size(blob) {
+            Ok(Some(size)) if size <= MAX_BUNDLE => self.0.decompress(blob, usize::try_from(size).ok()?).ok(),
+            Ok(Some(_)) | Err(_) => None,
+            // The frame does not tell its length, as a stream's: it may tell it by stopping in time.
+            Ok(None) => {
+                let mut text = Vec::with_capacity(blob.len() * 6);
+                let mut reader = zstd::stream::read::Decoder::with_buffer(blob)
+                    .ok()?
+                    .take(MAX_BUNDLE + 1);
+                reader.read_to_end(&mut text).ok()?;
+                (text.len() as u64 <= MAX_BUNDLE).then_some(text)
+            }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -264,7 +290,8 @@ mod tests {
         };
         let (blob, payload) = Packer::new().unwrap().pack(&bundle).unwrap();
         assert_eq!(payload.size, blob.len() as u64);
-        let value: serde_json::Value = serde_json::from_slice(&unpack(&blob).unwrap()).unwrap();
+        let value: serde_json::Value =
+            serde_json::from_slice(&Unpacker::new().unwrap().unpack(&blob).unwrap()).unwrap();
         assert_eq!(value["format"], BUNDLE_FORMAT);
         assert_eq!(value["procedure_occurrence"][0]["procedure_source_value"], "430193006");
         assert!(value.get("person").is_none());
@@ -272,8 +299,20 @@ mod tests {
 
     #[test]
     fn a_bomb_is_not_unpacked() {
+        let mut unpacker = Unpacker::new().unwrap();
         let zeros = vec![0_u8; usize::try_from(MAX_BUNDLE).unwrap() + 1];
-        assert!(unpack(&zstd::encode_all(zeros.as_slice(), 1).unwrap()).is_none());
-        assert!(unpack(b"not zstd").is_none());
+        assert!(
+            unpacker
+                .unpack(&zstd::encode_all(zeros.as_slice(), 1).unwrap())
+                .is_none()
+        );
+        assert!(unpacker.unpack(&zstd::bulk::compress(&zeros, 1).unwrap()).is_none());
+        assert!(unpacker.unpack(b"not zstd").is_none());
+        assert_eq!(
+            unpacker
+                .unpack(&zstd::encode_all(b"{}".as_slice(), 1).unwrap())
+                .unwrap(),
+            b"{}"
+        );
     }
 }

@@ -22,12 +22,14 @@ const CALENDAR_START: Day = Day(10_957);
 
 /// WHO World Standard Population 2000-2025 in hundred-thousandths, ages 0-4 to 100+ (Ahmad and others, WHO 2001).
 const WHO: [i128; 21] = [
-    8860, 8690, 8600, 8470, 8220, 7930, 7610, 7150, 6590, 6040, 5370, 4550, 3720, 2960, 2210, 1520, 910, 440, 150, 40, 5,
+    8860, 8690, 8600, 8470, 8220, 7930, 7610, 7150, 6590, 6040, 5370, 4550, 3720, 2960, 2210, 1520, 910, 440, 150, 40,
+    5,
 ];
 
 /// European Standard Population 2013 in hundred-thousandths, ages 0, 1-4, 5-9 to 90+ (Eurostat 2013).
 const ESP: [i128; 20] = [
-    1000, 4000, 5500, 5500, 5500, 6000, 6000, 6500, 7000, 7000, 7000, 7000, 6500, 6000, 5500, 5000, 4000, 2500, 1500, 1000,
+    1000, 4000, 5500, 5500, 5500, 6000, 6000, 6500, 7000, 7000, 7000, 7000, 6500, 6000, 5500, 5000, 4000, 2500, 1500,
+    1000,
 ];
 
 /// US standard million of 2000, ages 0, 1-4, 5-9 to 85+ (US Census Bureau P25-1130, NCHS).
@@ -143,8 +145,16 @@ fn standard_population() -> Vec<ArrayRef> {
     let split = |groups: i64| [(0, Some(0)), (1, Some(4))].into_iter().chain(five(groups).skip(1));
     let mut rows: Vec<(&str, i64, Option<i64>, i128)> = Vec::new();
     let who_sum: i128 = WHO.iter().sum();
-    rows.extend(five(21).zip(WHO).map(|((low, high), w)| ("WHO 2000-2025", low, high, w * 1_000_000 / who_sum)));
-    rows.extend(split(19).zip(ESP).map(|((low, high), w)| ("ESP 2013", low, high, w * 10)));
+    rows.extend(
+        five(21)
+            .zip(WHO)
+            .map(|((low, high), w)| ("WHO 2000-2025", low, high, w * 1_000_000 / who_sum)),
+    );
+    rows.extend(
+        split(19)
+            .zip(ESP)
+            .map(|((low, high), w)| ("ESP 2013", low, high, w * 10)),
+    );
     rows.extend(split(18).zip(US).map(|((low, high), w)| ("US 2000", low, high, w)));
     let weights = Decimal128Array::from_iter_values(rows.iter().map(|r| r.3)).with_precision_and_scale(18, 6);
     vec![
@@ -162,7 +172,12 @@ mod tests {
 
     #[test]
     fn weeks_of_known_days() {
-        let week = |text: &str| (iso_week(Day::parse(text).unwrap()), mmwr_week(Day::parse(text).unwrap()));
+        let week = |text: &str| {
+            (
+                iso_week(Day::parse(text).unwrap()),
+                mmwr_week(Day::parse(text).unwrap()),
+            )
+        };
         // ISO: 2021-01-03 is a Sunday of 2020's week 53; MMWR: it begins 2021's week 1 (CDC's calendars).
         assert_eq!(week("2021-01-03"), ((2020, 53), (2021, 1)));
         assert_eq!(week("2021-01-02"), ((2020, 53), (2020, 53)));

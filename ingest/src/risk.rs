@@ -34,8 +34,15 @@ impl Classes {
         let [person, _, _, conditions, ..] = patient.tables();
         let Some(row) = person.first() else { return };
         let cell = |at: usize| row.cells().get(at).cloned().unwrap_or(Cell::Null);
-        let region = if cell(COUNTY) == Cell::Null { cell(STATE) } else { cell(COUNTY) };
-        let class = self.0.entry([cell(YEAR), cell(GENDER), cell(RACE), region]).or_default();
+        let region = if cell(COUNTY) == Cell::Null {
+            cell(STATE)
+        } else {
+            cell(COUNTY)
+        };
+        let class = self
+            .0
+            .entry([cell(YEAR), cell(GENDER), cell(RACE), region])
+            .or_default();
         class.people += 1;
         for category in conditions.iter().filter_map(|row: &Row| row.cells().get(CATEGORY)) {
             if let Cell::Text(category) = category

@@ -72,6 +72,32 @@ impl Row {
 }
 
 /// One patient's rows, fit for the research tables. Only [`DeIdentifier::patient`] makes one.
+///
+/// ```
+/// use epiledger_privacy::consent::Consented;
+/// use epiledger_privacy::deidentify::{DeIdentified, DeIdentifier};
+/// fn rows(how: &DeIdentifier, records: Vec<Consented>) -> Option<DeIdentified> {
+///     how.patient(5, &records).0
+/// }
+/// ```
+///
+/// A record that was not admitted is of the wrong type, and rows can't be made up:
+///
+/// ```compile_fail,E0308
+/// use epiledger_privacy::consent::Record;
+/// use epiledger_privacy::deidentify::{DeIdentified, DeIdentifier};
+/// fn rows(how: &DeIdentifier, records: Vec<Record>) -> Option<DeIdentified> {
+///     how.patient(5, &records).0
+/// }
+/// ```
+///
+/// ```compile_fail,E0451
+/// use epiledger_privacy::consent::Consented;
+/// use epiledger_privacy::deidentify::{DeIdentified, DeIdentifier};
+/// fn rows(_how: &DeIdentifier, _records: Vec<Consented>) -> Option<DeIdentified> {
+///     Some(DeIdentified { person: 5, tables: Default::default(), moved: 0, dropped: 0 })
+/// }
+/// ```
 #[derive(Debug)]
 pub struct DeIdentified {
     person: i64,
@@ -185,7 +211,12 @@ impl DeIdentifier {
             .into_iter()
             .map(|table| Layout::of(table, catalog).ok_or(BadCatalog { table }))
             .collect::<Result<_, _>>()?;
-        Ok(Self { key, profile: catalog.profile, data_cut, layouts })
+        Ok(Self {
+            key,
+            profile: catalog.profile,
+            data_cut,
+            layouts,
+        })
     }
 
     /// The rows of one patient, from the newest version of each of the patient's records.
@@ -194,7 +225,12 @@ impl DeIdentifier {
     /// highest ledger index stands. Without a person row there are no rows.
     #[must_use]
     pub fn patient(&self, person: i64, records: &[Consented]) -> (Option<DeIdentified>, Vec<Refused>) {
-        let mut out = DeIdentified { person, tables: Rows::default(), moved: 0, dropped: 0 };
+        let mut out = DeIdentified {
+            person,
+            tables: Rows::default(),
+            moved: 0,
+            dropped: 0,
+        };
         let mut refused = Vec::new();
         let mut read = Vec::new();
         for record in records {
@@ -213,7 +249,10 @@ impl DeIdentifier {
             rows.sort_unstable();
         }
         if out.tables.first().is_none_or(Vec::is_empty) {
-            refused.extend(read.into_iter().map(|transaction| Refused { transaction, fault: Fault::NoPerson }));
+            refused.extend(read.into_iter().map(|transaction| Refused {
+                transaction,
+                fault: Fault::NoPerson,
+            }));
             refused.sort_by_key(|r| r.transaction);
             return (None, refused);
         }
@@ -223,7 +262,9 @@ impl DeIdentifier {
     /// Adds one record's rows to the patient's, all or none.
     fn record(&self, person: i64, consented: &Consented, out: &mut DeIdentified) -> Result<(), Fault> {
         let record = consented.record();
-        let Ok(Value::Object(bundle)) = serde_json::from_slice(&record.rows) else { return Err(Fault::Bundle) };
+        let Ok(Value::Object(bundle)) = serde_json::from_slice(&record.rows) else {
+            return Err(Fault::Bundle);
+        };
         if bundle.get("format").and_then(Value::as_str) != Some(BUNDLE_FORMAT) {
             return Err(Fault::Bundle);
         }
@@ -254,7 +295,11 @@ impl DeIdentifier {
                     Fit::Dropped => dropped += 1,
                     Fit::Kept(count) => {
                         moved += count;
-                        table.push(Row { cells, consent: consented.purposes(), transaction: record.transaction });
+                        table.push(Row {
+                            cells,
+                            consent: consented.purposes(),
+                            transaction: record.transaction,
+                        });
                     }
                 }
             }

@@ -46,7 +46,14 @@ pub(super) enum Verb {
 pub(super) fn run(context: &Context, verb: Verb) -> Result<(), Failure> {
     match verb {
         Verb::Verify { dir } => verify_and_show(context, &dir.unwrap_or_else(|| context.settings.data.join("audit"))),
-        Verb::Search { kind, principal, protocol, text, from, limit } => {
+        Verb::Search {
+            kind,
+            principal,
+            protocol,
+            text,
+            from,
+            limit,
+        } => {
             let client = Client::find(&context.settings, Role::Board)?;
             let mut query = String::new();
             let (from, limit) = (from.map(|n| n.to_string()), limit.map(|n| n.to_string()));
@@ -65,8 +72,11 @@ pub(super) fn run(context: &Context, verb: Verb) -> Result<(), Failure> {
             }
             let document = client.get(&format!("/v1/audit{query}"))?;
             context.show(&document, |d| {
-                let members = ["/index", "/type", "/body/principal", "/body/rho", "/body/code", "/text"];
-                render::objects(render::list(d, "entries"), &members)
+                render::list(d, "entries")
+                    .iter()
+                    .map(line)
+                    .collect::<Vec<_>>()
+                    .join("\n")
             });
             Ok(())
         }
@@ -95,11 +105,32 @@ pub(super) fn verify_folder(dir: &Path) -> Result<String, Failure> {
 }
 
 fn in_words(dir: &Path, report: &Report) -> Result<String, Failure> {
-    report.fault.as_ref().map_or_else(|| Ok(report.to_string()), |fault| Err(broken(dir, fault)))
+    report
+        .fault
+        .as_ref()
+        .map_or_else(|| Ok(report.to_string()), |fault| Err(broken(dir, fault)))
 }
 
 fn broken(dir: &Path, fault: &Fault) -> Failure {
     Failure::new(Exit::Broken, format!("{} is broken at {fault}", dir.display()))
+}
+
+/// An entry in one line, its question below.
+fn line(entry: &Value) -> String {
+    let body = |name: &str| entry.pointer(&format!("/body/{name}")).and_then(Value::as_str);
+    let mut text = format!("{} {}", entry["index"], entry["type"].as_str().unwrap_or("?"));
+    for name in ["principal", "protocol", "code", "outcome", "role", "route"] {
+        if let Some(value) = body(name) {
+            text.push_str(&format!(" {name}={value}"));
+        }
+    }
+    if let (Some(rho), Some(delta)) = (body("rho"), body("delta")) {
+        text.push_str(&format!(" rho={rho} delta={delta}"));
+    }
+    if let Some(question) = entry["text"].as_str() {
+        text.push_str(&format!("\n    {}", question.replace('\n', "\n    ")));
+    }
+    text
 }
 
 /// Percent-encodes all but unreserved characters (RFC 3986).
@@ -115,6 +146,16 @@ fn escaped(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_entry_is_a_line_with_its_question_below() {
+        let body = serde_json::json!({ "principal": "r", "rho": "0.1", "delta": "0" });
+        let entry = serde_json::json!({ "index": 3, "type": "query.intent", "body": body, "text": "SELECT\n1" });
+        assert_eq!(
+            line(&entry),
+            "3 query.intent principal=r rho=0.1 delta=0\n    SELECT\n    1"
+        );
+    }
 
     #[test]
     fn query_values_are_escaped() {

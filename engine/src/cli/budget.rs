@@ -40,14 +40,25 @@ enum Verb {
 pub(super) fn run(context: &Context, args: Args) -> Result<(), Failure> {
     match args.verb {
         None => show(context),
-        Some(Verb::Set { approvers, rho_cap, delta_cap }) => set(context, &approvers, rho_cap, delta_cap),
+        Some(Verb::Set {
+            approvers,
+            rho_cap,
+            delta_cap,
+        }) => set(context, &approvers, rho_cap, delta_cap),
     }
 }
 
 fn show(context: &Context) -> Result<(), Failure> {
     let document = Client::find(&context.settings, Role::Researcher)?.get("/v1/budget")?;
     context.show(&document, |d| {
-        let members = ["/level", "/name", "/spent/rho", "/cap/rho", "/remaining/rho", "/remaining/epsilon"];
+        let members = [
+            "/level",
+            "/name",
+            "/spent/rho",
+            "/cap/rho",
+            "/remaining/rho",
+            "/remaining/epsilon",
+        ];
         let levels = render::objects(render::list(d, "levels"), &members);
         let remaining = render::price(d.get("remaining").unwrap_or(&Value::Null));
         format!("{levels}\nremaining at the tightest level: {remaining}")
@@ -62,10 +73,14 @@ fn set(
     delta_cap: Option<String>,
 ) -> Result<(), Failure> {
     if !offline(&context.settings) {
-        return Err(Failure::usage("a server runs over this folder; stop it, set the policy, start it again"));
+        return Err(Failure::usage(
+            "a server runs over this folder; stop it, set the policy, start it again",
+        ));
     }
     let [one, two] = approvers else {
-        return Err(Failure::usage("a policy has two approvers: give --approver twice, a steward's and a board's key file"));
+        return Err(Failure::usage(
+            "a policy has two approvers: give --approver twice, a steward's and a board's key file",
+        ));
     };
     let session = Session::open(&context.settings.data, context.settings.timing, false)?;
     let (one, two) = (session.principal(one)?, session.principal(two)?);
@@ -86,6 +101,8 @@ fn set(
     }
     let index = session.server.engine.set_policy(policy).map_err(Failure::of)?;
     session.close()?;
-    context.show(&json!({ "index": index }), |d| format!("policy set: log entry {}", d["index"]));
+    context.show(&json!({ "index": index }), |d| {
+        format!("policy set: log entry {}", d["index"])
+    });
     Ok(())
 }

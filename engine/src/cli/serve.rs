@@ -1,8 +1,8 @@
 //! `serve`: over an existing data folder, until a signal.
 
+use super::Context;
 use super::exit::Failure;
 use super::session::Session;
-use super::Context;
 
 /// What `serve` takes.
 #[derive(clap::Args)]

@@ -15,7 +15,7 @@ use crate::config::{Settings, Timing};
 use crate::open::OpenOptions;
 use crate::query::Engine;
 use crate::server::keys::{ApiKeys, write_private};
-use crate::server::{self, Server, ServeError};
+use crate::server::{self, ServeError, Server};
 
 /// An open data folder.
 pub(super) struct Session {
@@ -37,11 +37,17 @@ impl Session {
     /// Opens the folder; takes the audit log's lock.
     pub fn open(data: &Path, timing: Timing, demo: bool) -> Result<Self, Failure> {
         let runtime = Builder::new_multi_thread().enable_all().build().map_err(Failure::of)?;
-        let options = OpenOptions { immediate: timing == Timing::Immediate };
+        let options = OpenOptions {
+            immediate: timing == Timing::Immediate,
+        };
         let engine = runtime.block_on(Engine::open(data, options)).map_err(Failure::of)?;
         let keys = ApiKeys::open(data).map_err(Failure::of)?;
         let server = Server::new(engine, keys, data.to_path_buf(), demo);
-        Ok(Self { runtime, server, data: data.to_path_buf() })
+        Ok(Self {
+            runtime,
+            server,
+            data: data.to_path_buf(),
+        })
     }
 
     /// Listens and serves in the background; writes `server.json`.
@@ -51,7 +57,10 @@ impl Session {
             other => Failure::of(other),
         })?;
         let url = format!("http://{bound}");
-        let file = ServerFile { url: url.clone(), pid: std::process::id() };
+        let file = ServerFile {
+            url: url.clone(),
+            pid: std::process::id(),
+        };
         self.write("server.json", &file)?;
         let (stop, stopped) = oneshot::channel::<()>();
         let app = Arc::clone(&self.server);
@@ -90,7 +99,10 @@ impl Session {
     pub fn principal(&self, key_file: &Path) -> Result<Principal, Failure> {
         let key = self.server.keys.find(&read_key(key_file)?);
         let key = key.ok_or_else(|| {
-            let message = format!("the key in {} isn't known here, has expired or was revoked", key_file.display());
+            let message = format!(
+                "the key in {} isn't known here, has expired or was revoked",
+                key_file.display()
+            );
             Failure::new(Exit::Auth, message)
         })?;
         Ok(self.server.principal(&key))

@@ -56,14 +56,25 @@ struct Walked {
 /// # Errors
 /// The plan can't be rebuilt.
 pub fn carry(post: &LogicalPlan, noisy: &RecordBatch, tables: &dyn Tables) -> Result<Carried> {
-    let mut walk = Walk { noisy, tables, public: 0 };
+    let mut walk = Walk {
+        noisy,
+        tables,
+        public: 0,
+    };
     let Walked { plan, lineage } = walk.node(post)?;
     // Joins interleave carried columns; put the visible ones first.
     let mut order: Vec<usize> = (0..lineage.len()).collect();
     order.sort_by_key(|index| is_carried(plan.schema().field(*index).name()));
-    let visible = order.iter().filter(|index| !is_carried(plan.schema().field(**index).name())).count();
+    let visible = order
+        .iter()
+        .filter(|index| !is_carried(plan.schema().field(**index).name()))
+        .count();
     let columns = order.iter().map(|index| column(plan.schema(), *index)).collect();
-    let lineage = order.iter().take(visible).map(|index| lineage.get(*index).cloned().flatten()).collect();
+    let lineage = order
+        .iter()
+        .take(visible)
+        .map(|index| lineage.get(*index).cloned().flatten())
+        .collect();
     let plan = LogicalPlan::Projection(Projection::try_new(columns, Arc::new(plan))?);
     Ok(Carried { plan, visible, lineage })
 }
@@ -94,7 +105,11 @@ impl Walk<'_> {
         if let LogicalPlan::TableScan(scan) = node {
             return self.scan(scan);
         }
-        let inputs = node.inputs().into_iter().map(|input| self.node(input)).collect::<Result<Vec<_>>>()?;
+        let inputs = node
+            .inputs()
+            .into_iter()
+            .map(|input| self.node(input))
+            .collect::<Result<Vec<_>>>()?;
         match node {
             LogicalPlan::Projection(projection) => match inputs.into_iter().next() {
                 Some(input) => project(&projection.expr, input),
@@ -118,7 +133,11 @@ impl Walk<'_> {
             }
             // Rows no longer stand for cells: the values are shown without intervals.
             _ => {
-                let plans = inputs.into_iter().zip(node.inputs()).map(|(input, old)| visible_part(input, old)).collect::<Result<Vec<_>>>()?;
+                let plans = inputs
+                    .into_iter()
+                    .zip(node.inputs())
+                    .map(|(input, old)| visible_part(input, old))
+                    .collect::<Result<Vec<_>>>()?;
                 Ok(opaque(node.with_new_exprs(node.expressions(), plans)?))
             }
         }
@@ -131,7 +150,9 @@ impl Walk<'_> {
         } else {
             (self.tables.public(name).unwrap_or_default(), false)
         };
-        let schema = batches.first().map_or_else(|| scan.source.schema(), RecordBatch::schema);
+        let schema = batches
+            .first()
+            .map_or_else(|| scan.source.schema(), RecordBatch::schema);
         let provider = provider_as_source(Arc::new(MemTable::try_new(schema, vec![batches])?));
         let plan = LogicalPlanBuilder::scan(scan.table_name.clone(), provider, None)?.build()?;
         let mut columns = Vec::new();
@@ -140,7 +161,11 @@ impl Walk<'_> {
         for (index, field) in scan.projected_schema.fields().iter().enumerate() {
             let copy = if noisy {
                 // Projections of the scan keep the noisy table's numbering by name, `c<i>`.
-                field.name().trim_start_matches('c').parse().map_or_else(|_| base(index), base)
+                field
+                    .name()
+                    .trim_start_matches('c')
+                    .parse()
+                    .map_or_else(|_| base(index), base)
             } else {
                 self.public += 1;
                 format!("{PUBLIC}{}", self.public)
@@ -167,7 +192,10 @@ fn with_cell(noisy: &RecordBatch) -> Result<RecordBatch> {
     fields.push(Field::new(CELL, datafusion::arrow::datatypes::DataType::UInt64, true));
     let mut columns = noisy.columns().to_vec();
     columns.push(Arc::new(cells));
-    Ok(RecordBatch::try_new(Arc::new(datafusion::arrow::datatypes::Schema::new(fields)), columns)?)
+    Ok(RecordBatch::try_new(
+        Arc::new(datafusion::arrow::datatypes::Schema::new(fields)),
+        columns,
+    )?)
 }
 
 /// The projection, then every carried column of its input; expressions in terms of carried columns.
@@ -178,7 +206,11 @@ fn project(exprs: &[Expr], input: Walked) -> Result<Walked> {
         let mut traced = true;
         let expr = expr.clone().unalias_nested().data.transform_up(|e| match &e {
             Expr::Column(column) => {
-                let found = input.plan.schema().maybe_index_of_column(column).and_then(|i| input.lineage.get(i).cloned().flatten());
+                let found = input
+                    .plan
+                    .schema()
+                    .maybe_index_of_column(column)
+                    .and_then(|i| input.lineage.get(i).cloned().flatten());
                 match found {
                     Some(source) => Ok(Transformed::yes(source)),
                     None => {
@@ -207,8 +239,13 @@ fn project(exprs: &[Expr], input: Walked) -> Result<Walked> {
 
 /// The columns that the old input had, without the carried ones.
 fn visible_part(input: Walked, old: &LogicalPlan) -> Result<LogicalPlan> {
-    let columns = (0..old.schema().fields().len()).map(|index| column(old.schema(), index)).collect();
-    Ok(LogicalPlan::Projection(Projection::try_new(columns, Arc::new(input.plan))?))
+    let columns = (0..old.schema().fields().len())
+        .map(|index| column(old.schema(), index))
+        .collect();
+    Ok(LogicalPlan::Projection(Projection::try_new(
+        columns,
+        Arc::new(input.plan),
+    )?))
 }
 
 fn opaque(plan: LogicalPlan) -> Walked {

@@ -65,7 +65,9 @@ impl LocalExecutor {
     }
 
     fn state(&self) -> SessionState {
-        let mut config = SessionConfig::new().with_target_partitions(self.partitions).with_collect_statistics(false);
+        let mut config = SessionConfig::new()
+            .with_target_partitions(self.partitions)
+            .with_collect_statistics(false);
         let options = config.options_mut();
         options.optimizer.skip_failed_rules = false;
         options.optimizer.repartition_file_scans = false;
@@ -89,7 +91,10 @@ impl LocalExecutor {
 /// DataFusion's rules of [`RULES`], in that order.
 fn rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
     let known = Optimizer::new().rules;
-    RULES.iter().filter_map(|name| known.iter().find(|rule| rule.name() == *name).cloned()).collect()
+    RULES
+        .iter()
+        .filter_map(|name| known.iter().find(|rule| rule.name() == *name).cloned())
+        .collect()
 }
 
 impl Executor for LocalExecutor {

@@ -1,5 +1,5 @@
 //! The only place where plans run: bounded plans over data, and post plans over released numbers.
 
-pub mod local;
 pub mod lineage;
+pub mod local;
 pub mod post;

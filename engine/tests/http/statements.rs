@@ -6,7 +6,13 @@ use serde_json::{Value, json};
 
 use crate::app::App;
 
-const BY_COUNTY: &str = "SELECT county, COUNT(*) AS n FROM person GROUP BY county ORDER BY county";
+const BY_COUNTY: &str = "SELECT county, COUNT(*) FROM person GROUP BY county";
+
+/// A charge is never over what was asked, and sigma's grid keeps it near.
+fn assert_close_under(price: &Value, asked: f64) {
+    let rho: f64 = price["rho"].as_str().unwrap().parse().unwrap();
+    assert!(rho <= asked && rho > 0.98 * asked, "{rho} for {asked}");
+}
 
 fn budget(app: &App) -> Vec<u8> {
     let reply = app.read(Role::Researcher, "/v1/budget");
@@ -17,10 +23,16 @@ fn budget(app: &App) -> Vec<u8> {
 #[test]
 fn an_answer_has_every_documented_member_and_its_values_lie_in_their_intervals() {
     let app = App::get();
-    let answer = app.query(&json!({ "sql": BY_COUNTY, "privacy": { "rho": "0.001" } }));
+    let sql = "SELECT county, COUNT(*) AS n FROM person WHERE year_of_birth > 1950 GROUP BY county ORDER BY county";
+    let answer = app.query(&json!({ "sql": sql, "privacy": { "rho": "0.001" } }));
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
     let answer = answer.json();
-    let names: Vec<&str> = answer["columns"].as_array().unwrap().iter().map(|c| c["name"].as_str().unwrap()).collect();
+    let names: Vec<&str> = answer["columns"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|c| c["name"].as_str().unwrap())
+        .collect();
     assert_eq!(names, ["county", "n", "n_low", "n_high", "n_sigma"]);
     let rows = answer["rows"].as_array().unwrap();
     assert_eq!(rows.len(), 14, "every county is answered");
@@ -29,9 +41,14 @@ fn an_answer_has_every_documented_member_and_its_values_lie_in_their_intervals()
         assert!(low <= n && n <= high && sigma > 0.0, "{row}");
     }
     assert_eq!(answer["state"], "answered");
-    assert_eq!(answer["price"]["rho"], "0.001");
+    assert_close_under(&answer["price"], 0.001);
     assert_eq!(answer["statement_id"].as_str().unwrap().len(), 32);
-    assert!(answer["receipt"]["proof"].as_str().unwrap().starts_with("c2sp.org/tlog-proof@v1\n"));
+    assert!(
+        answer["receipt"]["proof"]
+            .as_str()
+            .unwrap()
+            .starts_with("c2sp.org/tlog-proof@v1\n")
+    );
     assert!(answer["snapshot"]["number"].as_u64().is_some());
 }
 
@@ -42,7 +59,8 @@ fn the_same_question_again_is_free_and_gives_the_same_numbers() {
     let first = app.query(&body);
     assert_eq!(first.status, StatusCode::OK, "{}", first.text());
     let (first, before) = (first.json(), budget(app));
-    let again = app.query(&json!({ "sql": "SELECT gender, COUNT(*) AS patients FROM person GROUP BY gender ORDER BY 1" }));
+    let again =
+        app.query(&json!({ "sql": "SELECT gender, COUNT(*) AS patients FROM person GROUP BY gender ORDER BY 1" }));
     let again = again.json();
     assert_eq!(again["cached"], true);
     assert_eq!(again["price"]["rho"].as_str().unwrap().parse::<f64>().unwrap(), 0.0);
@@ -65,14 +83,23 @@ fn a_format_that_cannot_be_given_is_refused_before_anything_is_spent() {
     let (before, size) = (budget(app), app.log_size());
     let body = json!({ "sql": "SELECT state, COUNT(*) FROM person GROUP BY state" });
     for (accept, path) in [("text/html", "/v1/statements"), ("*/*", "/v1/statements?format=xls")] {
-        let ask = app.ask(Method::POST, path).role(Role::Researcher).header("accept", accept).json(&body);
+        let ask = app
+            .ask(Method::POST, path)
+            .role(Role::Researcher)
+            .header("accept", accept)
+            .json(&body);
         let reply = ask.send();
         assert_eq!(reply.status, StatusCode::NOT_ACCEPTABLE);
         assert_eq!(reply.json()["code"], "NOT_ACCEPTABLE");
     }
     assert_eq!(budget(app), before);
-    let log = app.read(Role::Board, &format!("/v1/audit?from={size}&limit=1000")).text();
-    assert!(!log.contains("GROUP BY state"), "a 406 leaves no entry about the question");
+    let log = app
+        .read(Role::Board, &format!("/v1/audit?from={size}&limit=1000"))
+        .text();
+    assert!(
+        !log.contains("GROUP BY state"),
+        "a 406 leaves no entry about the question"
+    );
 }
 
 #[test]
@@ -88,7 +115,12 @@ fn a_refusal_has_code_place_and_hint_spends_nothing_and_is_logged_once() {
     assert!(problem["hint"].as_str().is_some_and(|h| !h.is_empty()));
     assert_eq!(budget(app), before);
     let log = app.read(Role::Board, "/v1/audit?type=query.refused&limit=1000").json();
-    let logged: Vec<&Value> = log["entries"].as_array().unwrap().iter().filter(|e| e["text"] == sql).collect();
+    let logged: Vec<&Value> = log["entries"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|e| e["text"] == sql)
+        .collect();
     assert_eq!(logged.len(), 1);
     assert_eq!(logged[0]["body"]["code"], "UNIT_IN_OUTPUT");
 }
@@ -98,14 +130,20 @@ fn an_estimate_is_free_and_unlogged_and_names_the_price() {
     let app = App::get();
     let before = budget(app);
     let body = json!({ "sql": "SELECT race, COUNT(*) FROM person GROUP BY race", "privacy": { "rho": 0.002 } });
-    let reply = app.ask(Method::POST, "/v1/statements/estimate").role(Role::Researcher).json(&body).send();
+    let reply = app
+        .ask(Method::POST, "/v1/statements/estimate")
+        .role(Role::Researcher)
+        .json(&body)
+        .send();
     assert_eq!(reply.status, StatusCode::OK, "{}", reply.text());
     let estimate = reply.json();
-    assert_eq!(estimate["price"]["rho"], "0.002");
+    assert_close_under(&estimate["price"], 0.002);
     assert_eq!(estimate["keys"], "public");
     assert!(estimate["primitives"][0]["half_width"].as_f64().unwrap() > 0.0);
     assert_eq!(budget(app), before);
-    let log = app.read(Role::Board, "/v1/audit?text=GROUP%20BY%20race&limit=1000").json();
+    let log = app
+        .read(Role::Board, "/v1/audit?text=GROUP%20BY%20race&limit=1000")
+        .json();
     assert_eq!(log["entries"].as_array().unwrap().len(), 0);
 }
 
@@ -116,7 +154,7 @@ fn too_dear_a_question_is_429_with_required_and_remaining() {
     assert_eq!(reply.status, StatusCode::TOO_MANY_REQUESTS, "{}", reply.text());
     let problem = reply.json();
     assert_eq!(problem["code"], "BUDGET_EXHAUSTED");
-    assert_eq!(problem["required"]["rho"].as_str().unwrap().parse::<f64>().unwrap(), 1000.0);
+    assert_close_under(&problem["required"], 1000.0);
     assert!(problem["remaining"]["rho"].as_str().is_some());
 }
 
@@ -124,7 +162,10 @@ fn too_dear_a_question_is_429_with_required_and_remaining() {
 fn malformed_requests_are_400_and_say_what_is_wrong() {
     let app = App::get();
     let ask = |body: &str| {
-        let ask = app.ask(Method::POST, "/v1/statements").role(Role::Researcher).body(body.to_owned());
+        let ask = app
+            .ask(Method::POST, "/v1/statements")
+            .role(Role::Researcher)
+            .body(body.to_owned());
         ask.send()
     };
     for body in ["", "[]", "{}", r#"{"sql": 5}"#, r#"{"sql": "SELECT 1", "epsilon": 1}"#] {
@@ -150,5 +191,8 @@ fn the_schema_shows_bounds_and_keys_and_no_hidden_column() {
     assert_eq!(person["private"]["scan_rows"], 1);
     assert_eq!(person["columns"][0]["name"], "person_id");
     assert!(!schema.text().contains("\"_consent\"") && !schema.text().contains("\"_transaction\""));
-    assert_eq!(app.read(Role::Steward, "/v1/datasets/other/schema").status, StatusCode::NOT_FOUND);
+    assert_eq!(
+        app.read(Role::Steward, "/v1/datasets/other/schema").status,
+        StatusCode::NOT_FOUND
+    );
 }

@@ -9,7 +9,7 @@ use epiledger_privacy::consent::{Consented, Consents, Record, admit};
 use epiledger_privacy::day::Day;
 
 use super::spill::Frame;
-use crate::bundle::unpack;
+use crate::bundle::Unpacker;
 use crate::error::IngestError;
 use crate::quarantine::Reason;
 
@@ -58,7 +58,10 @@ impl<'a> Patient<'a> {
             // The first pass has read these bytes before; only a damaged disk brings something else here.
             let Ok(LedgerEntry::Transaction(signed)) = parse_ledger_entry(frame.entry) else {
                 let reason = "an entry changed between the passes; run again".to_owned();
-                return Err(IngestError::Damaged { file: "spill".to_owned(), reason });
+                return Err(IngestError::Damaged {
+                    file: "spill".to_owned(),
+                    reason,
+                });
             };
             let owner = patient_of(&signed.transaction).unwrap_or_default();
             if name.get_or_insert_with(|| owner.to_owned()) != owner {
@@ -112,7 +115,10 @@ impl<'a> Patient<'a> {
 
     fn modify(&mut self, frame: &Frame<'a>, body: &ModifyRecord) -> Result<(), Reason> {
         let name = (body.provider.clone(), body.record_id.clone());
-        let newest = self.records.get_mut(&name).filter(|version| version.index == body.prev_index);
+        let newest = self
+            .records
+            .get_mut(&name)
+            .filter(|version| version.index == body.prev_index);
         let version = newest.ok_or(Reason::Key(KeyFault::NotNewest))?;
         version.content = match (body.reason, &body.payload) {
             (Change::Retract, None) => None,
@@ -124,14 +130,19 @@ impl<'a> Patient<'a> {
     }
 
     /// The records that consent in force on the cut's day lets research read.
-    pub(super) fn admit(&mut self, cut: Day) -> Admitted {
-        let mut admitted = Admitted { records: Vec::new(), denied: 0 };
+    pub(super) fn admit(&mut self, cut: Day, unpacker: &mut Unpacker) -> Admitted {
+        let mut admitted = Admitted {
+            records: Vec::new(),
+            denied: 0,
+        };
         for ((provider, record_id), version) in std::mem::take(&mut self.records) {
-            let Some((payload, blob)) = version.content else { continue };
+            let Some((payload, blob)) = version.content else {
+                continue;
+            };
             if self.erased.contains(&payload.sha256) {
                 continue;
             }
-            let rows = match open(&payload, blob) {
+            let rows = match open(&payload, blob, unpacker) {
                 Ok(rows) => rows,
                 Err(reason) => {
                     self.bad.push((version.index, reason));
@@ -157,14 +168,14 @@ impl<'a> Patient<'a> {
 }
 
 /// A payload's rows.
-fn open(payload: &Payload, blob: &[u8]) -> Result<Vec<u8>, Reason> {
+fn open(payload: &Payload, blob: &[u8], unpacker: &mut Unpacker) -> Result<Vec<u8>, Reason> {
     if payload.seal != Seal::None {
         return Err(Reason::Sealed);
     }
     if blob.is_empty() {
         return Err(Reason::PayloadMissing);
     }
-    unpack(blob).ok_or(Reason::BadPayload)
+    unpacker.unpack(blob).ok_or(Reason::BadPayload)
 }
 
 /// The patient that a transaction of a bucket is about.
@@ -180,4 +191,50 @@ fn patient_of(transaction: &Transaction) -> Option<&str> {
         Transaction::KeyRevoke(body) => &body.owner,
         Transaction::RequestAccess(_) | Transaction::Determination(_) => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use ed25519_dalek::SigningKey;
+    use epiledger_ledger::entry::consent::GrantAccess;
+
+    use super::*;
+
+    fn grant(patient: &str) -> Vec<u8> {
+        let body = GrantAccess {
+            patient: patient.into(),
+            grantee: "*".into(),
+            purposes: vec!["GRU".into()],
+            categories: vec!["*".into()],
+            data_period: None,
+            valid_from: "2020-01-01".into(),
+            valid_to: None,
+            wrap_sha256: None,
+        };
+        let key = SigningKey::from_bytes(&[1; 32]);
+        SignedTransaction::sign(Transaction::GrantAccess(body), &key)
+            .unwrap()
+            .into_bytes()
+    }
+
+    #[test]
+    fn two_patients_under_one_pseudonym_stop_the_ingest() {
+        let (one, other) = (grant("p-1"), grant("p-2"));
+        let frame = |index, entry| Frame {
+            person: 5,
+            index,
+            entry,
+            payload: &[],
+        };
+        let fold = |entries: [&'static str; 2]| {
+            let bytes = entries.map(|name| if name == "p-1" { &one } else { &other });
+            let frames = [frame(1, bytes[0].as_slice()), frame(2, bytes[1].as_slice())];
+            Patient::fold(&KeyRegistry::new(), &frames).map(|patient| patient.bad.len())
+        };
+        assert!(matches!(fold(["p-1", "p-2"]), Err(IngestError::Collision)));
+        assert!(
+            matches!(fold(["p-1", "p-1"]), Ok(2)),
+            "both grants are by a key that nobody registered"
+        );
+    }
 }

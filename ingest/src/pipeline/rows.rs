@@ -13,6 +13,7 @@ use epiledger_privacy::research::PRIVATE_TABLES;
 
 use super::fold::Patient;
 use super::spill;
+use crate::bundle::Unpacker;
 use crate::error::IngestError;
 use crate::folder::Folder;
 use crate::progress::{Progress, Stage};
@@ -88,17 +89,26 @@ pub(super) fn make(
                 if bucket >= buckets {
                     return Ok(made);
                 }
-                let part = work.bucket(bucket).inspect_err(|_| next.store(buckets, Ordering::Relaxed))?;
+                let part = work
+                    .bucket(bucket)
+                    .inspect_err(|_| next.store(buckets, Ordering::Relaxed))?;
                 made.merge(part);
                 // The lock keeps the callback's numbers in order.
                 let mut done = done.lock().map_err(|_| IngestError::Worker)?;
                 *done += 1;
-                progress(Progress { stage: Stage::Tables, done: *done, total: u64::from(buckets) })
-                    .inspect_err(|_| next.store(buckets, Ordering::Relaxed))?;
+                progress(Progress {
+                    stage: Stage::Tables,
+                    done: *done,
+                    total: u64::from(buckets),
+                })
+                .inspect_err(|_| next.store(buckets, Ordering::Relaxed))?;
             }
         };
         let threads: Vec<_> = (0..workers).map(|_| scope.spawn(run)).collect();
-        threads.into_iter().map(|t| t.join().unwrap_or(Err(IngestError::Worker))).collect::<Vec<_>>()
+        threads
+            .into_iter()
+            .map(|t| t.join().unwrap_or(Err(IngestError::Worker)))
+            .collect::<Vec<_>>()
     });
     let mut made = Made::default();
     for part in parts {
@@ -115,10 +125,11 @@ impl Work<'_> {
         let bytes = spill::read(self.spill, bucket)?;
         let frames = spill::frames(&bytes)?;
         let mut files = self.files(bucket)?;
+        let mut unpacker = Unpacker::new()?;
         let mut made = Made::default();
         for frames in frames.chunk_by(|a, b| a.person == b.person) {
             let mut patient = Patient::fold(self.authorities, frames)?;
-            let admitted = patient.admit(self.state.cut_at);
+            let admitted = patient.admit(self.state.cut_at, &mut unpacker);
             made.patients += 1;
             made.denied_records += admitted.denied;
             for (index, reason) in patient.bad {
@@ -151,7 +162,9 @@ impl Work<'_> {
     fn files(&self, bucket: u32) -> Result<Vec<(&'static str, BucketFile)>, IngestError> {
         let mut files = Vec::new();
         for (position, (table, reached)) in PRIVATE_TABLES.into_iter().zip(self.reached).enumerate() {
-            let Some(definition) = self.catalog.table(table).filter(|_| !reached) else { continue };
+            let Some(definition) = self.catalog.table(table).filter(|_| !reached) else {
+                continue;
+            };
             let path = self.folder.tables().join(table).join(self.state.file(bucket));
             files.push((table, BucketFile::create(table, position, definition, &path, bucket)?));
         }

@@ -15,8 +15,8 @@ const FIRST_MONDAY: Day = Day(18_267);
 
 /// Chance in 100,000 of a case in each week of 2020 for a person in a county of factor 1.
 const WEEKLY: [u16; 51] = [
-    0, 0, 0, 0, 0, 0, 2, 6, 20, 70, 180, 420, 700, 900, 960, 880, 720, 560, 430, 330, 250, 190, 140, 110, 90, 75, 65, 60,
-    60, 60, 62, 65, 68, 72, 80, 95, 115, 140, 175, 220, 280, 360, 450, 560, 680, 800, 900, 960, 1000, 1010, 980,
+    0, 0, 0, 0, 0, 0, 2, 6, 20, 70, 180, 420, 700, 900, 960, 880, 720, 560, 430, 330, 250, 190, 140, 110, 90, 75, 65,
+    60, 60, 60, 62, 65, 68, 72, 80, 95, 115, 140, 175, 220, 280, 360, 450, 560, 680, 800, 900, 960, 1000, 1010, 980,
 ];
 
 /// A person's case, if there is one: the day it was diagnosed.
@@ -70,7 +70,10 @@ mod tests {
         let cases: Vec<Day> = (0..people).filter_map(|_| case(&mut dice, 1.0)).collect();
         let share: f64 = WEEKLY.iter().map(|w| f64::from(*w) / 100_000.0).sum();
         assert!((cases.len() as f64 / f64::from(people) - share).abs() < 0.01);
-        let peak = cases.iter().filter(|d| monday(**d) == Day(FIRST_MONDAY.0 + 7 * 14)).count();
+        let peak = cases
+            .iter()
+            .filter(|d| monday(**d) == Day(FIRST_MONDAY.0 + 7 * 14))
+            .count();
         assert!((350..620).contains(&peak), "{peak}");
     }
 }

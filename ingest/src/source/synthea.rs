@@ -58,7 +58,12 @@ impl ImportOptions {
     /// The expert's profile, 100,000 patients at most, data up to this day.
     #[must_use]
     pub fn new(consent: ImportConsent, data_cut: Day) -> Self {
-        Self { consent, data_cut, declared_patients: 100_000, profile: Profile::ExpertDetermination }
+        Self {
+            consent,
+            data_cut,
+            declared_patients: 100_000,
+            profile: Profile::ExpertDetermination,
+        }
     }
 }
 
@@ -102,8 +107,12 @@ pub fn import_synthea(
     folder.create()?;
     let root = random_seed()?;
     write_secret(&folder.keys().join("import.key"), hex(&root).as_bytes())?;
-    let catalog =
-        research_catalog(&options.data_cut.to_string(), options.profile, options.declared_patients, &massachusetts());
+    let catalog = research_catalog(
+        &options.data_cut.to_string(),
+        options.profile,
+        options.declared_patients,
+        &massachusetts(),
+    );
     folder.write_catalog(&catalog)?;
     public_tables::write(&folder, &catalog, &massachusetts())?;
 
@@ -113,18 +122,27 @@ pub fn import_synthea(
     let mut ledger = LedgerWriter::new(create_ledger(&folder, &root)?);
     let mut keys = PatientKeys::create(&folder)?;
     ledger.submit(authorities.opening()?)?;
-    let import = Import { root, authorities: &authorities, hospitals: &hospitals, options };
+    let import = Import {
+        root,
+        authorities: &authorities,
+        hospitals: &hospitals,
+        options,
+    };
     let workers = std::thread::available_parallelism().map_or(2, usize::from);
     let mut done = 0;
     for window in people.persons.chunks(PATIENTS_A_TASK * workers) {
-        for (patients, entries) in import.window(window)? {
-            for (patient, seed) in patients {
-                keys.add(&patient, &seed)?;
+        for signed in import.window(window)? {
+            for (patient, seed) in &signed.patients {
+                keys.add(patient, seed)?;
             }
-            ledger.submit(entries)?;
+            ledger.submit(signed.entries)?;
         }
         done += window.len() as u64;
-        progress(Progress { stage: Stage::Import, done, total: people.persons.len() as u64 });
+        progress(Progress {
+            stage: Stage::Import,
+            done,
+            total: people.persons.len() as u64,
+        });
     }
     keys.finish()?;
     Ok(ImportSummary {
@@ -169,6 +187,13 @@ fn count(persons: &[Person]) -> BTreeMap<&'static str, u64> {
 /// A patient's public id with the key's seed.
 type PatientSeed = (String, [u8; 32]);
 
+/// Some patients' seeds and transactions.
+#[derive(Default)]
+struct Signed {
+    patients: Vec<PatientSeed>,
+    entries: Vec<NewEntry>,
+}
+
 /// What is the same for all patients.
 struct Import<'a> {
     root: [u8; 32],
@@ -179,22 +204,26 @@ struct Import<'a> {
 
 impl Import<'_> {
     /// Signs some patients in parallel, in order.
-    fn window(&self, persons: &[Person]) -> Result<Vec<(Vec<PatientSeed>, Vec<NewEntry>)>, IngestError> {
+    fn window(&self, persons: &[Person]) -> Result<Vec<Signed>, IngestError> {
         std::thread::scope(|scope| {
             let tasks: Vec<_> = persons
                 .chunks(PATIENTS_A_TASK)
                 .map(|some| {
                     scope.spawn(move || {
                         let mut packer = Packer::new()?;
-                        let mut made = (Vec::new(), Vec::new());
+                        let mut signed = Signed::default();
                         for person in some {
-                            made.0.push(self.patient(person, &mut packer, &mut made.1)?);
+                            let patient = self.patient(person, &mut packer, &mut signed.entries)?;
+                            signed.patients.push(patient);
                         }
-                        Ok(made)
+                        Ok(signed)
                     })
                 })
                 .collect();
-            tasks.into_iter().map(|task| task.join().unwrap_or(Err(IngestError::Worker))).collect()
+            tasks
+                .into_iter()
+                .map(|task| task.join().unwrap_or(Err(IngestError::Worker)))
+                .collect()
         })
     }
 
@@ -206,7 +235,10 @@ impl Import<'_> {
         entries: &mut Vec<NewEntry>,
     ) -> Result<PatientSeed, IngestError> {
         let hospital = hospital_of(person);
-        let position = self.hospitals.binary_search(&hospital.as_str()).map_err(|_| IngestError::Worker)?;
+        let position = self
+            .hospitals
+            .binary_search(&hospital.as_str())
+            .map_err(|_| IngestError::Worker)?;
         let Some((provider, provider_key)) = self.authorities.hospital(position) else {
             return Err(IngestError::Worker);
         };
@@ -235,11 +267,17 @@ impl Import<'_> {
             patient: patient.clone(),
             provider: provider.clone(),
             category: "general".to_owned(),
-            effective_period: Period { start: start.to_string(), end: end.to_string() },
+            effective_period: Period {
+                start: start.to_string(),
+                end: end.to_string(),
+            },
             payload,
         };
         let entry = SignedTransaction::sign(Transaction::NewRecord(body), provider_key)?;
-        entries.push(NewEntry { entry, blobs: vec![blob] });
+        entries.push(NewEntry {
+            entry,
+            blobs: vec![blob],
+        });
         Ok((patient, seed))
     }
 }

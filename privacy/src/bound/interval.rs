@@ -86,14 +86,23 @@ impl Grid {
 
     /// What is in both ranges; this range when they do not meet (no row satisfies the condition then).
     pub(crate) fn within(self, other: Self) -> Self {
-        let Some(other) = other.rescaled(self.scale) else { return self };
-        let met = Self { scale: self.scale, low: self.low.max(other.low), high: self.high.min(other.high) };
-        if met.low <= met.high { met } else { self }
+        self.at_least(other).at_most(other)
     }
 
-    /// The range with no lower or no upper end of its own, for [`Self::within`].
-    pub(crate) fn open(self, below: bool) -> Self {
-        if below { Self { low: -LARGEST, ..self } } else { Self { high: LARGEST, ..self } }
+    /// This range from the other's low end on.
+    pub(crate) fn at_least(self, other: Self) -> Self {
+        match other.rescaled(self.scale) {
+            Some(other) if other.low <= self.high => Self { low: self.low.max(other.low), ..self },
+            _ => self,
+        }
+    }
+
+    /// This range up to the other's high end.
+    pub(crate) fn at_most(self, other: Self) -> Self {
+        match other.rescaled(self.scale) {
+            Some(other) if other.high >= self.low => Self { high: self.high.min(other.high), ..self },
+            _ => self,
+        }
     }
 
     fn plus(self, other: Self) -> Option<Self> {

@@ -359,19 +359,30 @@ fn shift(date: Value, op: Operator, by: &Expr, scope: &Scope<'_>, depth: usize) 
         Expr::Literal(ScalarValue::IntervalDayTime(Some(v)), _) if v.milliseconds == 0 => {
             (whole(0), whole(v.days.into()))
         }
-        // The planner's coercion of `date + n`.
-        Expr::Cast(Cast { expr, field }) if *field.data_type() == DataType::Interval(IntervalUnit::MonthDayNano) => {
-            let days = cast(value(expr, scope, depth + 1)?, &DataType::Int64)?;
+        _ => {
+            let days = value(counted_days(by).ok_or_else(refused)?, scope, depth + 1)?;
+            if !days.data_type.is_integer() {
+                return Err(refused());
+            }
+            let days = cast(days, &DataType::Int64)?;
             let days =
                 if sign < 0 { call(ScalarUDF::from(Arithmetic::new(Operation::Negate)), vec![days])? } else { days };
             (whole(0), days)
         }
-        _ => return Err(refused()),
     };
     if date.data_type != DataType::Date32 {
         return Err(refused());
     }
     call(ScalarUDF::from(DateShift::new()), vec![date, months, days])
+}
+
+/// n, in the planner's coercion of `date + n`: `CAST(CAST(n * 86400 AS seconds) AS INTERVAL)`.
+fn counted_days(by: &Expr) -> Option<&Expr> {
+    let Expr::Cast(Cast { expr: seconds, field }) = by else { return None };
+    let Expr::Cast(Cast { expr: product, .. }) = seconds.as_ref() else { return None };
+    let Expr::BinaryExpr(BinaryExpr { left: days, op: Operator::Multiply, right }) = product.as_ref() else { return None };
+    let a_day = matches!(right.as_ref(), Expr::Literal(v, _) if v.cast_to(&DataType::Int64).is_ok_and(|v| v == ScalarValue::from(86_400_i64)));
+    (a_day && *field.data_type() == DataType::Interval(IntervalUnit::MonthDayNano)).then_some(days)
 }
 
 fn case_value(case: &Case, scope: &Scope<'_>, depth: usize) -> Result<Value, PlanError> {

@@ -12,6 +12,8 @@
 
 mod fold;
 mod join;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
@@ -370,31 +372,29 @@ fn filter(predicate: &Expr, mut input: Node) -> Result<Node, PlanError> {
 
 /// `x < literal` and its kin narrow the range of column x.
 fn narrow(part: &Expr, schema: &datafusion::common::DFSchema, columns: &mut [Lineage]) {
-    let mut apply = |column: &Expr, range: Option<Grid>| {
-        let Some(index) = bare(column).and_then(|c| schema.maybe_index_of_column(c)) else { return };
-        if let (Some(lineage), Some(range)) = (columns.get_mut(index), range) {
-            lineage.grid = lineage.grid.map(|grid| grid.within(range));
+    let mut apply = |column: &Expr, narrowed: &dyn Fn(Grid) -> Grid| {
+        let index = bare(column).and_then(|c| schema.maybe_index_of_column(c));
+        if let Some(lineage) = index.and_then(|index| columns.get_mut(index)) {
+            lineage.grid = lineage.grid.map(narrowed);
         }
     };
     let constant = |e: &Expr| if let Expr::Literal(v, _) = e { Grid::of_literal(v) } else { None };
     match part {
         Expr::BinaryExpr(BinaryExpr { left, op, right }) => {
-            let flipped = op.swap();
-            for (column, op, value) in
-                [(left, Some(*op), constant(right)), (right, flipped, constant(left))]
-            {
-                let range = match op {
-                    Some(Operator::Eq) => value,
-                    Some(Operator::Lt | Operator::LtEq) => value.map(|v| v.open(true)),
-                    Some(Operator::Gt | Operator::GtEq) => value.map(|v| v.open(false)),
-                    _ => None,
-                };
-                apply(column, range);
+            for (column, op, value) in [(left, Some(*op), constant(right)), (right, op.swap(), constant(left))] {
+                let Some(value) = value else { continue };
+                match op {
+                    Some(Operator::Eq) => apply(column, &|grid| grid.within(value)),
+                    Some(Operator::Lt | Operator::LtEq) => apply(column, &|grid| grid.at_most(value)),
+                    Some(Operator::Gt | Operator::GtEq) => apply(column, &|grid| grid.at_least(value)),
+                    _ => {}
+                }
             }
         }
         Expr::Between(between) if !between.negated => {
-            let ends = constant(&between.low).zip(constant(&between.high));
-            apply(&between.expr, ends.and_then(|(low, high)| low.hull(high)));
+            if let (Some(low), Some(high)) = (constant(&between.low), constant(&between.high)) {
+                apply(&between.expr, &|grid| grid.at_least(low).at_most(high));
+            }
         }
         _ => {}
     }

@@ -8,11 +8,54 @@ use crate::day::Day;
 /// Words that mark a field as one of Safe Harbor's 18 identifiers (45 CFR 164.514(b)(2)(i)), whole parts of a
 /// field's name in lower case. Places and dates are not here: they are generalized.
 const IDENTIFYING: [&str; 48] = [
-    "account", "address", "beneficiary", "biometric", "birthplace", "certificate", "city", "contact", "device",
-    "drivers", "email", "face", "family", "fax", "fingerprint", "first", "firstname", "given", "image", "initials",
-    "insurance", "ip", "last", "lastname", "lat", "latitude", "license", "lon", "longitude", "maiden", "middle", "mrn",
-    "name", "passport", "phone", "photo", "plate", "retina", "serial", "social", "ssn", "street", "surname",
-    "telephone", "udi", "url", "vin", "voice",
+    "account",
+    "address",
+    "beneficiary",
+    "biometric",
+    "birthplace",
+    "certificate",
+    "city",
+    "contact",
+    "device",
+    "drivers",
+    "email",
+    "face",
+    "family",
+    "fax",
+    "fingerprint",
+    "first",
+    "firstname",
+    "given",
+    "image",
+    "initials",
+    "insurance",
+    "ip",
+    "last",
+    "lastname",
+    "lat",
+    "latitude",
+    "license",
+    "lon",
+    "longitude",
+    "maiden",
+    "middle",
+    "mrn",
+    "name",
+    "passport",
+    "phone",
+    "photo",
+    "plate",
+    "retina",
+    "serial",
+    "social",
+    "ssn",
+    "street",
+    "surname",
+    "telephone",
+    "udi",
+    "url",
+    "vin",
+    "voice",
 ];
 
 /// One row of a bundle: an object of scalar fields.
@@ -24,7 +67,9 @@ pub(super) struct Fields<'a> {
 impl<'a> Fields<'a> {
     /// The row, once every field outside `allowed` is known to be harmless (it drops) and every allowed text too.
     pub(super) fn check(table: &'static str, value: &'a Value, allowed: &[&str]) -> Result<Self, Fault> {
-        let Value::Object(map) = value else { return Err(Fault::Row { table, field: "" }) };
+        let Value::Object(map) = value else {
+            return Err(Fault::Row { table, field: "" });
+        };
         for (name, value) in map {
             let identifies = if allowed.contains(&name.as_str()) {
                 value.as_str().is_some_and(looks_identifying)
@@ -39,7 +84,10 @@ impl<'a> Fields<'a> {
     }
 
     fn bad(&self, field: &'static str) -> Fault {
-        Fault::Row { table: self.table, field }
+        Fault::Row {
+            table: self.table,
+            field,
+        }
     }
 
     /// The field's value; null is the same as none.
@@ -90,7 +138,9 @@ impl<'a> Fields<'a> {
             Some(Value::String(text)) => text.trim().parse::<f64>().ok(),
             Some(value) => value.as_f64(),
         };
-        let units = number.filter(|n| n.is_finite()).map(|n| (n * 10_f64.powi(scale)).round());
+        let units = number
+            .filter(|n| n.is_finite())
+            .map(|n| (n * 10_f64.powi(scale)).round());
         // `as` saturates, and the catalog's bounds clamp far inside.
         units.map(|n| Some(n as i64)).ok_or_else(|| self.bad(field))
     }
@@ -98,7 +148,9 @@ impl<'a> Fields<'a> {
 
 /// Refuses a bundle's unknown parts when one is named like an identifier; the others drop.
 pub(super) fn refuse_identifiers<'a>(mut names: impl Iterator<Item = &'a str>) -> Result<(), Fault> {
-    names.find(|name| named_identifying(name)).map_or(Ok(()), |name| Err(Fault::Identifier { field: printable(name) }))
+    names
+        .find(|name| named_identifying(name))
+        .map_or(Ok(()), |name| Err(Fault::Identifier { field: printable(name) }))
 }
 
 /// Does a field's name say that it holds an identifier? Its parts are split at `_`, `-`, `.` and inner capitals.
@@ -112,7 +164,9 @@ fn named_identifying(name: &str) -> bool {
         lower_before = c.is_ascii_lowercase();
         parts.push(c.to_ascii_lowercase());
     }
-    parts.split(|c: char| !c.is_ascii_alphabetic()).any(|part| IDENTIFYING.binary_search(&part).is_ok())
+    parts
+        .split(|c: char| !c.is_ascii_alphabetic())
+        .any(|part| IDENTIFYING.binary_search(&part).is_ok())
 }
 
 /// Does a text have the shape of an email or web address, an internet address, a social security or telephone number?
@@ -122,17 +176,23 @@ fn looks_identifying(text: &str) -> bool {
     }
     let groups = || text.split(|c: char| !c.is_ascii_digit()).map(str::len);
     let shaped = |shape: &[usize]| {
-        text.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'-' | b'.' | b' ' | b'(' | b')' | b'+'))
+        text.bytes()
+            .all(|b| b.is_ascii_digit() || matches!(b, b'-' | b'.' | b' ' | b'(' | b')' | b'+'))
             && groups().filter(|l| *l > 0).eq(shape.iter().copied())
     };
     let internet = text.matches('.').count() == 3
-        && text.split('.').all(|part| part.parse::<u8>().is_ok() && part.len() <= 3);
+        && text
+            .split('.')
+            .all(|part| part.parse::<u8>().is_ok() && part.len() <= 3);
     text.contains('@') || text.contains("://") || shaped(&[3, 2, 4]) || shaped(&[3, 3, 4]) || internet
 }
 
 /// The field's name as reports may print it: letters, digits and `_`, at most 40.
 fn printable(name: &str) -> String {
-    name.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '_').take(40).collect()
+    name.chars()
+        .filter(|c| c.is_ascii_alphanumeric() || *c == '_')
+        .take(40)
+        .collect()
 }
 
 #[cfg(test)]
@@ -146,20 +206,54 @@ mod tests {
 
     #[test]
     fn identifiers_are_known_by_name() {
-        for name in ["ssn", "SSN", "patient_name", "firstName", "home-address", "email", "PHONE", "device_serial", "LAT"] {
+        for name in [
+            "ssn",
+            "SSN",
+            "patient_name",
+            "firstName",
+            "home-address",
+            "email",
+            "PHONE",
+            "device_serial",
+            "LAT",
+        ] {
             assert!(named_identifying(name), "{name}");
         }
-        for name in ["note", "laterality", "lastingeffect", "gender", "username2x", "unit_source_value", "race"] {
+        for name in [
+            "note",
+            "laterality",
+            "lastingeffect",
+            "gender",
+            "username2x",
+            "unit_source_value",
+            "race",
+        ] {
             assert!(!named_identifying(name), "{name}");
         }
     }
 
     #[test]
     fn identifiers_are_known_by_shape() {
-        for text in ["999-57-6663", "(978) 466-2000", "978-342-9781", "a@b.org", "https://x.org/1", "192.168.10.7"] {
+        for text in [
+            "999-57-6663",
+            "(978) 466-2000",
+            "978-342-9781",
+            "a@b.org",
+            "https://x.org/1",
+            "192.168.10.7",
+        ] {
             assert!(looks_identifying(text), "{text}");
         }
-        for text in ["8480-6", "2020-03-01", "840539006", "368581000119106", "01453", "mm[Hg]", "1.5", "A-123-45"] {
+        for text in [
+            "8480-6",
+            "2020-03-01",
+            "840539006",
+            "368581000119106",
+            "01453",
+            "mm[Hg]",
+            "1.5",
+            "A-123-45",
+        ] {
             assert!(!looks_identifying(text), "{text}");
         }
     }

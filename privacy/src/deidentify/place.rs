@@ -2,8 +2,8 @@
 
 /// ZIP3 areas of at most 20,000 people, which become `000` (45 CFR 164.514(b)(2)(i)(B), 2010 census; version 1).
 const RESTRICTED: [&str; 20] = [
-    "036", "059", "063", "102", "203", "205", "369", "556", "692", "790", "821", "823", "830", "831", "878", "879", "884",
-    "890", "893", "000",
+    "036", "059", "063", "102", "203", "205", "369", "556", "692", "790", "821", "823", "830", "831", "878", "879",
+    "884", "890", "893", "000",
 ];
 
 /// The ZIP3 of a five- or nine-digit ZIP code; a ZIP that went through a number gets its leading zeros back
@@ -20,7 +20,11 @@ pub fn zip3(zip: &str) -> Option<String> {
         _ => return None,
     };
     let area = five.get(..3)?;
-    Some(if RESTRICTED.contains(&area) { "000".to_owned() } else { area.to_owned() })
+    Some(if RESTRICTED.contains(&area) {
+        "000".to_owned()
+    } else {
+        area.to_owned()
+    })
 }
 
 #[cfg(test)]
@@ -29,7 +33,13 @@ mod tests {
 
     #[test]
     fn zips_of_every_spelling() {
-        let cases = [("02360", "023"), ("2360", "023"), ("2360.0", "023"), ("015456406", "015"), ("01545-6406", "015")];
+        let cases = [
+            ("02360", "023"),
+            ("2360", "023"),
+            ("2360.0", "023"),
+            ("015456406", "015"),
+            ("01545-6406", "015"),
+        ];
         for (zip, area) in cases {
             assert_eq!(zip3(zip).as_deref(), Some(area), "{zip}");
         }

@@ -25,7 +25,9 @@ pub(super) struct Context<'a> {
 impl Context<'_> {
     /// The surrogate id of the bundle's visit of this number.
     fn visit(&self, number: Option<i64>) -> Cell {
-        number.map_or(Cell::Null, |n| Cell::Int(self.key.visit(self.person, self.provider, self.record, n)))
+        number.map_or(Cell::Null, |n| {
+            Cell::Int(self.key.visit(self.person, self.provider, self.record, n))
+        })
     }
 }
 
@@ -40,29 +42,62 @@ fn day(value: Option<Day>) -> Cell {
 /// The listed spelling of `value`, whatever its case; else `fallback`.
 fn listed(value: Option<&str>, spellings: &[(&str, &'static str)], fallback: &'static str) -> &'static str {
     value
-        .and_then(|v| spellings.iter().find(|(spelling, _)| spelling.eq_ignore_ascii_case(v.trim())))
+        .and_then(|v| {
+            spellings
+                .iter()
+                .find(|(spelling, _)| spelling.eq_ignore_ascii_case(v.trim()))
+        })
         .map_or(fallback, |(_, meaning)| meaning)
 }
 
 pub(super) fn person(row: &Value, context: &Context<'_>) -> Result<Vec<Cell>, Fault> {
-    const ALLOWED: [&str; 8] =
-        ["birth_date", "year_of_birth", "gender", "race", "ethnicity", "state", "county", "zip"];
+    const ALLOWED: [&str; 8] = [
+        "birth_date",
+        "year_of_birth",
+        "gender",
+        "race",
+        "ethnicity",
+        "state",
+        "county",
+        "zip",
+    ];
     let row = Fields::check("person", row, &ALLOWED)?;
     let born = match (row.day("birth_date")?, row.integer("year_of_birth")?) {
         (Some(day), _) => i64::from(day.year()),
         (None, Some(year)) => year,
-        (None, None) => return Err(Fault::Row { table: "person", field: "year_of_birth" }),
+        (None, None) => {
+            return Err(Fault::Row {
+                table: "person",
+                field: "year_of_birth",
+            });
+        }
     };
     let cut_year = i64::from(context.data_cut.year());
     if !(1850..=cut_year).contains(&born) {
-        return Err(Fault::Row { table: "person", field: "year_of_birth" });
+        return Err(Fault::Row {
+            table: "person",
+            field: "year_of_birth",
+        });
     }
     // Ages over 89 are one class in Safe Harbor, so the year of birth may not tell them apart either.
-    let told = if context.profile == Profile::SafeHarbor { born.max(cut_year - 90) } else { born };
-    let band = usize::try_from((cut_year - born) / 10).unwrap_or(0).min(AGE_BANDS.len() - 1);
+    let told = if context.profile == Profile::SafeHarbor {
+        born.max(cut_year - 90)
+    } else {
+        born
+    };
+    let band = usize::try_from((cut_year - born) / 10)
+        .unwrap_or(0)
+        .min(AGE_BANDS.len() - 1);
     let gender = listed(
         row.text("gender")?,
-        &[("female", "female"), ("f", "female"), ("male", "male"), ("m", "male"), ("other", "other"), ("o", "other")],
+        &[
+            ("female", "female"),
+            ("f", "female"),
+            ("male", "male"),
+            ("m", "male"),
+            ("other", "other"),
+            ("o", "other"),
+        ],
         "unknown",
     );
     let race = listed(
@@ -77,8 +112,11 @@ pub(super) fn person(row: &Value, context: &Context<'_>) -> Result<Vec<Cell>, Fa
         ],
         "unknown",
     );
-    let ethnicity =
-        listed(row.text("ethnicity")?, &[("hispanic", "hispanic"), ("nonhispanic", "nonhispanic")], "unknown");
+    let ethnicity = listed(
+        row.text("ethnicity")?,
+        &[("hispanic", "hispanic"), ("nonhispanic", "nonhispanic")],
+        "unknown",
+    );
     // OMOP's standard concepts of these three domains; 0 is "no matching concept".
     let gender_concept = match gender {
         "female" => 8532,
@@ -123,12 +161,19 @@ fn place(county: Option<&str>, context: &Context<'_>) -> Cell {
 }
 
 pub(super) fn observation_period(row: &Value, context: &Context<'_>) -> Result<Vec<Cell>, Fault> {
-    const ALLOWED: [&str; 3] = ["observation_period_start_date", "observation_period_end_date", "end_reason"];
+    const ALLOWED: [&str; 3] = [
+        "observation_period_start_date",
+        "observation_period_end_date",
+        "end_reason",
+    ];
     let row = Fields::check("observation_period", row, &ALLOWED)?;
     let start = row.need_day("observation_period_start_date")?;
     let end = row.need_day("observation_period_end_date")?;
     if end < start {
-        return Err(Fault::Row { table: "observation_period", field: "observation_period_end_date" });
+        return Err(Fault::Row {
+            table: "observation_period",
+            field: "observation_period_end_date",
+        });
     }
     let reason = listed(
         row.text("end_reason")?,
@@ -145,11 +190,19 @@ pub(super) fn observation_period(row: &Value, context: &Context<'_>) -> Result<V
 
 pub(super) fn visit(row: &Value, context: &Context<'_>) -> Result<Vec<Cell>, Fault> {
     const ALLOWED: [&str; 6] = [
-        "visit", "visit_concept_id", "visit_source_value", "visit_start_date", "visit_end_date", "care_site_region",
+        "visit",
+        "visit_concept_id",
+        "visit_source_value",
+        "visit_start_date",
+        "visit_end_date",
+        "care_site_region",
     ];
     let row = Fields::check("visit_occurrence", row, &ALLOWED)?;
     let Some(number) = row.integer("visit")? else {
-        return Err(Fault::Row { table: "visit_occurrence", field: "visit" });
+        return Err(Fault::Row {
+            table: "visit_occurrence",
+            field: "visit",
+        });
     };
     let kind = row.text("visit_source_value")?;
     let concept = match kind {
@@ -188,13 +241,25 @@ fn coded<'a>(
 
 pub(super) fn condition(row: &Value, context: &Context<'_>) -> Result<Vec<Cell>, Fault> {
     const ALLOWED: [&str; 7] = [
-        "visit", "condition_concept_id", "condition_source_value", "condition_source_vocabulary", "condition_category",
-        "condition_start_date", "condition_end_date",
+        "visit",
+        "condition_concept_id",
+        "condition_source_value",
+        "condition_source_vocabulary",
+        "condition_category",
+        "condition_start_date",
+        "condition_end_date",
     ];
     let row = Fields::check("condition_occurrence", row, &ALLOWED)?;
-    let names = ["condition_concept_id", "condition_source_value", "condition_source_vocabulary"];
+    let names = [
+        "condition_concept_id",
+        "condition_source_value",
+        "condition_source_vocabulary",
+    ];
     let (mut cells, code) = coded(&row, context, names)?;
-    cells.push(text(Some(row.text("condition_category")?.unwrap_or_else(|| condition_category(code)))));
+    cells.push(text(Some(
+        row.text("condition_category")?
+            .unwrap_or_else(|| condition_category(code)),
+    )));
     cells.push(day(Some(row.need_day("condition_start_date")?)));
     cells.push(day(row.day("condition_end_date")?));
     Ok(cells)
@@ -202,8 +267,15 @@ pub(super) fn condition(row: &Value, context: &Context<'_>) -> Result<Vec<Cell>,
 
 pub(super) fn drug(row: &Value, context: &Context<'_>) -> Result<Vec<Cell>, Fault> {
     const ALLOWED: [&str; 9] = [
-        "visit", "drug_concept_id", "drug_source_value", "drug_source_vocabulary", "drug_exposure_start_date",
-        "drug_exposure_end_date", "quantity", "days_supply", "lot_number",
+        "visit",
+        "drug_concept_id",
+        "drug_source_value",
+        "drug_source_vocabulary",
+        "drug_exposure_start_date",
+        "drug_exposure_end_date",
+        "quantity",
+        "days_supply",
+        "lot_number",
     ];
     let row = Fields::check("drug_exposure", row, &ALLOWED)?;
     let names = ["drug_concept_id", "drug_source_value", "drug_source_vocabulary"];
@@ -218,11 +290,21 @@ pub(super) fn drug(row: &Value, context: &Context<'_>) -> Result<Vec<Cell>, Faul
 
 pub(super) fn measurement(row: &Value, context: &Context<'_>) -> Result<Vec<Cell>, Fault> {
     const ALLOWED: [&str; 8] = [
-        "visit", "measurement_concept_id", "measurement_source_value", "measurement_source_vocabulary",
-        "measurement_date", "value_as_number", "value_as_string", "unit_source_value",
+        "visit",
+        "measurement_concept_id",
+        "measurement_source_value",
+        "measurement_source_vocabulary",
+        "measurement_date",
+        "value_as_number",
+        "value_as_string",
+        "unit_source_value",
     ];
     let row = Fields::check("measurement", row, &ALLOWED)?;
-    let names = ["measurement_concept_id", "measurement_source_value", "measurement_source_vocabulary"];
+    let names = [
+        "measurement_concept_id",
+        "measurement_source_value",
+        "measurement_source_vocabulary",
+    ];
     let (mut cells, _) = coded(&row, context, names)?;
     cells.push(day(Some(row.need_day("measurement_date")?)));
     cells.push(row.decimal("value_as_number", 2)?.map_or(Cell::Null, Cell::Decimal));
@@ -233,10 +315,18 @@ pub(super) fn measurement(row: &Value, context: &Context<'_>) -> Result<Vec<Cell
 
 pub(super) fn procedure(row: &Value, context: &Context<'_>) -> Result<Vec<Cell>, Fault> {
     const ALLOWED: [&str; 5] = [
-        "visit", "procedure_concept_id", "procedure_source_value", "procedure_source_vocabulary", "procedure_date",
+        "visit",
+        "procedure_concept_id",
+        "procedure_source_value",
+        "procedure_source_vocabulary",
+        "procedure_date",
     ];
     let row = Fields::check("procedure_occurrence", row, &ALLOWED)?;
-    let names = ["procedure_concept_id", "procedure_source_value", "procedure_source_vocabulary"];
+    let names = [
+        "procedure_concept_id",
+        "procedure_source_value",
+        "procedure_source_vocabulary",
+    ];
     let (mut cells, _) = coded(&row, context, names)?;
     cells.push(day(Some(row.need_day("procedure_date")?)));
     Ok(cells)

@@ -166,6 +166,106 @@ mod tests {
         }
     }
 
+    /// Arrays of the values that break things, all of one length.
+    fn nasty() -> Vec<ArrayRef> {
+        use datafusion::arrow::array::{BooleanArray, Date32Array, Decimal128Array, Float64Array, Int64Array, StringArray};
+        let most = 10_i128.pow(18) - 1;
+        let decimals = |values: Vec<i128>| Decimal128Array::from(values).with_precision_and_scale(18, 2).unwrap();
+        let long = "é".repeat(3000);
+        vec![
+            Arc::new(Int64Array::from(vec![Some(0), Some(1), Some(-1), Some(i64::MAX), Some(i64::MIN), None])),
+            Arc::new(Float64Array::from(vec![Some(0.0), Some(-0.0), Some(f64::NAN), Some(f64::INFINITY), Some(-1e308), None])),
+            Arc::new(decimals(vec![0, 1, -1, most, -most, i128::MAX])),
+            Arc::new(StringArray::from(vec![Some(""), Some("ß\u{301}\0"), Some(long.as_str()), Some("%_\\"), Some("1e999"), None])),
+            Arc::new(Date32Array::from(vec![Some(0), Some(1), Some(i32::MAX), Some(i32::MIN), Some(-719_163), None])),
+            Arc::new(BooleanArray::from(vec![Some(true), Some(false), None, None, None, None])),
+        ]
+    }
+
+    fn literals() -> Vec<ScalarValue> {
+        let whole = [0, 1, -1, i64::MAX, i64::MIN].map(|v| ScalarValue::Int64(Some(v)));
+        let floats = [0.0, -1.0, 1e308].map(|v| ScalarValue::Float64(Some(v)));
+        let texts = ["", "month", "week", "decade", "é"].map(|v| ScalarValue::Utf8(Some(v.to_owned())));
+        whole.into_iter().chain(floats).chain(texts).collect()
+    }
+
+    /// Calls the function when it takes these types and literals; its answer must not be an error.
+    fn survives(function: &ScalarUDF, args: &[ColumnarValue]) -> bool {
+        use datafusion::arrow::datatypes::Field as ArrowField;
+        let types: Vec<DataType> = args.iter().map(ColumnarValue::data_type).collect();
+        let exprs: Vec<Expr> = args
+            .iter()
+            .map(|arg| match arg {
+                ColumnarValue::Scalar(value) => Expr::Literal(value.clone(), None),
+                ColumnarValue::Array(_) => datafusion::prelude::col("x"),
+            })
+            .collect();
+        let arity = function.signature().type_signature.is_one_of_arity(types.len());
+        let Ok(result) = function.return_type(&types) else { return false };
+        if !arity || check_arguments(function, &exprs).is_err() {
+            return false;
+        }
+        let call = ScalarFunctionArgs {
+            args: args.to_vec(),
+            arg_fields: types.iter().map(|t| Arc::new(ArrowField::new("a", t.clone(), true))).collect(),
+            number_rows: 6,
+            return_field: Arc::new(ArrowField::new("r", result.clone(), true)),
+            config_options: Arc::new(datafusion::config::ConfigOptions::default()),
+        };
+        let answer = function.invoke_with_args(call);
+        let answer = answer.unwrap_or_else(|e| panic!("{} of {types:?} failed: {e}", function.name()));
+        assert_eq!(answer.data_type(), result, "{}", function.name());
+        // These pick one of their arguments; all others make floats, and must make finite ones.
+        let picks = ["coalesce", "nullif", "greatest", "least"].contains(&function.name());
+        if !picks
+            && let Some(floats) = answer.to_array(6).unwrap().as_any().downcast_ref::<datafusion::arrow::array::Float64Array>() {
+            assert!(floats.iter().flatten().all(f64::is_finite), "{} gave {floats:?}", function.name());
+        }
+        true
+    }
+
+    /// Does a signature take this number of arguments?
+    trait Arity {
+        fn is_one_of_arity(&self, count: usize) -> bool;
+    }
+
+    impl Arity for datafusion::logical_expr::TypeSignature {
+        fn is_one_of_arity(&self, count: usize) -> bool {
+            match self {
+                Self::Any(n) => *n == count,
+                Self::OneOf(all) => all.iter().any(|one| one.is_one_of_arity(count)),
+                _ => true,
+            }
+        }
+    }
+
+    #[test]
+    fn no_function_fails_on_any_input() {
+        let arrays: Vec<ColumnarValue> = nasty().into_iter().map(ColumnarValue::Array).collect();
+        let scalars: Vec<ColumnarValue> = literals().into_iter().map(ColumnarValue::Scalar).collect();
+        let any: Vec<&ColumnarValue> = arrays.iter().chain(&scalars).collect();
+        let mut functions: Vec<ScalarUDF> = names().iter().map(|name| scalar(name).unwrap().as_ref().clone()).collect();
+        functions.extend(Operation::ALL.iter().map(|op| ScalarUDF::from(Arithmetic::new(*op))));
+        functions.extend([ScalarUDF::from(DateShift::new()), ScalarUDF::from(Text::Join)]);
+        for function in &functions {
+            let mut called = 0;
+            for a in &any {
+                called += usize::from(survives(function, &[(*a).clone()]));
+                for b in &any {
+                    called += usize::from(survives(function, &[(*a).clone(), (*b).clone()]));
+                    for c in &any {
+                        called += usize::from(survives(function, &[(*a).clone(), (*b).clone(), (*c).clone()]));
+                        if function.name() == "width_bucket" {
+                            let count = ColumnarValue::Scalar(ScalarValue::Int64(Some(7)));
+                            called += usize::from(survives(function, &[(*a).clone(), (*b).clone(), (*c).clone(), count]));
+                        }
+                    }
+                }
+            }
+            assert!(called > 0, "{} was never called", function.name());
+        }
+    }
+
     #[test]
     fn functions_of_the_engine_with_our_names_are_not_allowed() {
         assert!(!allowed(&datafusion::functions::math::floor()));

@@ -6,3 +6,5 @@ SELECT uuid(), COUNT(*) FROM person
 SELECT COUNT(*) FROM visit_occurrence WHERE visit_start_date > now() - INTERVAL '30 days'
 -- accept
 SELECT COUNT(*) FROM visit_occurrence WHERE visit_start_date > current_date - 30
+-- accept
+SELECT COUNT(*) FROM visit_occurrence WHERE visit_start_date + 30 > visit_end_date + INTERVAL '1 month 2 days'

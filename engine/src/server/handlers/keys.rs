@@ -54,8 +54,23 @@ pub struct Shown {
 
 impl From<ApiKey> for Shown {
     fn from(key: ApiKey) -> Self {
-        let ApiKey { id, secret_sha256: _, principal, role, created, expires, revoked } = key;
-        Self { id, principal, role, created, expires, revoked }
+        let ApiKey {
+            id,
+            secret_sha256: _,
+            principal,
+            role,
+            created,
+            expires,
+            revoked,
+        } = key;
+        Self {
+            id,
+            principal,
+            role,
+            created,
+            expires,
+            revoked,
+        }
     }
 }
 
@@ -75,7 +90,9 @@ pub async fn create(
     bytes: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Problem> {
     let request: KeyRequest = body(bytes)?;
-    let made = server.off_thread(move |s| s.create_key(&request, &operator.name)).await??;
+    let made = server
+        .off_thread(move |s| s.create_key(&request, &operator.name))
+        .await??;
     let token = made.token.expose_secret();
     let body = json!({ "token": token, "key": Shown::from(made.key.clone()) });
     Ok((StatusCode::CREATED, Json(body)).into_response())

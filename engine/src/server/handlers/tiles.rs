@@ -56,7 +56,10 @@ pub async fn ledger_tile(
 async fn checkpoint(server: Arc<Server>, log: &str) -> Result<Response, Problem> {
     let file = server.data.join(log).join("checkpoint");
     let bytes = read(&server, file, "the log has published nothing yet").await?;
-    let headers = [(header::CONTENT_TYPE, "text/plain; charset=utf-8"), (header::CACHE_CONTROL, "no-cache")];
+    let headers = [
+        (header::CONTENT_TYPE, "text/plain; charset=utf-8"),
+        (header::CACHE_CONTROL, "no-cache"),
+    ];
     Ok((headers, bytes).into_response())
 }
 
@@ -65,16 +68,29 @@ async fn tile(server: Arc<Server>, log: &str, tile: &str) -> Result<Response, Pr
         return Err(Problem::not_found("this isn't the address of a tile (C2SP tlog-tiles)"));
     }
     let file = server.data.join(log).join("tile").join(tile);
-    let bytes = read(&server, file, "the log has no such tile; a partial one goes when the full one is there").await?;
+    let bytes = read(
+        &server,
+        file,
+        "the log has no such tile; a partial one goes when the full one is there",
+    )
+    .await?;
     let forever = "public, max-age=31536000, immutable";
-    let headers = [(header::CONTENT_TYPE, "application/octet-stream"), (header::CACHE_CONTROL, forever)];
+    let headers = [
+        (header::CONTENT_TYPE, "application/octet-stream"),
+        (header::CACHE_CONTROL, forever),
+    ];
     Ok((headers, bytes).into_response())
 }
 
 async fn read(server: &Arc<Server>, file: PathBuf, missing: &str) -> Result<Vec<u8>, Problem> {
     match server.off_thread(move |_| std::fs::read(file)).await? {
         Ok(bytes) => Ok(bytes),
-        Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::IsADirectory) => {
+        Err(e)
+            if matches!(
+                e.kind(),
+                ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::IsADirectory
+            ) =>
+        {
             Err(Problem::not_found(missing))
         }
         Err(e) => Err(Problem::internal(&e)),
@@ -83,14 +99,20 @@ async fn read(server: &Arc<Server>, file: PathBuf, missing: &str) -> Result<Vec<
 
 /// `<L or entries>/<x001>/../<067>[.p/<W>]`: the only paths that reach the disk.
 fn is_tile(path: &str) -> bool {
-    let Some((level, rest)) = path.split_once('/') else { return false };
-    let level_is_good = level == "entries" || (level.len() <= 2 && level.parse::<u8>().is_ok_and(|l| l < 64));
+    let Some((level, rest)) = path.split_once('/') else {
+        return false;
+    };
+    // As the specification writes it: no sign, no leading zero.
+    let number_in = |text: &str, range: std::ops::Range<u16>| {
+        text.parse::<u16>()
+            .is_ok_and(|n| range.contains(&n) && n.to_string() == text)
+    };
+    let level_is_good = level == "entries" || number_in(level, 0..64);
     let (number, width) = match rest.split_once(".p/") {
         Some((number, width)) => (number, Some(width)),
         None => (rest, None),
     };
-    let width_is_good =
-        width.is_none_or(|w| w.bytes().all(|b| b.is_ascii_digit()) && w.parse::<u16>().is_ok_and(|w| (1..256).contains(&w)));
+    let width_is_good = width.is_none_or(|w| number_in(w, 1..256));
     let three = |part: &str| part.len() == 3 && part.bytes().all(|b| b.is_ascii_digit());
     let mut parts = number.split('/').rev();
     let last_is_good = parts.next().is_some_and(three);
@@ -103,12 +125,37 @@ mod tests {
 
     #[test]
     fn only_tile_addresses_reach_the_disk() {
-        for good in ["0/000", "0/x001/234", "1/x123/x456/789", "0/000.p/5", "entries/000.p/255", "63/x001/000.p/1"] {
+        for good in [
+            "0/000",
+            "0/x001/234",
+            "1/x123/x456/789",
+            "0/000.p/5",
+            "entries/000.p/255",
+            "63/x001/000.p/1",
+        ] {
             assert!(is_tile(good), "{good}");
         }
         let bad = [
-            "", "0", "0/", "64/000", "0/00", "0/0000", "0/x000", "0/001/002", "0/000.p/0", "0/000.p/256", "0/000.p/+1",
-            "entries/../../../keys/api.json", "0/../000", "0/x../000", "data/000", "0/000.p", "0/000.p/1/2", "+1/000",
+            "",
+            "0",
+            "0/",
+            "64/000",
+            "0/00",
+            "0/0000",
+            "0/x000",
+            "0/001/002",
+            "0/000.p/0",
+            "0/000.p/256",
+            "0/000.p/+1",
+            "entries/../../../keys/api.json",
+            "0/../000",
+            "0/x../000",
+            "data/000",
+            "0/000.p",
+            "0/000.p/1/2",
+            "+1/000",
+            "00/000",
+            "0/000.p/01",
         ];
         for bad in bad {
             assert!(!is_tile(bad), "{bad}");

@@ -15,117 +15,197 @@ type Member = (&'static str, Shape, bool);
 pub(super) fn all() -> Vec<(&'static str, Shape)> {
     let price = || named("Price");
     let entries = vec![
-        ("Statement", object(vec![
-            must("sql", text()),
-            may("params", anything()),
-            may("protocol", text()),
-            may("privacy", named("Privacy")),
-            may("wait", number()),
-            may("row_limit", integer()),
-        ])),
-        ("Privacy", object(vec![may("epsilon", decimal()), may("rho", decimal()), may("accuracy", decimal())])),
-        ("Price", object(vec![must("rho", text()), must("delta", text()), must("epsilon", number())])),
-        ("Column", object(vec![must("name", text()), must("type", text()), must("role", text())])),
-        ("Snapshot", object(vec![must("number", integer()), must("cut_at", text())])),
+        (
+            "Statement",
+            object(vec![
+                must("sql", text()),
+                may("params", anything()),
+                may("protocol", text()),
+                may("privacy", named("Privacy")),
+                may("wait", number()),
+                may("row_limit", integer()),
+            ]),
+        ),
+        (
+            "Privacy",
+            object(vec![
+                may("epsilon", decimal()),
+                may("rho", decimal()),
+                may("accuracy", decimal()),
+            ]),
+        ),
+        (
+            "Price",
+            object(vec![
+                must("rho", text()),
+                must("delta", text()),
+                must("epsilon", number()),
+            ]),
+        ),
+        (
+            "Column",
+            object(vec![must("name", text()), must("type", text()), must("role", text())]),
+        ),
+        (
+            "Snapshot",
+            object(vec![must("number", integer()), must("cut_at", text())]),
+        ),
         ("Receipt", object(vec![must("index", integer()), must("proof", text())])),
-        ("Answer", object(vec![
-            must("statement_id", text()),
-            must("state", text()),
-            must("columns", array(named("Column"))),
-            must("rows", array(array(any_value()))),
-            must("price", price()),
-            must("remaining", price()),
-            must("snapshot", named("Snapshot")),
-            must("receipt", named("Receipt")),
-            must("cached", boolean()),
-        ])),
-        ("Primitive", object(vec![must("what", text()), must("sigma", text()), may("half_width", number())])),
-        ("Estimate", object(vec![
-            must("price", price()),
-            must("primitives", array(named("Primitive"))),
-            must("keys", text()),
-            may("cells", integer()),
-            may("k_min", integer()),
-            may("threshold", integer()),
-            must("deadline_seconds", number()),
-            must("remaining", price()),
-        ])),
-        ("Level", object(vec![
-            must("level", text()),
-            must("name", text()),
-            must("cap", price()),
-            must("spent", price()),
-            must("remaining", price()),
-        ])),
-        ("Budget", object(vec![
-            must("levels", array(named("Level"))),
-            must("remaining", price()),
-            must("delta_rep", text()),
-        ])),
-        ("Release", object(vec![
-            must("statement_id", text()),
-            must("index", integer()),
-            must("sql", text()),
-            must("protocol", text()),
-            must("price", price()),
-            must("snapshot", integer()),
-        ])),
+        (
+            "Answer",
+            object(vec![
+                must("statement_id", text()),
+                must("state", text()),
+                must("columns", array(named("Column"))),
+                must("rows", array(array(any_value()))),
+                must("price", price()),
+                must("remaining", price()),
+                must("snapshot", named("Snapshot")),
+                must("receipt", named("Receipt")),
+                must("cached", boolean()),
+            ]),
+        ),
+        (
+            "Primitive",
+            object(vec![
+                must("what", text()),
+                must("sigma", text()),
+                may("half_width", number()),
+            ]),
+        ),
+        (
+            "Estimate",
+            object(vec![
+                must("price", price()),
+                must("primitives", array(named("Primitive"))),
+                must("keys", text()),
+                may("cells", integer()),
+                may("k_min", integer()),
+                may("threshold", integer()),
+                must("deadline_seconds", number()),
+                must("remaining", price()),
+            ]),
+        ),
+        (
+            "Level",
+            object(vec![
+                must("level", text()),
+                must("name", text()),
+                must("cap", price()),
+                must("spent", price()),
+                must("remaining", price()),
+            ]),
+        ),
+        (
+            "Budget",
+            object(vec![
+                must("levels", array(named("Level"))),
+                must("remaining", price()),
+                must("delta_rep", text()),
+            ]),
+        ),
+        (
+            "Release",
+            object(vec![
+                must("statement_id", text()),
+                must("index", integer()),
+                must("sql", text()),
+                must("protocol", text()),
+                must("price", price()),
+                must("snapshot", integer()),
+            ]),
+        ),
         ("Releases", object(vec![must("releases", array(named("Release")))])),
-        ("Approval", object(vec![
-            must("protocol", text()),
-            must("title", text()),
-            must("purpose", text()),
-            must("investigators", array(text())),
-            must("rho_cap", text()),
-            must("delta_cap", text()),
-            must("valid_from", text()),
-            must("valid_to", text()),
-        ])),
-        ("Protocol", object(vec![
-            must("protocol", text()),
-            must("title", text()),
-            must("purpose", text()),
-            must("investigators", array(text())),
-            must("valid_from", text()),
-            must("valid_to", text()),
-            must("status", text()),
-            must("cap", price()),
-            must("spent", price()),
-        ])),
+        (
+            "Approval",
+            object(vec![
+                must("protocol", text()),
+                must("title", text()),
+                must("purpose", text()),
+                must("investigators", array(text())),
+                must("rho_cap", text()),
+                must("delta_cap", text()),
+                must("valid_from", text()),
+                must("valid_to", text()),
+            ]),
+        ),
+        (
+            "Protocol",
+            object(vec![
+                must("protocol", text()),
+                must("title", text()),
+                must("purpose", text()),
+                must("investigators", array(text())),
+                must("valid_from", text()),
+                must("valid_to", text()),
+                must("status", text()),
+                must("cap", price()),
+                must("spent", price()),
+            ]),
+        ),
         ("Protocols", object(vec![must("protocols", array(named("Protocol")))])),
         ("Logged", object(vec![must("index", integer())])),
-        ("AuditEntry", object(vec![
-            must("index", integer()),
-            must("type", text()),
-            must("body", anything()),
-            must("time", integer()),
-            may("text", text()),
-        ])),
-        ("AuditEntries", object(vec![must("size", integer()), must("entries", array(named("AuditEntry")))])),
-        ("KeyRequest", object(vec![must("principal", text()), must("role", text()), may("days", integer())])),
-        ("Key", object(vec![
-            must("id", text()),
-            must("principal", text()),
-            must("role", text()),
-            must("created", integer()),
-            must("expires", integer()),
-            must("revoked", boolean()),
-        ])),
+        (
+            "AuditEntry",
+            object(vec![
+                must("index", integer()),
+                must("type", text()),
+                must("body", anything()),
+                must("time", integer()),
+                may("text", text()),
+            ]),
+        ),
+        (
+            "AuditEntries",
+            object(vec![
+                must("size", integer()),
+                must("entries", array(named("AuditEntry"))),
+            ]),
+        ),
+        (
+            "KeyRequest",
+            object(vec![
+                must("principal", text()),
+                must("role", text()),
+                may("days", integer()),
+            ]),
+        ),
+        (
+            "Key",
+            object(vec![
+                must("id", text()),
+                must("principal", text()),
+                must("role", text()),
+                must("created", integer()),
+                must("expires", integer()),
+                must("revoked", boolean()),
+            ]),
+        ),
         ("NewKey", object(vec![must("token", text()), must("key", named("Key"))])),
         ("Keys", object(vec![must("keys", array(named("Key")))])),
-        ("Position", object(vec![must("line", integer()), must("column", integer()), must("length", integer())])),
-        ("Problem", object(vec![
-            must("type", text()),
-            must("title", text()),
-            must("status", integer()),
-            must("detail", text()),
-            must("code", text()),
-            may("position", named("Position")),
-            may("hint", text()),
-            may("required", price()),
-            may("remaining", price()),
-            may("level", text()),
-        ])),
+        (
+            "Position",
+            object(vec![
+                must("line", integer()),
+                must("column", integer()),
+                must("length", integer()),
+            ]),
+        ),
+        (
+            "Problem",
+            object(vec![
+                must("type", text()),
+                must("title", text()),
+                must("status", integer()),
+                must("detail", text()),
+                must("code", text()),
+                may("position", named("Position")),
+                may("hint", text()),
+                may("required", price()),
+                may("remaining", price()),
+                may("level", text()),
+            ]),
+        ),
     ];
     entries
 }
@@ -197,7 +277,9 @@ fn plain(kind: Type) -> Shape {
 
 /// A number or a decimal text.
 fn decimal() -> Shape {
-    ObjectBuilder::new().schema_type(SchemaType::from_iter([Type::Number, Type::String])).into()
+    ObjectBuilder::new()
+        .schema_type(SchemaType::from_iter([Type::Number, Type::String]))
+        .into()
 }
 
 fn any_value() -> Shape {
@@ -205,7 +287,9 @@ fn any_value() -> Shape {
 }
 
 fn anything() -> Shape {
-    ObjectBuilder::new().additional_properties(Some(AdditionalProperties::FreeForm(true))).into()
+    ObjectBuilder::new()
+        .additional_properties(Some(AdditionalProperties::FreeForm(true)))
+        .into()
 }
 
 fn array(items: Shape) -> Shape {

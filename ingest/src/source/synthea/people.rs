@@ -36,10 +36,17 @@ pub(super) struct People {
 impl People {
     /// Reads a folder.
     pub(super) fn read(dir: &Path, data_cut: Day) -> Result<Self, IngestError> {
-        let mut people = Self { persons: Vec::new(), by_id: HashMap::new(), orphans: BTreeMap::new() };
+        let mut people = Self {
+            persons: Vec::new(),
+            by_id: HashMap::new(),
+            orphans: BTreeMap::new(),
+        };
         let Some(patients) = find(dir, "patients") else {
             let hint = "give a folder of Synthea's CSV or Parquet files";
-            return Err(IngestError::Missing { file: "patients.csv".to_owned(), hint });
+            return Err(IngestError::Missing {
+                file: "patients.csv".to_owned(),
+                hint,
+            });
         };
         people.patients(&patients)?;
         people.events(dir)?;
@@ -67,7 +74,10 @@ impl People {
             if self.by_id.insert(source_id.clone(), self.persons.len()).is_some() {
                 return Err(row.error("this patient stands in the file twice".to_owned()));
             }
-            let county = row.get("FIPS").and_then(fips).or_else(|| row.get("COUNTY").and_then(county_code));
+            let county = row
+                .get("FIPS")
+                .and_then(fips)
+                .or_else(|| row.get("COUNTY").and_then(county_code));
             let (born, died) = (birth(row)?, row.day("DEATHDATE")?);
             let person = PersonRow {
                 birth_date: born.whole.map(|day| day.to_string()),
@@ -79,11 +89,18 @@ impl People {
                 county: county.map(str::to_owned),
                 zip: row.get("ZIP").map(str::to_owned),
             };
-            let death = died.map(|day| Death { death_date: day.to_string(), cause_source_value: None });
+            let death = died.map(|day| Death {
+                death_date: day.to_string(),
+                cause_source_value: None,
+            });
             self.persons.push(Person {
                 source_id,
                 organization: None,
-                bundle: Bundle { person: Some(person), death, ..Bundle::default() },
+                bundle: Bundle {
+                    person: Some(person),
+                    death,
+                    ..Bundle::default()
+                },
                 born: born.day,
                 died,
                 first_record: None,
@@ -96,24 +113,43 @@ impl People {
     /// Reads every file of events that is there. Encounters come first: the others name them.
     fn events(&mut self, dir: &Path) -> Result<(), IngestError> {
         type Take = fn(&mut Person, &Row<'_>) -> Result<Day, IngestError>;
-        let common = [("PATIENT", true), ("ENCOUNTER", false), ("CODE", true), ("DESCRIPTION", false)];
+        type Columns = Vec<(&'static str, bool)>;
+        let common = [
+            ("PATIENT", true),
+            ("ENCOUNTER", false),
+            ("CODE", true),
+            ("DESCRIPTION", false),
+        ];
         let spans = [("START", true), ("STOP", false)];
         let dates = [("DATE", false), ("START", false)];
         let values = [("VALUE", false), ("UNITS", false), ("TYPE", false), ("SYSTEM", false)];
-        let encounter =
-            [("Id", true), ("PATIENT", true), ("ENCOUNTERCLASS", true), ("ORGANIZATION", false), ("START", true), ("STOP", false)];
-        let files: [(&'static str, Vec<(&'static str, bool)>, Take); 6] = [
+        let encounter = [
+            ("Id", true),
+            ("PATIENT", true),
+            ("ENCOUNTERCLASS", true),
+            ("ORGANIZATION", false),
+            ("START", true),
+            ("STOP", false),
+        ];
+        let files: [(&'static str, Columns, Take); 6] = [
             ("encounters", encounter.to_vec(), Person::encounter),
             ("conditions", [&common[..], &spans, &values].concat(), Person::condition),
             ("medications", [&common[..], &spans].concat(), Person::medication),
             ("immunizations", [&common[..], &dates].concat(), Person::immunization),
-            ("observations", [&common[..], &dates, &values].concat(), Person::observation),
+            (
+                "observations",
+                [&common[..], &dates, &values].concat(),
+                Person::observation,
+            ),
             ("procedures", [&common[..], &dates].concat(), Person::procedure),
         ];
         for (name, wanted, take) in files {
             let Some(path) = find(dir, name) else { continue };
             read(&path, &wanted, &mut |row| {
-                let found = self.by_id.get(row.need("PATIENT")?).and_then(|at| self.persons.get_mut(*at));
+                let found = self
+                    .by_id
+                    .get(row.need("PATIENT")?)
+                    .and_then(|at| self.persons.get_mut(*at));
                 let Some(person) = found else {
                     *self.orphans.entry(name).or_default() += 1;
                     return Ok(());
@@ -130,7 +166,10 @@ impl People {
 /// A five-digit county code of a listed county; a code that went through a number is the same code.
 fn fips(text: &str) -> Option<&'static str> {
     let digits = text.split('.').next()?;
-    crate::regions::COUNTIES.iter().map(|(code, ..)| *code).find(|code| *code == digits)
+    crate::regions::COUNTIES
+        .iter()
+        .map(|(code, ..)| *code)
+        .find(|code| *code == digits)
 }
 
 /// A day of birth, or the first day of a year of birth.
@@ -219,7 +258,13 @@ impl Person {
         Ok(start)
     }
 
-    fn drug(&mut self, row: &Row<'_>, vocabulary: &'static str, day: Day, end: Option<Day>) -> Result<Day, IngestError> {
+    fn drug(
+        &mut self,
+        row: &Row<'_>,
+        vocabulary: &'static str,
+        day: Day,
+        end: Option<Day>,
+    ) -> Result<Day, IngestError> {
         self.bundle.drug_exposure.push(Drug {
             visit: self.visit(row),
             drug_source_value: code(row)?,
@@ -279,7 +324,11 @@ impl Person {
             self.bundle.observation_period = Some(ObservationPeriod {
                 observation_period_start_date: start.to_string(),
                 observation_period_end_date: end.to_string(),
-                end_reason: if self.died.is_some_and(|died| died <= data_cut) { "died" } else { "data_cut" },
+                end_reason: if self.died.is_some_and(|died| died <= data_cut) {
+                    "died"
+                } else {
+                    "data_cut"
+                },
             });
         }
     }
