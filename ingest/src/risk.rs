@@ -3,21 +3,26 @@
 //! Classes are over {birth year, sex, race, region}. It is a gate that the steward sets, not a substitute for
 //! differential privacy, and it never leaves the steward's and the operator's routes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::HashMap;
 
-use epiledger_privacy::deidentify::{Cell, DeIdentified, Row};
+use epiledger_privacy::deidentify::{Cell, DeIdentified};
+use epiledger_privacy::research::CONDITION_CATEGORIES;
 use serde::Serialize;
+use sha2::{Digest, Sha256};
 
 /// One class: how many persons, and which condition categories they have.
 #[derive(Default)]
 struct Class {
     people: u64,
-    categories: BTreeSet<String>,
+    /// Bit set over the positions in [`CONDITION_CATEGORIES`].
+    categories: u64,
 }
 
-/// Counts classes; its memory is bounded by the declared domains.
+const _: () = assert!(CONDITION_CATEGORIES.len() <= 64, "a category is a bit of a u64");
+
+/// Counts classes by a hash of what they have in common; its memory is bounded by the declared domains.
 #[derive(Default)]
-pub(crate) struct Classes(BTreeMap<[Cell; 4], Class>);
+pub(crate) struct Classes(HashMap<[u8; 16], Class>);
 
 /// Positions in a person's row: year of birth, gender, race, county, and state when there is no county.
 const YEAR: usize = 1;
@@ -33,22 +38,22 @@ impl Classes {
     pub(crate) fn add(&mut self, patient: &DeIdentified) {
         let [person, _, _, conditions, ..] = patient.tables();
         let Some(row) = person.first() else { return };
-        let cell = |at: usize| row.cells().get(at).cloned().unwrap_or(Cell::Null);
-        let region = if cell(COUNTY) == Cell::Null {
+        let cell = |at: usize| row.cells().get(at).unwrap_or(&Cell::Null);
+        let region = if *cell(COUNTY) == Cell::Null {
             cell(STATE)
         } else {
             cell(COUNTY)
         };
         let class = self
             .0
-            .entry([cell(YEAR), cell(GENDER), cell(RACE), region])
+            .entry(key(&[cell(YEAR), cell(GENDER), cell(RACE), region]))
             .or_default();
         class.people += 1;
-        for category in conditions.iter().filter_map(|row: &Row| row.cells().get(CATEGORY)) {
-            if let Cell::Text(category) = category
-                && !class.categories.contains(category)
+        for row in conditions {
+            if let Some(Cell::Text(category)) = row.cells().get(CATEGORY)
+                && let Some(bit) = CONDITION_CATEGORIES.iter().position(|(code, _)| code == category)
             {
-                class.categories.insert(category.clone());
+                class.categories |= 1 << bit;
             }
         }
     }
@@ -58,7 +63,7 @@ impl Classes {
         for (key, class) in other.0 {
             let mine = self.0.entry(key).or_default();
             mine.people += class.people;
-            mine.categories.extend(class.categories);
+            mine.categories |= class.categories;
         }
     }
 
@@ -74,9 +79,22 @@ impl Classes {
             share_in_classes_under_5: share(below(5)),
             share_in_classes_under_11: share(below(11)),
             unique: share(below(2)),
-            least_diversity: self.0.values().map(|c| c.categories.len() as u64).min().unwrap_or(0),
+            least_diversity: self
+                .0
+                .values()
+                .map(|c| u64::from(c.categories.count_ones()))
+                .min()
+                .unwrap_or(0),
         }
     }
+}
+
+/// Half of a SHA-256 over the cells.
+fn key(cells: &[&Cell]) -> [u8; 16] {
+    let digest: [u8; 32] = Sha256::digest(format!("{cells:?}")).into();
+    let mut half = [0; 16];
+    half.copy_from_slice(&digest[..16]);
+    half
 }
 
 /// How alone a person is, over the classes {birth year, sex, race, region}.

@@ -8,8 +8,8 @@ use datafusion::common::{Result, TableReference, plan_err};
 use datafusion::functions_aggregate::planner::AggregateFunctionPlanner;
 use datafusion::functions_window::planner::WindowFunctionPlanner;
 use datafusion::logical_expr::expr::ScalarFunction;
-use datafusion::logical_expr::planner::{ContextProvider, ExprPlanner, PlannerResult};
 use datafusion::logical_expr::logical_plan::builder::LogicalTableSource;
+use datafusion::logical_expr::planner::{ContextProvider, ExprPlanner, PlannerResult};
 use datafusion::logical_expr::{
     AggregateUDF, ColumnarValue, Expr, HigherOrderUDF, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
     TableSource, Volatility, WindowUDF,
@@ -33,8 +33,15 @@ impl<'a> Context<'a> {
     pub(crate) fn new(catalog: &'a Catalog, today: i32) -> Self {
         Self {
             catalog,
-            today: Arc::new(ScalarUDF::from(Today { day: today, signature: Signature::nullary(Volatility::Immutable) })),
-            planners: vec![Arc::new(Syntax), Arc::new(AggregateFunctionPlanner), Arc::new(WindowFunctionPlanner)],
+            today: Arc::new(ScalarUDF::from(Today {
+                day: today,
+                signature: Signature::nullary(Volatility::Immutable),
+            })),
+            planners: vec![
+                Arc::new(Syntax),
+                Arc::new(AggregateFunctionPlanner),
+                Arc::new(WindowFunctionPlanner),
+            ],
             options: ConfigOptions::default(),
         }
     }

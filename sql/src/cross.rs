@@ -10,8 +10,12 @@ use datafusion::logical_expr::{BinaryExpr, Expr, Filter, Join, LogicalPlan, Oper
 /// Connects inner joins by the equalities of the filters above them.
 pub(crate) fn connect(plan: LogicalPlan) -> Result<LogicalPlan> {
     let connected = plan.transform_up_with_subqueries(|node| {
-        let LogicalPlan::Filter(Filter { predicate, input, .. }) = &node else { return Ok(Transformed::no(node)) };
-        let LogicalPlan::Join(join) = input.as_ref() else { return Ok(Transformed::no(node)) };
+        let LogicalPlan::Filter(Filter { predicate, input, .. }) = &node else {
+            return Ok(Transformed::no(node));
+        };
+        let LogicalPlan::Join(join) = input.as_ref() else {
+            return Ok(Transformed::no(node));
+        };
         if join.join_type != JoinType::Inner {
             return Ok(Transformed::no(node));
         }
@@ -19,7 +23,10 @@ pub(crate) fn connect(plan: LogicalPlan) -> Result<LogicalPlan> {
         classes.learn(predicate);
         classes.learn_joins(input);
         let input = connected(input, &classes)?;
-        Ok(Transformed::yes(LogicalPlan::Filter(Filter::try_new(predicate.clone(), Arc::new(input))?)))
+        Ok(Transformed::yes(LogicalPlan::Filter(Filter::try_new(
+            predicate.clone(),
+            Arc::new(input),
+        )?)))
     })?;
     Ok(connected.data)
 }
@@ -31,7 +38,11 @@ struct Classes(Vec<Vec<Column>>);
 impl Classes {
     fn learn(&mut self, predicate: &Expr) {
         for part in conjuncts(predicate) {
-            if let Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right }) = part
+            if let Expr::BinaryExpr(BinaryExpr {
+                left,
+                op: Operator::Eq,
+                right,
+            }) = part
                 && let (Expr::Column(a), Expr::Column(b)) = (left.as_ref(), right.as_ref())
             {
                 self.equate(a, b);
@@ -70,7 +81,9 @@ impl Classes {
 }
 
 fn connected(plan: &LogicalPlan, classes: &Classes) -> Result<LogicalPlan> {
-    let LogicalPlan::Join(join) = plan else { return Ok(plan.clone()) };
+    let LogicalPlan::Join(join) = plan else {
+        return Ok(plan.clone());
+    };
     if join.join_type != JoinType::Inner {
         return Ok(plan.clone());
     }
@@ -105,7 +118,11 @@ pub(crate) fn conjuncts(expr: &Expr) -> Vec<&Expr> {
     let mut open = vec![expr];
     while let Some(next) = open.pop() {
         match next {
-            Expr::BinaryExpr(BinaryExpr { left, op: Operator::And, right }) => {
+            Expr::BinaryExpr(BinaryExpr {
+                left,
+                op: Operator::And,
+                right,
+            }) => {
                 open.extend([right.as_ref(), left.as_ref()]);
             }
             other => found.push(other),

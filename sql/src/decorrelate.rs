@@ -13,8 +13,10 @@ use datafusion::functions_aggregate::count::count_udaf;
 use datafusion::logical_expr::expr::{Exists, InSubquery, ScalarFunction};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{
-    Aggregate, BinaryExpr, Distinct, Expr, Filter, Join, JoinConstraint, LogicalPlan, LogicalPlanBuilder, Operator, Projection, Subquery, lit,
+    Aggregate, BinaryExpr, Distinct, Expr, Filter, Join, JoinConstraint, LogicalPlan, LogicalPlanBuilder, Operator,
+    Projection, Subquery, lit,
 };
+use datafusion::scalar::ScalarValue;
 use epiledger_privacy::functions;
 
 use crate::cross::conjuncts;
@@ -38,11 +40,19 @@ impl Rewrite {
                 Ok(LogicalPlan::Projection(Projection::try_new(expr, Arc::new(base))?))
             }
             LogicalPlan::Aggregate(aggregate)
-                if aggregate.group_expr.iter().chain(&aggregate.aggr_expr).any(has_tied_scalar) =>
+                if aggregate
+                    .group_expr
+                    .iter()
+                    .chain(&aggregate.aggr_expr)
+                    .any(has_tied_scalar) =>
             {
                 let (base, group) = self.named(aggregate.group_expr, Arc::unwrap_or_clone(aggregate.input))?;
                 let (base, folds) = self.named(aggregate.aggr_expr, base)?;
-                Ok(LogicalPlan::Aggregate(Aggregate::try_new(Arc::new(base), group, folds)?))
+                Ok(LogicalPlan::Aggregate(Aggregate::try_new(
+                    Arc::new(base),
+                    group,
+                    folds,
+                )?))
             }
             other => Ok(other),
         }
@@ -75,7 +85,11 @@ impl Rewrite {
             Some(predicate) => LogicalPlan::Filter(Filter::try_new(predicate, Arc::new(base))?),
             None => base,
         };
-        if widened { LogicalPlanBuilder::from(filtered).project(columns)?.build() } else { Ok(filtered) }
+        if widened {
+            LogicalPlanBuilder::from(filtered).project(columns)?.build()
+        } else {
+            Ok(filtered)
+        }
     }
 
     fn semi_in(&mut self, base: LogicalPlan, within: &InSubquery, negated: bool) -> Result<LogicalPlan> {
@@ -86,7 +100,12 @@ impl Rewrite {
     }
 
     fn semi_exists(&mut self, base: LogicalPlan, exists: &Exists, negated: bool) -> Result<LogicalPlan> {
-        let inner = self.plan(exists.subquery.subquery.as_ref().clone())?;
+        let inner = match exists.subquery.subquery.as_ref() {
+            // EXISTS (.. LIMIT 1) is EXISTS (..).
+            LogicalPlan::Limit(limit) if limit.skip.is_none() && at_least_one(limit.fetch.as_deref()) => &limit.input,
+            _ => &exists.subquery.subquery,
+        };
+        let inner = self.plan(inner.as_ref().clone())?;
         self.semi(base, inner, None, negated)
     }
 
@@ -94,15 +113,24 @@ impl Rewrite {
     fn semi(&mut self, base: LogicalPlan, inner: LogicalPlan, tie: Option<Expr>, negated: bool) -> Result<LogicalPlan> {
         let (inner, mut ties) = untied(inner, base.schema(), true)?;
         let outer_of_tie = match &tie {
-            Some(Expr::BinaryExpr(BinaryExpr { left, right, .. })) => Some((left.as_ref().clone(), right.as_ref().clone())),
+            Some(Expr::BinaryExpr(BinaryExpr { left, right, .. })) => {
+                Some((left.as_ref().clone(), right.as_ref().clone()))
+            }
             _ => None,
         };
         let (right, names) = self.renamed(inner, &ties, outer_of_tie.as_ref().map(|(_, column)| column))?;
-        ties = ties.into_iter().map(|tie| over(tie, &names, base.schema())).collect::<Result<Vec<_>>>()?;
+        ties = ties
+            .into_iter()
+            .map(|tie| over(tie, &names, base.schema()))
+            .collect::<Result<Vec<_>>>()?;
         if let Some((outer, column)) = outer_of_tie {
             ties.push(outer.eq(over(column, &names, base.schema())?));
         }
-        let kind = if negated { JoinType::LeftAnti } else { JoinType::LeftSemi };
+        let kind = if negated {
+            JoinType::LeftAnti
+        } else {
+            JoinType::LeftSemi
+        };
         let joined = Join::try_new(
             Arc::new(base),
             Arc::new(right),
@@ -134,10 +162,15 @@ impl Rewrite {
         }
         read.sort();
         let fresh = |index: usize| format!("__tie{}_{index}", self.joins);
-        let names: Vec<(Column, Column)> =
-            read.into_iter().enumerate().map(|(i, column)| (column, Column::from_name(fresh(i)))).collect();
-        let mut exprs: Vec<Expr> =
-            names.iter().map(|(from, to)| Expr::Column(from.clone()).alias(to.name.clone())).collect();
+        let names: Vec<(Column, Column)> = read
+            .into_iter()
+            .enumerate()
+            .map(|(i, column)| (column, Column::from_name(fresh(i))))
+            .collect();
+        let mut exprs: Vec<Expr> = names
+            .iter()
+            .map(|(from, to)| Expr::Column(from.clone()).alias(to.name.clone()))
+            .collect();
         if exprs.is_empty() {
             exprs.push(lit(1_i64).alias(fresh(0)));
         }
@@ -161,11 +194,15 @@ impl Rewrite {
     fn scalars(&mut self, expr: Expr, base: LogicalPlan) -> Result<(LogicalPlan, Expr)> {
         let mut base = Some(base);
         let rewritten = expr.transform_down(|expr| {
-            let Expr::ScalarSubquery(subquery) = &expr else { return Ok(Transformed::no(expr)) };
+            let Expr::ScalarSubquery(subquery) = &expr else {
+                return Ok(Transformed::no(expr));
+            };
             if subquery.outer_ref_columns.is_empty() {
                 return Ok(Transformed::no(expr));
             }
-            let Some(outer) = base.take() else { return plan_err!("a join is lost") };
+            let Some(outer) = base.take() else {
+                return plan_err!("a join is lost");
+            };
             let (joined, new) = self.scalar(subquery, outer)?;
             base = Some(joined);
             Ok(Transformed::new(new.unwrap_or(expr), true, TreeNodeRecursion::Jump))
@@ -179,7 +216,9 @@ impl Rewrite {
     /// A left join to the aggregate grouped by its ties; none when the sub-query has another shape.
     fn scalar(&mut self, subquery: &Subquery, base: LogicalPlan) -> Result<(LogicalPlan, Option<Expr>)> {
         let inner = self.plan(subquery.subquery.as_ref().clone())?;
-        let LogicalPlan::Projection(Projection { expr, input, .. }) = &inner else { return Ok((base, None)) };
+        let LogicalPlan::Projection(Projection { expr, input, .. }) = &inner else {
+            return Ok((base, None));
+        };
         let (LogicalPlan::Aggregate(aggregate), [result]) = (input.as_ref(), expr.as_slice()) else {
             return Ok((base, None));
         };
@@ -204,30 +243,47 @@ impl Rewrite {
             .enumerate()
             .map(|(i, (_, inner))| Expr::Column(inner.clone()).alias(name("key", i)))
             .collect();
-        let folds: Vec<Expr> =
-            aggregate.aggr_expr.iter().enumerate().map(|(i, fold)| fold.clone().unalias_nested().data.alias(name("fold", i))).collect();
+        let folds: Vec<Expr> = aggregate
+            .aggr_expr
+            .iter()
+            .enumerate()
+            .map(|(i, fold)| fold.clone().unalias_nested().data.alias(name("fold", i)))
+            .collect();
         let right = LogicalPlanBuilder::from(rows).aggregate(group, folds)?.build()?;
         let on = pairs
             .iter()
             .enumerate()
             .map(|(i, (outer, _))| Expr::Column(outer.clone()).eq(Expr::Column(Column::from_name(name("key", i)))));
         let on: Vec<Expr> = on.collect();
-        let joined = LogicalPlanBuilder::from(base).join_on(right, JoinType::Left, on)?.build()?;
+        let joined = LogicalPlanBuilder::from(base)
+            .join_on(right, JoinType::Left, on)?
+            .build()?;
         // No rows: a count of nothing is 0, every other aggregate of nothing is NULL.
         let schema = Arc::clone(&aggregate.schema);
         let new = result.clone().unalias_nested().data.transform_up(|expr| {
-            let Expr::Column(column) = &expr else { return Ok(Transformed::no(expr)) };
-            let Some(index) = schema.maybe_index_of_column(column) else { return Ok(Transformed::no(expr)) };
+            let Expr::Column(column) = &expr else {
+                return Ok(Transformed::no(expr));
+            };
+            let Some(index) = schema.maybe_index_of_column(column) else {
+                return Ok(Transformed::no(expr));
+            };
             let fold = Expr::Column(Column::from_name(name("fold", index)));
             let counts = aggregate.aggr_expr.get(index).is_some_and(is_count);
             let new = match (counts, functions::scalar("coalesce")) {
-                (true, Some(func)) => Expr::ScalarFunction(ScalarFunction { func, args: vec![fold, lit(0_i64)] }),
+                (true, Some(func)) => Expr::ScalarFunction(ScalarFunction {
+                    func,
+                    args: vec![fold, lit(0_i64)],
+                }),
                 _ => fold,
             };
             Ok(Transformed::new(new, true, TreeNodeRecursion::Jump))
         })?;
         Ok((joined, Some(new.data)))
     }
+}
+
+fn at_least_one(fetch: Option<&Expr>) -> bool {
+    matches!(fetch, Some(Expr::Literal(ScalarValue::Int64(Some(rows)), _)) if *rows >= 1)
 }
 
 fn is_count(expr: &Expr) -> bool {
@@ -245,7 +301,14 @@ fn has_tied_scalar(expr: &Expr) -> bool {
 
 /// `inner = outer`, as (outer, inner).
 fn tied_pair(tie: &Expr) -> Option<(Column, Column)> {
-    let Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right }) = tie else { return None };
+    let Expr::BinaryExpr(BinaryExpr {
+        left,
+        op: Operator::Eq,
+        right,
+    }) = tie
+    else {
+        return None;
+    };
     match (left.as_ref(), right.as_ref()) {
         (Expr::OuterReferenceColumn(_, outer), Expr::Column(inner))
         | (Expr::Column(inner), Expr::OuterReferenceColumn(_, outer)) => Some((outer.clone(), inner.clone())),
@@ -259,8 +322,9 @@ fn untied(plan: LogicalPlan, outer: &DFSchema, any_match: bool) -> Result<(Logic
     match plan {
         LogicalPlan::Filter(Filter { predicate, input, .. }) => {
             let (input, mut ties) = untied(Arc::unwrap_or_clone(input), outer, any_match)?;
-            let (tied, free): (Vec<&Expr>, Vec<&Expr>) =
-                conjuncts(&predicate).into_iter().partition(|part| part.contains_outer());
+            let (tied, free): (Vec<&Expr>, Vec<&Expr>) = conjuncts(&predicate)
+                .into_iter()
+                .partition(|part| part.contains_outer());
             if tied.iter().any(|tie| !reads_only(tie, outer)) {
                 return plan_err!("a sub-query reads a row further out");
             }
@@ -281,7 +345,10 @@ fn untied(plan: LogicalPlan, outer: &DFSchema, any_match: bool) -> Result<(Logic
                     }
                 }
             }
-            Ok((LogicalPlan::Projection(Projection::try_new(expr, Arc::new(input))?), ties))
+            Ok((
+                LogicalPlan::Projection(Projection::try_new(expr, Arc::new(input))?),
+                ties,
+            ))
         }
         // The order of rows means nothing here.
         LogicalPlan::Sort(sort) if sort.fetch.is_none() => untied(Arc::unwrap_or_clone(sort.input), outer, any_match),

@@ -9,8 +9,18 @@ use std::sync::Arc;
 
 /// Functions that give another value at each call.
 const VOLATILE: [&str; 12] = [
-    "random", "rand", "uuid", "gen_random_uuid", "uuidv4", "uuidv7", "setseed", "nextval", "pg_sleep", "sleep",
-    "clock_timestamp", "timeofday",
+    "random",
+    "rand",
+    "uuid",
+    "gen_random_uuid",
+    "uuidv4",
+    "uuidv7",
+    "setseed",
+    "nextval",
+    "pg_sleep",
+    "sleep",
+    "clock_timestamp",
+    "timeofday",
 ];
 
 /// Names of the day on which the data ends.
@@ -18,13 +28,34 @@ pub(crate) const TODAY: [&str; 5] = ["now", "current_date", "current_timestamp",
 
 /// Aggregates that a question may name: some are released, the others are for one patient's rows or for released numbers.
 const AGGREGATES: [&str; 15] = [
-    "count", "sum", "avg", "mean", "min", "max", "median", "stddev", "stddev_samp", "stddev_pop", "var", "var_samp",
-    "var_pop", "corr", "bool_and",
+    "count",
+    "sum",
+    "avg",
+    "mean",
+    "min",
+    "max",
+    "median",
+    "stddev",
+    "stddev_samp",
+    "stddev_pop",
+    "var",
+    "var_samp",
+    "var_pop",
+    "corr",
+    "bool_and",
 ];
 
 /// Window functions that a question may name.
-const WINDOWS: [&str; 8] =
-    ["row_number", "rank", "dense_rank", "percent_rank", "lag", "lead", "first_value", "last_value"];
+const WINDOWS: [&str; 8] = [
+    "row_number",
+    "rank",
+    "dense_rank",
+    "percent_rank",
+    "lag",
+    "lead",
+    "first_value",
+    "last_value",
+];
 
 static ENGINE_SCALARS: LazyLock<Vec<String>> = LazyLock::new(|| {
     let known = datafusion::functions::all_default_functions();
@@ -51,7 +82,10 @@ pub(crate) fn aggregate(name: &str) -> Option<Arc<AggregateUDF>> {
     if !AGGREGATES.contains(&name) {
         return None;
     }
-    ENGINE_AGGREGATES.iter().find(|function| is_aggregate(function, name)).map(Arc::clone)
+    ENGINE_AGGREGATES
+        .iter()
+        .find(|function| is_aggregate(function, name))
+        .map(Arc::clone)
 }
 
 /// The window function of this name.
@@ -59,7 +93,10 @@ pub(crate) fn window(name: &str) -> Option<Arc<WindowUDF>> {
     if !WINDOWS.contains(&name) {
         return None;
     }
-    ENGINE_WINDOWS.iter().find(|function| function.name() == name).map(Arc::clone)
+    ENGINE_WINDOWS
+        .iter()
+        .find(|function| function.name() == name)
+        .map(Arc::clone)
 }
 
 /// Does this function need OVER?

@@ -167,7 +167,7 @@ fn keys(session: &Session, data: &Path, args: &Args) -> Result<RoleKeys, Failure
             .server
             .create_key(&request, open::demo_principal(Role::Operator));
         made.map(|m| m.token.expose_secret().to_owned())
-            .map_err(|p| Failure::of(p.detail))
+            .map_err(|p| Failure::of(&p.detail))
     };
     let keys = RoleKeys {
         researcher: make(Role::Researcher)?,

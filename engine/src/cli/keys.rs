@@ -110,11 +110,11 @@ fn here(context: &Context, verb: &Verb) -> Result<Value, Failure> {
                 role: (*role).into(),
                 days: *days,
             };
-            let made = server.create_key(&request, OWNER).map_err(|p| Failure::of(p.detail))?;
+            let made = server.create_key(&request, OWNER).map_err(|p| Failure::of(&p.detail))?;
             json!({ "token": made.token.expose_secret(), "key": Shown::from(made.key) })
         }
         Verb::Revoke { id } => {
-            json!({ "key": Shown::from(server.revoke_key(id, OWNER).map_err(|p| Failure::of(p.detail))?) })
+            json!({ "key": Shown::from(server.revoke_key(id, OWNER).map_err(|p| Failure::of(&p.detail))?) })
         }
     };
     session.close()?;

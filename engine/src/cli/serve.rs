@@ -1,5 +1,7 @@
 //! `serve`: over an existing data folder, until a signal.
 
+use serde_json::json;
+
 use super::Context;
 use super::exit::Failure;
 use super::session::Session;
@@ -20,5 +22,10 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<(), Failure> {
     address.set_port(args.port.unwrap_or(address.port()));
     let running = session.start(address)?;
     context.say(&format!("serving at {}; Ctrl-C stops", running.url));
+    if context.json {
+        context.show(&json!({ "url": running.url, "data_dir": settings.data }), |_| {
+            String::new()
+        });
+    }
     session.serve_until_signal(running)
 }

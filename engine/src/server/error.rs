@@ -1,14 +1,35 @@
 //! Errors as RFC 9457 problem+json: a stable `type` and `code`, whose fault it is, what to do.
 
+use std::ops::{Deref, DerefMut};
+
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use crate::api::{Position, Price, QueryError};
 
-/// An error response.
+/// An error response: its [`Details`] behind a pointer, so that results stay small.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Problem {
+#[serde(transparent)]
+pub struct Problem(Box<Details>);
+
+impl Deref for Problem {
+    type Target = Details;
+
+    fn deref(&self) -> &Details {
+        &self.0
+    }
+}
+
+impl DerefMut for Problem {
+    fn deref_mut(&mut self) -> &mut Details {
+        &mut self.0
+    }
+}
+
+/// What a problem says.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Details {
     /// `urn:epiledger:problem:<code>`.
     #[serde(rename = "type")]
     pub kind: String,
@@ -41,7 +62,7 @@ impl Problem {
     /// A problem with a code and a sentence.
     #[must_use]
     pub fn new(status: StatusCode, code: &str, detail: impl Into<String>) -> Self {
-        Self {
+        Self(Box::new(Details {
             kind: format!("urn:epiledger:problem:{code}"),
             title: code.to_lowercase().replace('_', " "),
             status: status.as_u16(),
@@ -52,7 +73,7 @@ impl Problem {
             required: None,
             remaining: None,
             level: None,
-        }
+        }))
     }
 
     /// The same with a hint.
@@ -201,8 +222,8 @@ mod tests {
             let problem = Problem::from(error);
             assert_eq!(problem.status, status);
             if status == 429 {
-                assert_eq!(problem.required.unwrap().rho, "2");
-                assert_eq!(problem.remaining.unwrap().rho, "1");
+                assert_eq!(problem.required.as_ref().unwrap().rho, "2");
+                assert_eq!(problem.remaining.as_ref().unwrap().rho, "1");
             }
         }
     }

@@ -62,7 +62,9 @@ pub async fn run(
     let flushed = server
         .off_thread(|s| s.engine.audit().flush().map_err(|e| e.to_string()))
         .await;
-    flushed.map_err(|p| ServeError::Log(p.detail))?.map_err(ServeError::Log)
+    flushed
+        .map_err(|p| ServeError::Log(p.detail.clone()))?
+        .map_err(ServeError::Log)
 }
 
 #[cfg(test)]

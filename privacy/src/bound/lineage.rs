@@ -87,8 +87,6 @@ pub(crate) struct Relation {
     pub rows: u64,
     /// G: groups of one patient, when the keys do not depend on the patient alone.
     pub groups: u64,
-    /// Greatest product of row caps over the unit joins, at most [`super::walk::MAX_PRODUCT`].
-    pub product: u64,
     /// Private tables read, once each, in the order of the walk.
     pub tables: Vec<String>,
     /// Lineage of `plan.schema()`'s fields, by position.

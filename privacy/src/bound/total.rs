@@ -1,22 +1,29 @@
-//! Expressions rewritten so that none can fail, with their lineage; and what an aggregate measures.
+//! Expressions rewritten so that none can fail, with their lineage.
 //!
 //! An exhaustive allow-list over `Expr`: a kind, type or function that is not named here is refused.
 
-use datafusion::arrow::datatypes::{DataType, IntervalUnit};
+mod asked;
+mod shift;
+
+use datafusion::arrow::datatypes::DataType;
 use datafusion::common::{DFSchema, ScalarValue};
-use datafusion::functions_aggregate as aggregates;
-use datafusion::logical_expr::expr::{AggregateFunction, InList, ScalarFunction};
+use datafusion::logical_expr::expr::{InList, ScalarFunction};
 use datafusion::logical_expr::{
-    Aggregate, Between, BinaryExpr, Case, Cast, Expr, ExprSchemable, Like, Operator, ScalarUDF, TryCast,
+    Between, BinaryExpr, Case, Cast, Expr, ExprSchemable, Like, Operator, ScalarUDF, TryCast,
 };
 
+pub(crate) use asked::{Measure, aggregate_of, measures, without_float_cast};
+
 use super::interval;
-use super::lineage::{Grid, Lineage, Relation};
-use crate::functions::{self, Arithmetic, DateShift, Operation, Text};
+use super::lineage::{Grid, Lineage};
+use crate::functions::{self, Arithmetic, Operation, Text};
 use crate::refusal::{Code, PlanError};
 
 /// Deepest expression.
 const MAX_DEPTH: usize = 256;
+
+/// Longest pattern of LIKE.
+const MAX_PATTERN_BYTES: usize = 256;
 
 /// Largest origin kept, in nodes.
 const MAX_ORIGIN_NODES: usize = 200;
@@ -38,21 +45,6 @@ pub(crate) struct Value {
     pub data_type: DataType,
     /// Where it comes from. `unit` and `lost_unit` hold for bare columns only.
     pub lineage: Lineage,
-}
-
-/// What one aggregate measures.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Measure {
-    /// COUNT(DISTINCT patient).
-    Patients,
-    /// COUNT(*).
-    Rows,
-    /// COUNT(x): rows where it is not NULL.
-    Values(Expr),
-    /// SUM(x) of a number, clamped to the grid.
-    Sum(Expr, Grid),
-    /// AVG(x) of a number, clamped to the grid.
-    Average(Expr, Grid),
 }
 
 /// Rewrites one expression so that it cannot fail.
@@ -86,13 +78,24 @@ fn value(expr: &Expr, scope: &Scope<'_>, depth: usize) -> Result<Value, PlanErro
                 .schema
                 .maybe_index_of_column(column)
                 .ok_or_else(|| PlanError::new(Code::UnknownName, format!("no column {}", column.name)))?;
-            let same_name = || scope.schema.fields().iter().filter(|f| *f.name() == column.name).count();
+            let same_name = || {
+                scope
+                    .schema
+                    .fields()
+                    .iter()
+                    .filter(|f| *f.name() == column.name)
+                    .count()
+            };
             if column.relation.is_none() && same_name() > 1 {
                 // Later stages could take either.
                 return refuse(Code::UnknownName, "a column name that several tables have");
             }
             let lineage = scope.columns.get(index).cloned().unwrap_or_default();
-            Value { expr: expr.clone(), data_type: scope.schema.field(index).data_type().clone(), lineage }
+            Value {
+                expr: expr.clone(),
+                data_type: scope.schema.field(index).data_type().clone(),
+                lineage,
+            }
         }
         Expr::Literal(literal, _) => constant(literal.clone()),
         Expr::BinaryExpr(BinaryExpr { left, op, right }) => binary(left, *op, right, scope, depth)?,
@@ -100,23 +103,35 @@ fn value(expr: &Expr, scope: &Scope<'_>, depth: usize) -> Result<Value, PlanErro
             if like.escape_char.is_some_and(|escape| escape != '\\') {
                 return refuse(Code::NonTotalFn, "LIKE escapes by a backslash");
             }
-            let Expr::Literal(_, _) = like.pattern.as_ref() else {
+            let Expr::Literal(pattern, _) = like.pattern.as_ref() else {
                 return refuse(Code::NonTotalFn, "the pattern of LIKE must be written as a literal");
             };
+            // A pattern that the engine could not compile would fail while rows are read.
+            if pattern
+                .try_as_str()
+                .flatten()
+                .is_some_and(|pattern| pattern.len() > MAX_PATTERN_BYTES)
+            {
+                return refuse(Code::NonTotalFn, "the pattern of LIKE is longer than 256 bytes");
+            }
             let (text, pattern) = (of(&like.expr)?, of(&like.pattern)?);
             same_type(&text, &pattern)?;
             let shape = like.clone();
             build(vec![text, pattern], DataType::Boolean, None, move |parts| {
                 let [expr, pattern] = two(parts);
-                Expr::Like(Like { expr, pattern, ..shape.clone() })
+                Expr::Like(Like {
+                    expr,
+                    pattern,
+                    ..shape.clone()
+                })
             })
         }
         Expr::Not(inner) => {
             let inner = condition(inner, scope)?;
             build(vec![inner], DataType::Boolean, None, |parts| Expr::Not(one(parts)))
         }
-        Expr::IsNotNull(inner) => test(of(inner)?, Expr::IsNotNull),
-        Expr::IsNull(inner) => test(of(inner)?, Expr::IsNull),
+        Expr::IsNotNull(inner) => presence(test(of(inner)?, Expr::IsNotNull)),
+        Expr::IsNull(inner) => presence(test(of(inner)?, Expr::IsNull)),
         Expr::IsTrue(inner) => test(condition(inner, scope)?, Expr::IsTrue),
         Expr::IsFalse(inner) => test(condition(inner, scope)?, Expr::IsFalse),
         Expr::IsUnknown(inner) => test(condition(inner, scope)?, Expr::IsUnknown),
@@ -130,7 +145,12 @@ fn value(expr: &Expr, scope: &Scope<'_>, depth: usize) -> Result<Value, PlanErro
             let negated = between.negated;
             build(parts, DataType::Boolean, None, move |parts| {
                 let [expr, low, high] = three(parts);
-                Expr::Between(Between { expr, negated, low, high })
+                Expr::Between(Between {
+                    expr,
+                    negated,
+                    low,
+                    high,
+                })
             })
         }
         Expr::Case(case) => case_value(case, scope, depth)?,
@@ -139,7 +159,10 @@ fn value(expr: &Expr, scope: &Scope<'_>, depth: usize) -> Result<Value, PlanErro
         }
         Expr::ScalarFunction(ScalarFunction { func, args }) => {
             if !functions::allowed(func) {
-                return refuse(Code::NonTotalFn, &format!("the function {} is not part of the dialect", func.name()));
+                return refuse(
+                    Code::NonTotalFn,
+                    &format!("the function {} is not part of the dialect", func.name()),
+                );
             }
             functions::check_arguments(func, args)?;
             let args = args.iter().map(of).collect::<Result<Vec<_>, _>>()?;
@@ -154,7 +177,11 @@ fn value(expr: &Expr, scope: &Scope<'_>, depth: usize) -> Result<Value, PlanErro
             let negated = *negated;
             build(parts, DataType::Boolean, None, move |mut parts| {
                 let expr = Box::new(parts.remove(0));
-                Expr::InList(InList { expr, list: parts, negated })
+                Expr::InList(InList {
+                    expr,
+                    list: parts,
+                    negated,
+                })
             })
         }
         Expr::Exists(_)
@@ -168,20 +195,29 @@ fn value(expr: &Expr, scope: &Scope<'_>, depth: usize) -> Result<Value, PlanErro
         Expr::WindowFunction(_) => return refuse(Code::WindowNotByUnit, "a window stands inside an expression"),
         Expr::GroupingSet(_) => return refuse(Code::GroupingSets, "grouping sets"),
         Expr::Placeholder(parameter) => {
-            return refuse(Code::UnknownName, &format!("no value for the parameter {}", parameter.id));
+            return refuse(
+                Code::UnknownName,
+                &format!("no value for the parameter {}", parameter.id),
+            );
         }
         Expr::ScalarVariable(_, _) => return refuse(Code::NotAQuery, "variables of the engine"),
         Expr::SimilarTo(_) => return refuse(Code::NonTotalFn, "SIMILAR TO is not part of the dialect"),
         Expr::Unnest(_) | Expr::HigherOrderFunction(_) | Expr::Lambda(_) | Expr::LambdaVariable(_) => {
             return refuse(Code::NonTotalFn, "lists and lambdas are not part of the dialect");
         }
-        #[expect(deprecated, reason = "the variant still exists, so the list of all kinds must name it")]
+        #[expect(
+            deprecated,
+            reason = "the variant still exists, so the list of all kinds must name it"
+        )]
         Expr::Wildcard { .. } => return refuse(Code::NonTotalFn, "a star stands inside an expression"),
     };
     if is_plain(&found.data_type) {
         Ok(found)
     } else {
-        Err(PlanError::new(Code::NonTotalFn, "the expression has a type that is not part of the dialect"))
+        Err(PlanError::new(
+            Code::NonTotalFn,
+            "the expression has a type that is not part of the dialect",
+        ))
     }
 }
 
@@ -198,10 +234,9 @@ pub(crate) fn is_plain(data_type: &DataType) -> bool {
             | DataType::UInt64
             | DataType::Float32
             | DataType::Float64
-            | DataType::Decimal128(_, _)
             | DataType::Utf8
             | DataType::Date32
-    )
+    ) || matches!(data_type, DataType::Decimal128(_, scale) if *scale >= 0)
 }
 
 fn constant(literal: ScalarValue) -> Value {
@@ -211,7 +246,11 @@ fn constant(literal: ScalarValue) -> Value {
         origin: Some(Expr::Literal(literal.clone(), None)),
         ..Lineage::default()
     };
-    Value { data_type: literal.data_type(), expr: Expr::Literal(literal, None), lineage }
+    Value {
+        data_type: literal.data_type(),
+        expr: Expr::Literal(literal, None),
+        lineage,
+    }
 }
 
 fn one(parts: Vec<Expr>) -> Box<Expr> {
@@ -236,6 +275,12 @@ fn test(inner: Value, make: impl Fn(Box<Expr>) -> Expr) -> Value {
     build(vec![inner], DataType::Boolean, None, |parts| make(one(parts)))
 }
 
+/// Whether there is a patient (`d.person_id IS NULL` after a LEFT JOIN) tells nothing of which one.
+fn presence(mut test: Value) -> Value {
+    test.lineage.from_unit = false;
+    test
+}
+
 /// A value made of others; `make` gets as many expressions as there are parts.
 fn build(parts: Vec<Value>, data_type: DataType, grid: Option<Grid>, make: impl Fn(Vec<Expr>) -> Expr) -> Value {
     let origins: Option<Vec<Expr>> = parts.iter().map(|p| p.lineage.origin.clone()).collect();
@@ -252,7 +297,11 @@ fn build(parts: Vec<Value>, data_type: DataType, grid: Option<Grid>, make: impl 
         origin,
         grid,
     };
-    Value { expr: make(parts.into_iter().map(|p| p.expr).collect()), data_type, lineage }
+    Value {
+        expr: make(parts.into_iter().map(|p| p.expr).collect()),
+        data_type,
+        lineage,
+    }
 }
 
 fn nodes(expr: &Expr) -> usize {
@@ -261,7 +310,11 @@ fn nodes(expr: &Expr) -> usize {
     // The closure never fails, and a count cut short would only drop the origin.
     let walked = expr.apply(|_| {
         count += 1;
-        Ok(if count > MAX_ORIGIN_NODES { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+        Ok(if count > MAX_ORIGIN_NODES {
+            TreeNodeRecursion::Stop
+        } else {
+            TreeNodeRecursion::Continue
+        })
     });
     walked.map_or(usize::MAX, |_| count)
 }
@@ -285,15 +338,29 @@ fn all_same_type(parts: &[Value]) -> Result<(), PlanError> {
 fn call(function: ScalarUDF, args: Vec<Value>) -> Result<Value, PlanError> {
     let types: Vec<DataType> = args.iter().map(|a| a.data_type.clone()).collect();
     let name = function.name().to_owned();
-    let wrong = |_| PlanError::new(Code::TypeMismatch, format!("{name} does not take arguments of these types"));
+    let wrong = |_| {
+        PlanError::new(
+            Code::TypeMismatch,
+            format!("{name} does not take arguments of these types"),
+        )
+    };
     let data_type = function.return_type(&types).map_err(wrong)?;
-    let first = args.first().and_then(|a| if let Expr::Literal(v, _) = &a.expr { Some(v) } else { None });
+    let first = args.first().and_then(|a| {
+        if let Expr::Literal(v, _) = &a.expr {
+            Some(v)
+        } else {
+            None
+        }
+    });
     let field = functions::field_read(&function, first);
     if let Some(field) = field
         && !field.is_coarse()
         && args.iter().any(|a| a.lineage.year_only)
     {
-        return Err(PlanError::new(Code::Precision, "the column keeps only the year of its dates"));
+        return Err(PlanError::new(
+            Code::Precision,
+            "the column keeps only the year of its dates",
+        ));
     }
     let ranges: Vec<Option<Grid>> = args.iter().map(|a| a.lineage.grid).collect();
     let grid = interval::of_function(&name, field, &data_type, &ranges);
@@ -304,14 +371,17 @@ fn binary(left: &Expr, op: Operator, right: &Expr, scope: &Scope<'_>, depth: usi
     let of = |child: &Expr| value(child, scope, depth + 1);
     let is_interval = |e: &Expr| matches!(e.get_type(scope.schema), Ok(DataType::Interval(_)));
     match (op, is_interval(left), is_interval(right)) {
-        (Operator::Plus | Operator::Minus, false, true) => return shift(of(left)?, op, right, scope, depth),
-        (Operator::Plus, true, false) => return shift(of(right)?, op, left, scope, depth),
+        (Operator::Plus | Operator::Minus, false, true) => return shift::shift(of(left)?, op, right, scope, depth),
+        (Operator::Plus, true, false) => return shift::shift(of(right)?, op, left, scope, depth),
         _ => {}
     }
     let (left, right) = (of(left)?, of(right)?);
     let operation = match op {
         Operator::And | Operator::Or => {
-            if [&left, &right].iter().any(|v| !matches!(v.data_type, DataType::Boolean | DataType::Null)) {
+            if [&left, &right]
+                .iter()
+                .any(|v| !matches!(v.data_type, DataType::Boolean | DataType::Null))
+            {
                 return Err(PlanError::new(Code::TypeMismatch, "AND and OR join conditions"));
             }
             None
@@ -334,7 +404,12 @@ fn binary(left: &Expr, op: Operator, right: &Expr, scope: &Scope<'_>, depth: usi
         Operator::Divide => Some(Operation::Divide),
         Operator::Modulo => Some(Operation::Remainder),
         Operator::StringConcat => return call(ScalarUDF::from(Text::Join), vec![left, right]),
-        _ => return Err(PlanError::new(Code::NonTotalFn, format!("the operator {op} is not part of the dialect"))),
+        _ => {
+            return Err(PlanError::new(
+                Code::NonTotalFn,
+                format!("the operator {op} is not part of the dialect"),
+            ));
+        }
     };
     match operation {
         Some(operation) => call(ScalarUDF::from(Arithmetic::new(operation)), vec![left, right]),
@@ -343,46 +418,6 @@ fn binary(left: &Expr, op: Operator, right: &Expr, scope: &Scope<'_>, depth: usi
             Expr::BinaryExpr(BinaryExpr { left, op, right })
         })),
     }
-}
-
-/// A date moved by an interval of whole months and days, or by a number of days.
-fn shift(date: Value, op: Operator, by: &Expr, scope: &Scope<'_>, depth: usize) -> Result<Value, PlanError> {
-    let refused = || PlanError::new(Code::NonTotalFn, "dates move by whole days and months: d + INTERVAL '30 days', d + 30");
-    let sign = if op == Operator::Minus { -1 } else { 1 };
-    let whole = |n: i64| constant(ScalarValue::Int64(Some(n * sign)));
-    let by = if let Expr::Alias(alias) = by { &alias.expr } else { by };
-    let (months, days) = match by {
-        Expr::Literal(ScalarValue::IntervalMonthDayNano(Some(v)), _) if v.nanoseconds % 86_400_000_000_000 == 0 => {
-            (whole(v.months.into()), whole(i64::from(v.days) + v.nanoseconds / 86_400_000_000_000))
-        }
-        Expr::Literal(ScalarValue::IntervalYearMonth(Some(v)), _) => (whole((*v).into()), whole(0)),
-        Expr::Literal(ScalarValue::IntervalDayTime(Some(v)), _) if v.milliseconds == 0 => {
-            (whole(0), whole(v.days.into()))
-        }
-        _ => {
-            let days = value(counted_days(by).ok_or_else(refused)?, scope, depth + 1)?;
-            if !days.data_type.is_integer() {
-                return Err(refused());
-            }
-            let days = cast(days, &DataType::Int64)?;
-            let days =
-                if sign < 0 { call(ScalarUDF::from(Arithmetic::new(Operation::Negate)), vec![days])? } else { days };
-            (whole(0), days)
-        }
-    };
-    if date.data_type != DataType::Date32 {
-        return Err(refused());
-    }
-    call(ScalarUDF::from(DateShift::new()), vec![date, months, days])
-}
-
-/// n, in the planner's coercion of `date + n`: `CAST(CAST(n * 86400 AS seconds) AS INTERVAL)`.
-fn counted_days(by: &Expr) -> Option<&Expr> {
-    let Expr::Cast(Cast { expr: seconds, field }) = by else { return None };
-    let Expr::Cast(Cast { expr: product, .. }) = seconds.as_ref() else { return None };
-    let Expr::BinaryExpr(BinaryExpr { left: days, op: Operator::Multiply, right }) = product.as_ref() else { return None };
-    let a_day = matches!(right.as_ref(), Expr::Literal(v, _) if v.cast_to(&DataType::Int64).is_ok_and(|v| v == ScalarValue::from(86_400_i64)));
-    (a_day && *field.data_type() == DataType::Interval(IntervalUnit::MonthDayNano)).then_some(days)
 }
 
 fn case_value(case: &Case, scope: &Scope<'_>, depth: usize) -> Result<Value, PlanError> {
@@ -411,7 +446,11 @@ fn case_value(case: &Case, scope: &Scope<'_>, depth: usize) -> Result<Value, Pla
         parts.push(otherwise);
     }
     all_same_type(&results)?;
-    let data_type = results.iter().map(|r| &r.data_type).find(|t| **t != DataType::Null).cloned();
+    let data_type = results
+        .iter()
+        .map(|r| &r.data_type)
+        .find(|t| **t != DataType::Null)
+        .cloned();
     let is_null = |v: &&Value| !matches!(&v.expr, Expr::Literal(value, _) if value.is_null());
     let mut grid = results.iter().find(is_null).and_then(|v| v.lineage.grid);
     for result in results.iter().filter(is_null) {
@@ -428,7 +467,11 @@ fn case_value(case: &Case, scope: &Scope<'_>, depth: usize) -> Result<Value, Pla
             }
         }
         let else_expr = if otherwise { parts.next() } else { None };
-        Expr::Case(Case { expr, when_then_expr, else_expr })
+        Expr::Case(Case {
+            expr,
+            when_then_expr,
+            else_expr,
+        })
     }))
 }
 
@@ -438,10 +481,18 @@ pub(crate) fn cast(inner: Value, to: &DataType) -> Result<Value, PlanError> {
         return Ok(inner);
     }
     if let Expr::Literal(literal, _) = &inner.expr {
-        let wrong = |_| PlanError::new(Code::TypeMismatch, "a literal does not have the type that is asked of it");
+        let wrong = |_| {
+            PlanError::new(
+                Code::TypeMismatch,
+                "a literal does not have the type that is asked of it",
+            )
+        };
         let folded = literal.cast_to(to).map_err(wrong)?;
         if folded.is_null() && !literal.is_null() {
-            return Err(PlanError::new(Code::TypeMismatch, "a literal does not have the type that is asked of it"));
+            return Err(PlanError::new(
+                Code::TypeMismatch,
+                "a literal does not have the type that is asked of it",
+            ));
         }
         return Ok(constant(folded));
     }
@@ -457,98 +508,19 @@ pub(crate) fn cast(inner: Value, to: &DataType) -> Result<Value, PlanError> {
         _ => false,
     };
     if !fits {
-        return Err(PlanError::new(Code::NonTotalFn, "a cast between these types is not part of the dialect"));
+        return Err(PlanError::new(
+            Code::NonTotalFn,
+            "a cast between these types is not part of the dialect",
+        ));
     }
     let grid = inner.lineage.grid.and_then(|grid| grid.cast(to));
     let target = to.clone();
-    let cast = build(vec![inner], to.clone(), grid, move |parts| Expr::TryCast(TryCast::new(one(parts), target.clone())));
-    if to.is_floating() { call(ScalarUDF::from(Arithmetic::new(Operation::Finite)), vec![cast]) } else { Ok(cast) }
-}
-
-/// The aggregate under its aliases.
-pub(crate) fn aggregate_of(expr: &Expr) -> Result<&AggregateFunction, PlanError> {
-    match expr {
-        Expr::Alias(alias) => aggregate_of(&alias.expr),
-        Expr::AggregateFunction(function) => Ok(function),
-        _ => Err(PlanError::new(Code::AggUnsupported, "something else than an aggregate is asked of the groups")),
-    }
-}
-
-/// `x` under a numeric cast to a float, which AVG's coercion adds: whole numbers and decimals stay exact without it.
-pub(crate) fn without_float_cast(expr: &Expr) -> &Expr {
-    match expr {
-        Expr::Cast(Cast { expr: inner, field }) if field.data_type().is_floating() => inner,
-        other => other,
-    }
-}
-
-/// What each aggregate of the released node measures, in order.
-///
-/// # Errors
-/// `AGG_UNSUPPORTED`, `UNBOUNDED_COLUMN`, or the refusal of an argument.
-pub(crate) fn measures(aggregate: &Aggregate, relation: &Relation) -> Result<Vec<Measure>, PlanError> {
-    let scope = Scope { schema: relation.plan.schema(), columns: &relation.columns };
-    aggregate.aggr_expr.iter().map(|expr| measure(aggregate_of(expr)?, &scope)).collect()
-}
-
-fn measure(function: &AggregateFunction, scope: &Scope<'_>) -> Result<Measure, PlanError> {
-    let params = &function.params;
-    let name = function.func.name();
-    let refuse = |words: String| Err(PlanError::new(Code::AggUnsupported, words));
-    if !params.order_by.is_empty() || params.null_treatment.is_some() {
-        return refuse(format!("{name} with an order or a treatment of NULLs"));
-    }
-    let known = |udf: std::sync::Arc<datafusion::logical_expr::AggregateUDF>| *function.func == *udf;
-    let (count, sum, average) = (
-        known(aggregates::count::count_udaf()),
-        known(aggregates::sum::sum_udaf()),
-        known(aggregates::average::avg_udaf()),
-    );
-    let [arg] = params.args.as_slice() else {
-        return refuse(format!("{name} of several arguments"));
-    };
-    if !(count || sum || average) {
-        return refuse(format!("{name} cannot be released"));
-    }
-    let filter = params.filter.as_ref().map(|filter| condition(filter, scope)).transpose()?;
-    if params.distinct {
-        let arg = total(arg, scope)?;
-        if arg.lineage.lost_unit {
-            return Err(PlanError::new(
-                Code::OuterJoinNullsPrivate,
-                "patients are counted by a column that an outer join may have made NULL",
-            ));
-        }
-        return match (count && arg.lineage.unit, filter) {
-            (true, None) => Ok(Measure::Patients),
-            (true, Some(_)) => refuse("COUNT(DISTINCT person_id) with a FILTER: put the condition in WHERE".into()),
-            _ => refuse(format!("{name} of distinct values")),
-        };
-    }
-    if count {
-        let arg = total(arg, scope)?;
-        let never_null = arg.lineage.unit || matches!(&arg.expr, Expr::Literal(value, _) if !value.is_null());
-        return Ok(match filter {
-            None if never_null => Measure::Rows,
-            filter => Measure::Values(filtered(filter, arg.expr)),
-        });
-    }
-    let arg = total(without_float_cast(arg), scope)?;
-    let unbounded = || PlanError::new(Code::UnboundedColumn, format!("{name} of an expression without declared bounds"));
-    if !arg.data_type.is_numeric() {
-        return Err(unbounded());
-    }
-    let grid = arg.lineage.grid.and_then(Grid::measured).ok_or_else(unbounded)?;
-    let expr = filtered(filter, arg.expr);
-    Ok(if sum { Measure::Sum(expr, grid) } else { Measure::Average(expr, grid) })
-}
-
-/// `CASE WHEN filter THEN x END`.
-pub(crate) fn filtered(filter: Option<Value>, x: Expr) -> Expr {
-    match filter {
-        None => x,
-        Some(filter) => {
-            Expr::Case(Case { expr: None, when_then_expr: vec![(Box::new(filter.expr), Box::new(x))], else_expr: None })
-        }
+    let cast = build(vec![inner], to.clone(), grid, move |parts| {
+        Expr::TryCast(TryCast::new(one(parts), target.clone()))
+    });
+    if to.is_floating() {
+        call(ScalarUDF::from(Arithmetic::new(Operation::Finite)), vec![cast])
+    } else {
+        Ok(cast)
     }
 }

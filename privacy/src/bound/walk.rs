@@ -47,12 +47,25 @@ const CARRIER: &str = "__unit_";
 /// # Errors
 /// The refusal of the first node from the scans up that is not on the allow-list.
 pub(crate) fn walk(input: &LogicalPlan, catalog: &Catalog) -> Result<Relation, PlanError> {
-    let node = Walk { catalog, scans: 0, carriers: 0 }.node(input, 0)?;
-    let no_patients = || PlanError::new(Code::NotAQuery, "the question reads no patients' rows; public tables are free at /v1/datasets");
+    let node = Walk {
+        catalog,
+        scans: 0,
+        carriers: 0,
+    }
+    .node(input, 0)?;
+    let no_patients = || {
+        PlanError::new(
+            Code::NotAQuery,
+            "the question reads no patients' rows; public tables are free at /v1/datasets",
+        )
+    };
     let unit = node.unit().ok_or_else(no_patients)?;
     let private = node.private.ok_or_else(no_patients)?;
     if private.product > MAX_PRODUCT {
-        let words = format!("one patient's rows could become {}; the limit is {MAX_PRODUCT}", private.product);
+        let words = format!(
+            "one patient's rows could become {}; the limit is {MAX_PRODUCT}",
+            private.product
+        );
         return Err(PlanError::new(Code::TooMuchWork, words));
     }
     Ok(Relation {
@@ -60,7 +73,6 @@ pub(crate) fn walk(input: &LogicalPlan, catalog: &Catalog) -> Result<Relation, P
         unit,
         rows: private.rows.min(private.fan_out).max(1),
         groups: private.groups.min(private.fan_out).max(1),
-        product: private.product,
         tables: private.tables,
         columns: node.columns,
         predicates: node.predicates,
@@ -69,8 +81,12 @@ pub(crate) fn walk(input: &LogicalPlan, catalog: &Catalog) -> Result<Relation, P
 
 /// Is one of these keys the patient itself, bare and never NULL?
 pub(crate) fn has_unit(keys: &[Expr], relation: &Relation) -> bool {
-    let scope = Scope { schema: relation.plan.schema(), columns: &relation.columns };
-    keys.iter().any(|key| total(key, &scope).is_ok_and(|value| value.lineage.unit && !value.lineage.hidden))
+    let scope = Scope {
+        schema: relation.plan.schema(),
+        columns: &relation.columns,
+    };
+    keys.iter()
+        .any(|key| total(key, &scope).is_ok_and(|value| value.lineage.unit && !value.lineage.hidden))
 }
 
 /// Turns an error of the engine into ours: its words could carry anything.
@@ -110,7 +126,10 @@ impl Walk<'_> {
             LogicalPlan::SubqueryAlias(SubqueryAlias { input, alias, .. }) => {
                 let input = self.node(input, depth)?;
                 let plan = SubqueryAlias::try_new(Arc::new(input.plan), alias.clone());
-                Ok(Node { plan: LogicalPlan::SubqueryAlias(fits(plan)?), ..input })
+                Ok(Node {
+                    plan: LogicalPlan::SubqueryAlias(fits(plan)?),
+                    ..input
+                })
             }
             LogicalPlan::Join(join) => {
                 let left = self.node(&join.left, depth)?;
@@ -129,9 +148,13 @@ impl Walk<'_> {
                 // The order of rows below an aggregate means nothing.
                 Ok(input)
             }
-            LogicalPlan::EmptyRelation(_) => {
-                Ok(Node { plan: plan.clone(), columns: Vec::new(), private: None, public_rows: 1, predicates: Vec::new() })
-            }
+            LogicalPlan::EmptyRelation(_) => Ok(Node {
+                plan: plan.clone(),
+                columns: Vec::new(),
+                private: None,
+                public_rows: 1,
+                predicates: Vec::new(),
+            }),
             LogicalPlan::Values(values) => {
                 let constants = values.values.iter().flatten().all(|v| matches!(v, Expr::Literal(_, _)));
                 if !constants {
@@ -139,12 +162,19 @@ impl Walk<'_> {
                 }
                 let columns = vec![Lineage::default(); values.schema.fields().len()];
                 let public_rows = u64::try_from(values.values.len()).unwrap_or(u64::MAX);
-                Ok(Node { plan: plan.clone(), columns, private: None, public_rows, predicates: Vec::new() })
+                Ok(Node {
+                    plan: plan.clone(),
+                    columns,
+                    private: None,
+                    public_rows,
+                    predicates: Vec::new(),
+                })
             }
             LogicalPlan::Limit(_) => refuse(Code::LimitOrSampleBeforeAgg, "rows are cut off before the aggregate"),
-            LogicalPlan::Distinct(Distinct::On(_)) => {
-                refuse(Code::LimitOrSampleBeforeAgg, "DISTINCT ON picks rows before the aggregate")
-            }
+            LogicalPlan::Distinct(Distinct::On(_)) => refuse(
+                Code::LimitOrSampleBeforeAgg,
+                "DISTINCT ON picks rows before the aggregate",
+            ),
             LogicalPlan::RecursiveQuery(_) => refuse(Code::Recursive, "a recursive query"),
             LogicalPlan::Subquery(_) => refuse(Code::PrivateSubqueryInExpr, "a lateral sub-query"),
             LogicalPlan::Explain(_)
@@ -154,9 +184,10 @@ impl Walk<'_> {
             | LogicalPlan::Copy(_)
             | LogicalPlan::DescribeTable(_)
             | LogicalPlan::Statement(_) => refuse(Code::NotAQuery, "the statement is not a question"),
-            LogicalPlan::Unnest(_) | LogicalPlan::Repartition(_) | LogicalPlan::Extension(_) => {
-                refuse(Code::NonTotalFn, "the plan has an operator that is not part of the dialect")
-            }
+            LogicalPlan::Unnest(_) | LogicalPlan::Repartition(_) | LogicalPlan::Extension(_) => refuse(
+                Code::NonTotalFn,
+                "the plan has an operator that is not part of the dialect",
+            ),
         }
     }
 
@@ -173,7 +204,10 @@ impl Walk<'_> {
         // The schema is the catalog's visible one, so lineage columns cannot be named.
         let schema = table.schema();
         if scan.source.schema() != schema || scan.projected_schema.fields() != schema.fields() {
-            return Err(PlanError::new(Code::UnknownName, format!("{name} has other columns than the catalog's")));
+            return Err(PlanError::new(
+                Code::UnknownName,
+                format!("{name} has other columns than the catalog's"),
+            ));
         }
         self.scans += 1;
         if self.scans > MAX_SCANS {
@@ -186,25 +220,40 @@ impl Walk<'_> {
             product: bounds.scan_rows,
             tables: vec![name.to_owned()],
         });
-        let first_is_unit = table.columns.first().is_some_and(|c| c.name == UNIT && c.kind == Kind::Id && !c.nullable);
+        let first_is_unit = table
+            .columns
+            .first()
+            .is_some_and(|c| c.name == UNIT && c.kind == Kind::Id && !c.nullable);
         if private.is_some() && !first_is_unit {
-            return Err(PlanError::new(Code::UnknownName, format!("{name} does not begin with the patient")));
+            return Err(PlanError::new(
+                Code::UnknownName,
+                format!("{name} does not begin with the patient"),
+            ));
         }
         Ok(Node {
             plan: LogicalPlan::TableScan(scan.clone()),
             columns: scanned_columns(name, table, self.scans),
             private,
-            public_rows: if table.private.is_some() { 0 } else { table.declared_rows },
+            public_rows: if table.private.is_some() {
+                0
+            } else {
+                table.declared_rows
+            },
             predicates: Vec::new(),
         })
     }
 
     fn projection(&mut self, exprs: &[Expr], input: Node) -> Result<Node, PlanError> {
-        let scope = Scope { schema: input.plan.schema(), columns: &input.columns };
+        let scope = Scope {
+            schema: input.plan.schema(),
+            columns: &input.columns,
+        };
         let mut rewritten = Vec::with_capacity(exprs.len() + 1);
         let mut columns = Vec::with_capacity(exprs.len() + 1);
         for expr in exprs {
-            let Value { expr: new, mut lineage, .. } = total(expr, &scope)?;
+            let Value {
+                expr: new, mut lineage, ..
+            } = total(expr, &scope)?;
             lineage.hidden = false;
             rewritten.push(renamed(expr, new));
             columns.push(lineage);
@@ -215,7 +264,13 @@ impl Walk<'_> {
             columns.push(lineage);
         }
         let plan = LogicalPlan::Projection(fits(Projection::try_new(rewritten, Arc::new(input.plan)))?);
-        Ok(Node { plan, columns, private: input.private, public_rows: input.public_rows, predicates: input.predicates })
+        Ok(Node {
+            plan,
+            columns,
+            private: input.private,
+            public_rows: input.public_rows,
+            predicates: input.predicates,
+        })
     }
 
     /// The patient under a name that no question has.
@@ -223,13 +278,22 @@ impl Walk<'_> {
         let lost = || PlanError::new(Code::NestedDp, "the patient of the rows is lost");
         let unit = input.unit().ok_or_else(lost)?;
         self.carriers += 1;
-        let lineage =
-            Lineage { unit: true, from_unit: true, unit_determined: true, hidden: true, ..Lineage::default() };
+        let lineage = Lineage {
+            unit: true,
+            from_unit: true,
+            unit_determined: true,
+            hidden: true,
+            ..Lineage::default()
+        };
         Ok((Expr::Column(unit).alias(format!("{CARRIER}{}", self.carriers)), lineage))
     }
 
     fn union(&mut self, union: &Union, depth: usize) -> Result<Node, PlanError> {
-        let inputs = union.inputs.iter().map(|input| self.node(input, depth)).collect::<Result<Vec<_>, _>>()?;
+        let inputs = union
+            .inputs
+            .iter()
+            .map(|input| self.node(input, depth))
+            .collect::<Result<Vec<_>, _>>()?;
         let privates: Vec<Private> = inputs.iter().filter_map(|n| n.private.clone()).collect();
         let mixed = || PlanError::new(Code::SetopMixed, "UNION ALL of patients' rows with other rows");
         if !privates.is_empty() && privates.len() != inputs.len() {
@@ -260,13 +324,22 @@ impl Walk<'_> {
             if input.private.is_some() {
                 let unit = input.unit().ok_or_else(mixed)?;
                 exprs.push(Expr::Column(unit).alias(format!("{CARRIER}all")));
-                lineages.push(Lineage { unit: true, from_unit: true, unit_determined: true, hidden: true, ..Lineage::default() });
+                lineages.push(Lineage {
+                    unit: true,
+                    from_unit: true,
+                    unit_determined: true,
+                    hidden: true,
+                    ..Lineage::default()
+                });
             }
             columns = Some(match columns {
                 None => lineages,
                 Some(before) => before.into_iter().zip(lineages).map(|(a, b)| either(&a, &b)).collect(),
             });
-            branches.push(Arc::new(LogicalPlan::Projection(fits(Projection::try_new(exprs, Arc::new(input.plan)))?)));
+            branches.push(Arc::new(LogicalPlan::Projection(fits(Projection::try_new(
+                exprs,
+                Arc::new(input.plan),
+            ))?)));
         }
         let plan = LogicalPlan::Union(fits(Union::try_new(branches))?);
         let sum = |of: fn(&Private) -> u64| privates.iter().map(of).fold(0, u64::saturating_add);
@@ -277,7 +350,13 @@ impl Walk<'_> {
             product: sum(|p| p.product),
             tables: merged(privates.iter().map(|p| &p.tables)),
         });
-        Ok(Node { plan, columns: columns.unwrap_or_default(), private, public_rows, predicates: Vec::new() })
+        Ok(Node {
+            plan,
+            columns: columns.unwrap_or_default(),
+            private,
+            public_rows,
+            predicates: Vec::new(),
+        })
     }
 }
 
@@ -313,12 +392,20 @@ fn scanned_columns(name: &str, table: &Table, number: usize) -> Vec<Lineage> {
         let unit = index == 0 && table.private.is_some();
         let (grid, year_only) = match &column.kind {
             Kind::Integer { low, high } => (Some(Grid::whole((*low).into(), (*high).into())), false),
-            Kind::Decimal { scale, low, high } => {
-                (Some(Grid { scale: *scale, low: (*low).into(), high: (*high).into() }), false)
-            }
+            Kind::Decimal { scale, low, high } => (
+                Some(Grid {
+                    scale: *scale,
+                    low: (*low).into(),
+                    high: (*high).into(),
+                }),
+                false,
+            ),
             Kind::Date { low, high, year_only } => {
                 let days = Day::parse(low).zip(Day::parse(high));
-                (days.map(|(low, high)| Grid::whole(low.0.into(), high.0.into())), *year_only)
+                (
+                    days.map(|(low, high)| Grid::whole(low.0.into(), high.0.into())),
+                    *year_only,
+                )
             }
             Kind::Text | Kind::Id => (None, false),
         };
@@ -327,7 +414,10 @@ fn scanned_columns(name: &str, table: &Table, number: usize) -> Vec<Lineage> {
             from_unit: unit,
             unit_determined: one_row || unit,
             year_only,
-            origin: Some(Expr::Column(Column::new(Some(format!("{name}#{number}")), &column.name))),
+            origin: Some(Expr::Column(Column::new(
+                Some(format!("{name}#{number}")),
+                &column.name,
+            ))),
             grid,
             ..Lineage::default()
         }
@@ -341,7 +431,11 @@ fn conjuncts(expr: &Expr) -> Vec<&Expr> {
     let mut open = vec![expr];
     while let Some(next) = open.pop() {
         match next {
-            Expr::BinaryExpr(BinaryExpr { left, op: Operator::And, right }) => open.extend([right.as_ref(), left.as_ref()]),
+            Expr::BinaryExpr(BinaryExpr {
+                left,
+                op: Operator::And,
+                right,
+            }) => open.extend([right.as_ref(), left.as_ref()]),
             Expr::Alias(alias) => open.push(&alias.expr),
             other => found.push(other),
         }
@@ -350,7 +444,10 @@ fn conjuncts(expr: &Expr) -> Vec<&Expr> {
 }
 
 fn filter(predicate: &Expr, mut input: Node) -> Result<Node, PlanError> {
-    let scope = Scope { schema: input.plan.schema(), columns: &input.columns };
+    let scope = Scope {
+        schema: input.plan.schema(),
+        columns: &input.columns,
+    };
     let rewritten = condition(predicate, &scope)?;
     let mut narrowed = input.columns.clone();
     for part in conjuncts(&rewritten.expr) {
@@ -367,7 +464,11 @@ fn filter(predicate: &Expr, mut input: Node) -> Result<Node, PlanError> {
         }
     }
     let plan = LogicalPlan::Filter(fits(Filter::try_new(rewritten.expr, Arc::new(input.plan)))?);
-    Ok(Node { plan, columns: narrowed, ..input })
+    Ok(Node {
+        plan,
+        columns: narrowed,
+        ..input
+    })
 }
 
 /// `x < literal` and its kin narrow the range of column x.
@@ -378,7 +479,13 @@ fn narrow(part: &Expr, schema: &datafusion::common::DFSchema, columns: &mut [Lin
             lineage.grid = lineage.grid.map(narrowed);
         }
     };
-    let constant = |e: &Expr| if let Expr::Literal(v, _) = e { Grid::of_literal(v) } else { None };
+    let constant = |e: &Expr| {
+        if let Expr::Literal(v, _) = e {
+            Grid::of_literal(v)
+        } else {
+            None
+        }
+    };
     match part {
         Expr::BinaryExpr(BinaryExpr { left, op, right }) => {
             for (column, op, value) in [(left, Some(*op), constant(right)), (right, op.swap(), constant(left))] {
@@ -424,6 +531,11 @@ fn all_of(parts: Vec<Expr>) -> Option<Expr> {
 }
 
 /// The lineage that an aggregate or window function gives its output.
-fn folded(grid: Option<Grid>, unit_determined: bool) -> Lineage {
-    Lineage { grid, unit_determined, ..Lineage::default() }
+fn folded(grid: Option<Grid>, year_only: bool, unit_determined: bool) -> Lineage {
+    Lineage {
+        grid,
+        year_only,
+        unit_determined,
+        ..Lineage::default()
+    }
 }

@@ -7,9 +7,7 @@ use datafusion::arrow::datatypes::DataType;
 use datafusion::arrow::error::ArrowError;
 use datafusion::common::Result;
 use datafusion::logical_expr::binary::BinaryTypeCoercer;
-use datafusion::logical_expr::{
-    ColumnarValue, Operator, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility,
-};
+use datafusion::logical_expr::{ColumnarValue, Operator, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility};
 
 use super::{arrays, wrong_types};
 
@@ -83,8 +81,15 @@ impl Arithmetic {
     /// The total form of `operation`.
     #[must_use]
     pub fn new(operation: Operation) -> Self {
-        let arity = if matches!(operation, Operation::Negate | Operation::Finite) { 1 } else { 2 };
-        Self { operation, signature: Signature::any(arity, Volatility::Immutable) }
+        let arity = if matches!(operation, Operation::Negate | Operation::Finite) {
+            1
+        } else {
+            2
+        };
+        Self {
+            operation,
+            signature: Signature::any(arity, Volatility::Immutable),
+        }
     }
 
     fn compute(&self, args: &[ArrayRef]) -> std::result::Result<ArrayRef, ArrowError> {
@@ -123,7 +128,9 @@ impl ScalarUDFImpl for Arithmetic {
     fn return_type(&self, types: &[DataType]) -> Result<DataType> {
         match (self.operation, types) {
             (Operation::Days, [DataType::Date32, DataType::Date32]) => Ok(DataType::Int64),
-            (Operation::Negate, [one]) if (one.is_signed_integer() || one.is_floating() || one.is_decimal()) => Ok(one.clone()),
+            (Operation::Negate, [one]) if (one.is_signed_integer() || one.is_floating() || one.is_decimal()) => {
+                Ok(one.clone())
+            }
             (Operation::Finite, [one]) if one.is_floating() => Ok(one.clone()),
             (operation, [left, right]) if left.is_numeric() && right.is_numeric() => match operation.operator() {
                 Some(operator) => BinaryTypeCoercer::new(left, &operator, right).get_result_type(),
@@ -144,7 +151,9 @@ impl ScalarUDFImpl for Arithmetic {
         };
         let array = finite(whole);
         if constant && array.len() == 1 {
-            return Ok(ColumnarValue::Scalar(datafusion::common::ScalarValue::try_from_array(&array, 0)?));
+            return Ok(ColumnarValue::Scalar(datafusion::common::ScalarValue::try_from_array(
+                &array, 0,
+            )?));
         }
         Ok(ColumnarValue::Array(array))
     }
@@ -200,7 +209,10 @@ mod tests {
         let rows = left.len();
         let args = ScalarFunctionArgs {
             args: vec![ColumnarValue::Array(left), ColumnarValue::Array(right)],
-            arg_fields: types.iter().map(|t| Arc::new(Field::new("a", t.clone(), true))).collect(),
+            arg_fields: types
+                .iter()
+                .map(|t| Arc::new(Field::new("a", t.clone(), true)))
+                .collect(),
             number_rows: rows,
             return_field: Arc::new(Field::new("r", result, true)),
             config_options: Arc::new(ConfigOptions::default()),

@@ -20,15 +20,18 @@ use datafusion::logical_expr::{ColumnarValue, Expr, ScalarFunctionArgs, ScalarUD
 
 pub use arithmetic::{Arithmetic, Operation};
 pub use choose::Choose;
-pub use date::{DatePart, DateShift, DateTrunc, Field};
 pub(crate) use date::field_read;
+pub use date::{DatePart, DateShift, DateTrunc, Field};
 pub use number::Number;
 pub use text::Text;
 
 use crate::refusal::{Code, PlanError};
 
+/// Makes a function.
+type Make = fn() -> ScalarUDF;
+
 /// Names that the SQL planner may use, and the functions they mean.
-const NAMES: [(&str, fn() -> ScalarUDF); 40] = [
+const NAMES: [(&str, Make); 40] = [
     ("date_trunc", || DateTrunc::new().into()),
     ("date_part", || DatePart::new(None).into()),
     ("extract", || DatePart::new(None).into()),
@@ -74,7 +77,10 @@ const NAMES: [(&str, fn() -> ScalarUDF); 40] = [
 /// The function of this name (lower case), or none when the dialect has no such function.
 #[must_use]
 pub fn scalar(name: &str) -> Option<Arc<ScalarUDF>> {
-    NAMES.iter().find(|(known, _)| *known == name).map(|(_, make)| Arc::new(make()))
+    NAMES
+        .iter()
+        .find(|(known, _)| *known == name)
+        .map(|(_, make)| Arc::new(make()))
 }
 
 /// Every name that [`scalar`] knows.
@@ -86,7 +92,9 @@ pub fn names() -> Vec<String> {
 /// Is this one of our total functions, or the rewritten form of an operator? Decided by the function itself.
 #[must_use]
 pub fn allowed(function: &ScalarUDF) -> bool {
-    Operation::ALL.iter().any(|op| *function == ScalarUDF::from(Arithmetic::new(*op)))
+    Operation::ALL
+        .iter()
+        .any(|op| *function == ScalarUDF::from(Arithmetic::new(*op)))
         || *function == ScalarUDF::from(DateShift::new())
         || *function == ScalarUDF::from(Text::Join)
         || NAMES.iter().any(|(_, make)| *function == make())
@@ -123,7 +131,10 @@ pub(crate) fn check_arguments(function: &ScalarUDF, args: &[Expr]) -> std::resul
 
 /// Does this function read a period or a part of a date?
 pub(crate) fn reads_a_field(function: &ScalarUDF) -> bool {
-    matches!(function.name(), "date_trunc" | "date_part" | "year" | "quarter" | "month" | "week" | "day")
+    matches!(
+        function.name(),
+        "date_trunc" | "date_part" | "year" | "quarter" | "month" | "week" | "day"
+    )
 }
 
 /// The arguments as arrays of the batch's length.
@@ -168,17 +179,54 @@ mod tests {
 
     /// Arrays of the values that break things, all of one length.
     fn nasty() -> Vec<ArrayRef> {
-        use datafusion::arrow::array::{BooleanArray, Date32Array, Decimal128Array, Float64Array, Int64Array, StringArray};
+        use datafusion::arrow::array::{
+            BooleanArray, Date32Array, Decimal128Array, Float64Array, Int64Array, StringArray,
+        };
         let most = 10_i128.pow(18) - 1;
         let decimals = |values: Vec<i128>| Decimal128Array::from(values).with_precision_and_scale(18, 2).unwrap();
         let long = "é".repeat(3000);
         vec![
-            Arc::new(Int64Array::from(vec![Some(0), Some(1), Some(-1), Some(i64::MAX), Some(i64::MIN), None])),
-            Arc::new(Float64Array::from(vec![Some(0.0), Some(-0.0), Some(f64::NAN), Some(f64::INFINITY), Some(-1e308), None])),
+            Arc::new(Int64Array::from(vec![
+                Some(0),
+                Some(1),
+                Some(-1),
+                Some(i64::MAX),
+                Some(i64::MIN),
+                None,
+            ])),
+            Arc::new(Float64Array::from(vec![
+                Some(0.0),
+                Some(-0.0),
+                Some(f64::NAN),
+                Some(f64::INFINITY),
+                Some(-1e308),
+                None,
+            ])),
             Arc::new(decimals(vec![0, 1, -1, most, -most, i128::MAX])),
-            Arc::new(StringArray::from(vec![Some(""), Some("ß\u{301}\0"), Some(long.as_str()), Some("%_\\"), Some("1e999"), None])),
-            Arc::new(Date32Array::from(vec![Some(0), Some(1), Some(i32::MAX), Some(i32::MIN), Some(-719_163), None])),
-            Arc::new(BooleanArray::from(vec![Some(true), Some(false), None, None, None, None])),
+            Arc::new(StringArray::from(vec![
+                Some(""),
+                Some("ß\u{301}\0"),
+                Some(long.as_str()),
+                Some("%_\\"),
+                Some("1e999"),
+                None,
+            ])),
+            Arc::new(Date32Array::from(vec![
+                Some(0),
+                Some(1),
+                Some(i32::MAX),
+                Some(i32::MIN),
+                Some(-719_163),
+                None,
+            ])),
+            Arc::new(BooleanArray::from(vec![
+                Some(true),
+                Some(false),
+                None,
+                None,
+                None,
+                None,
+            ])),
         ]
     }
 
@@ -201,13 +249,18 @@ mod tests {
             })
             .collect();
         let arity = function.signature().type_signature.is_one_of_arity(types.len());
-        let Ok(result) = function.return_type(&types) else { return false };
+        let Ok(result) = function.return_type(&types) else {
+            return false;
+        };
         if !arity || check_arguments(function, &exprs).is_err() {
             return false;
         }
         let call = ScalarFunctionArgs {
             args: args.to_vec(),
-            arg_fields: types.iter().map(|t| Arc::new(ArrowField::new("a", t.clone(), true))).collect(),
+            arg_fields: types
+                .iter()
+                .map(|t| Arc::new(ArrowField::new("a", t.clone(), true)))
+                .collect(),
             number_rows: 6,
             return_field: Arc::new(ArrowField::new("r", result.clone(), true)),
             config_options: Arc::new(datafusion::config::ConfigOptions::default()),
@@ -218,8 +271,17 @@ mod tests {
         // These pick one of their arguments; all others make floats, and must make finite ones.
         let picks = ["coalesce", "nullif", "greatest", "least"].contains(&function.name());
         if !picks
-            && let Some(floats) = answer.to_array(6).unwrap().as_any().downcast_ref::<datafusion::arrow::array::Float64Array>() {
-            assert!(floats.iter().flatten().all(f64::is_finite), "{} gave {floats:?}", function.name());
+            && let Some(floats) = answer
+                .to_array(6)
+                .unwrap()
+                .as_any()
+                .downcast_ref::<datafusion::arrow::array::Float64Array>()
+        {
+            assert!(
+                floats.iter().flatten().all(f64::is_finite),
+                "{} gave {floats:?}",
+                function.name()
+            );
         }
         true
     }
@@ -244,7 +306,10 @@ mod tests {
         let arrays: Vec<ColumnarValue> = nasty().into_iter().map(ColumnarValue::Array).collect();
         let scalars: Vec<ColumnarValue> = literals().into_iter().map(ColumnarValue::Scalar).collect();
         let any: Vec<&ColumnarValue> = arrays.iter().chain(&scalars).collect();
-        let mut functions: Vec<ScalarUDF> = names().iter().map(|name| scalar(name).unwrap().as_ref().clone()).collect();
+        let mut functions: Vec<ScalarUDF> = names()
+            .iter()
+            .map(|name| scalar(name).unwrap().as_ref().clone())
+            .collect();
         functions.extend(Operation::ALL.iter().map(|op| ScalarUDF::from(Arithmetic::new(*op))));
         functions.extend([ScalarUDF::from(DateShift::new()), ScalarUDF::from(Text::Join)]);
         for function in &functions {
@@ -257,7 +322,8 @@ mod tests {
                         called += usize::from(survives(function, &[(*a).clone(), (*b).clone(), (*c).clone()]));
                         if function.name() == "width_bucket" {
                             let count = ColumnarValue::Scalar(ScalarValue::Int64(Some(7)));
-                            called += usize::from(survives(function, &[(*a).clone(), (*b).clone(), (*c).clone(), count]));
+                            called +=
+                                usize::from(survives(function, &[(*a).clone(), (*b).clone(), (*c).clone(), count]));
                         }
                     }
                 }

@@ -14,3 +14,5 @@ SELECT county, COUNT(*) n FROM person GROUP BY county ORDER BY n DESC LIMIT 5 OF
 SELECT COUNT(*) FROM (SELECT DISTINCT person_id, condition_source_value FROM condition_occurrence)
 -- accept
 SELECT MAX(n) FROM (SELECT county, COUNT(*) n FROM person GROUP BY county ORDER BY n LIMIT 3)
+-- refuse: (any)
+SELECT COUNT(*) FROM person p WHERE EXISTS (SELECT 1 FROM death d WHERE d.person_id = p.person_id LIMIT 1 OFFSET 1)

@@ -22,3 +22,7 @@ SELECT left(county, 2), upper(gender), COUNT(*) FROM person WHERE race LIKE 'w%'
 SELECT COUNT(*) FROM measurement WHERE 100 / value_as_number > 1 AND CAST(value_as_string AS BIGINT) > 3 AND coalesce(nullif(unit_source_value, 'x'), 'y') = 'y'
 -- accept
 SELECT CASE WHEN year_of_birth % 2 = 0 THEN 'even' ELSE 'odd' END, COUNT(*) FROM person GROUP BY 1
+-- refuse: (any)
+SELECT COUNT(*) FROM person WHERE county LIKE '{{300:%a}}'
+-- refuse: (any)
+SELECT COUNT(*) FROM person WHERE county LIKE 'a!%' ESCAPE '!'

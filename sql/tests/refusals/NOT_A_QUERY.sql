@@ -30,3 +30,9 @@ DROP TABLE person
 SELECT COUNT(*) FROM person
 -- accept
 WITH p AS (SELECT * FROM person) SELECT COUNT(*) FROM p;
+-- refuse: (any)
+WITH person AS (SELECT region_code AS person_id FROM region) SELECT COUNT(*) FROM person
+-- refuse: (any)
+SELECT COUNT(*) FROM person FOR UPDATE
+-- accept
+WITH region AS (SELECT person_id AS code, county AS name FROM person) SELECT name, COUNT(*) FROM region GROUP BY name

@@ -10,3 +10,7 @@ SELECT date_trunc('year', visit_start_date), COUNT(*) FROM visit_occurrence GROU
 SELECT EXTRACT(YEAR FROM visit_start_date), COUNT(*) FROM visit_occurrence GROUP BY 1
 -- accept
 SELECT date_trunc('week', visit_start_date), COUNT(*) FROM visit_occurrence GROUP BY 1
+-- refuse: month (safe harbor)
+SELECT month(d), COUNT(*) FROM (SELECT person_id, MIN(visit_start_date) d FROM visit_occurrence GROUP BY person_id) GROUP BY 1
+-- accept (safe harbor)
+SELECT year(d), COUNT(*) FROM (SELECT person_id, MIN(visit_start_date) d FROM visit_occurrence GROUP BY person_id) GROUP BY 1

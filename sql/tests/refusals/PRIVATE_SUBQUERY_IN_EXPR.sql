@@ -38,3 +38,13 @@ SELECT COUNT(*) FROM person WHERE county IN (SELECT region_code FROM region WHER
 SELECT SUM(d) FROM (SELECT p.person_id, CASE WHEN x.person_id IS NULL THEN 0 ELSE 1 END d FROM person p LEFT JOIN death x ON p.person_id = x.person_id)
 -- accept
 SELECT county, COUNT(*) FROM person p WHERE person_id IN (SELECT person_id FROM visit_occurrence WHERE person_id IN (SELECT person_id FROM death)) GROUP BY county
+-- refuse: (any)
+SELECT COUNT(*) FROM person p WHERE EXISTS (SELECT COUNT(*) FROM visit_occurrence v WHERE v.person_id = p.person_id)
+-- accept
+SELECT COUNT(*) FROM person p WHERE EXISTS (SELECT 1 FROM death d WHERE d.person_id = p.person_id LIMIT 1)
+-- refuse: (any)
+SELECT COUNT(*) FROM person p WHERE EXISTS (SELECT 1 FROM death d WHERE d.person_id = p.person_id OR d.cause_source_value = 'x')
+-- accept
+SELECT COUNT(*) FROM person WHERE person_id IN (SELECT person_id FROM visit_occurrence GROUP BY person_id HAVING COUNT(*) > 3)
+-- accept
+SELECT COUNT(*) FROM visit_occurrence WHERE EXISTS (SELECT 1 FROM visit_occurrence v WHERE v.person_id = visit_occurrence.person_id AND v.visit_source_value = 'IMP')

@@ -22,3 +22,5 @@ SELECT DISTINCT county FROM person
 SELECT COUNT(*) FROM person
 -- accept
 SELECT county FROM person UNION SELECT county FROM person
+-- refuse: name
+WITH region AS (SELECT person_id AS code, county AS name FROM person) SELECT name FROM region

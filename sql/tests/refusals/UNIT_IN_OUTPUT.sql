@@ -16,3 +16,5 @@ SELECT CAST(person_id AS VARCHAR) who, COUNT(*) FROM person GROUP BY who
 SELECT COUNT(DISTINCT person_id) FROM visit_occurrence
 -- accept
 SELECT n, COUNT(*) FROM (SELECT person_id, COUNT(*) n FROM visit_occurrence GROUP BY person_id) GROUP BY n
+-- accept
+SELECT d.person_id IS NOT NULL, COUNT(*) FROM person p LEFT JOIN death d ON p.person_id = d.person_id GROUP BY 1

@@ -43,7 +43,11 @@ fn name(index: usize) -> String {
 
 impl<'a> Factors<'a> {
     pub(super) fn new(catalog: &'a Catalog, public: &'a dyn PublicValues) -> Self {
-        Self { catalog, public, all: Vec::new() }
+        Self {
+            catalog,
+            public,
+            all: Vec::new(),
+        }
     }
 
     /// A key over factors, or none when its values are not public.
@@ -127,7 +131,11 @@ impl<'a> Factors<'a> {
         if let Some(found) = self.existing(&source) {
             return found;
         }
-        self.all.push(Factor { source, values, may_be_null });
+        self.all.push(Factor {
+            source,
+            values,
+            may_be_null,
+        });
         Expr::Column(Column::from_name(name(self.all.len() - 1)))
     }
 
@@ -142,9 +150,10 @@ impl<'a> Factors<'a> {
         let described = declared.column(&column.name)?;
         let mut values = match (&declared.private, &described.domain, &described.kind) {
             (None, _, _) => self.public.values(table, &column.name)?,
-            (Some(_), Some(domain), _) => {
-                domain.iter().map(|text| parsed(text, described)).collect::<Option<Vec<_>>>()?
-            }
+            (Some(_), Some(domain), _) => domain
+                .iter()
+                .map(|text| parsed(text, described))
+                .collect::<Option<Vec<_>>>()?,
             (Some(_), None, Kind::Date { low, high, .. }) if as_period => {
                 let (low, high) = (Day::parse(low)?, Day::parse(high)?);
                 (low.0..=high.0).map(|day| ScalarValue::Date32(Some(day))).collect()
@@ -163,16 +172,23 @@ impl<'a> Factors<'a> {
     /// Factors that an expression reads.
     pub(super) fn read_by(&self, expr: &Expr) -> Vec<usize> {
         let read = expr.column_refs();
-        (0..self.all.len()).filter(|index| read.iter().any(|c| c.name == name(*index))).collect()
+        (0..self.all.len())
+            .filter(|index| read.iter().any(|c| c.name == name(*index)))
+            .collect()
     }
 
     /// Drops values that no row can have, by the conditions over one factor.
     pub(super) fn narrow(&mut self, predicates: &[Expr]) {
         for index in 0..self.all.len() {
-            let alone: Vec<&Expr> =
-                predicates.iter().flat_map(conjuncts).filter(|p| self.read_by(p) == [index]).collect();
+            let alone: Vec<&Expr> = predicates
+                .iter()
+                .flat_map(conjuncts)
+                .filter(|p| self.read_by(p) == [index])
+                .collect();
             let Some(factor) = self.all.get(index) else { continue };
-            let Some(columns) = values_array(&factor.values).map(|values| vec![(index, values)]) else { continue };
+            let Some(columns) = values_array(&factor.values).map(|values| vec![(index, values)]) else {
+                continue;
+            };
             let Some(kept) = keep(&columns, &alone) else { continue };
             if let Some(factor) = self.all.get_mut(index) {
                 let had_null = factor.may_be_null;
@@ -192,7 +208,9 @@ impl<'a> Factors<'a> {
         most: usize,
     ) -> Option<Vec<Vec<ScalarValue>>> {
         let lists: Vec<(usize, &Factor)> = factors.iter().filter_map(|i| Some((*i, self.all.get(*i)?))).collect();
-        let rows = lists.iter().try_fold(1_usize, |all, (_, f)| all.checked_mul(f.values.len()))?;
+        let rows = lists
+            .iter()
+            .try_fold(1_usize, |all, (_, f)| all.checked_mul(f.values.len()))?;
         if rows > most {
             return None;
         }
@@ -205,8 +223,9 @@ impl<'a> Factors<'a> {
         for (index, factor) in &lists {
             let count = factor.values.len();
             let at = |row: usize| row / repeat % count;
-            let values: Vec<ScalarValue> =
-                (0..rows).filter_map(|row| factor.values.get(at(row)).cloned()).collect();
+            let values: Vec<ScalarValue> = (0..rows)
+                .filter_map(|row| factor.values.get(at(row)).cloned())
+                .collect();
             for (row, nulled) in nulled.iter_mut().enumerate() {
                 *nulled |= factor.may_be_null && at(row) + 1 == count;
             }
@@ -250,7 +269,11 @@ fn parsed(text: &str, column: &Declared) -> Option<ScalarValue> {
 fn written_values(expr: &Expr) -> Option<Vec<ScalarValue>> {
     match expr {
         Expr::Literal(value, _) => Some(vec![value.clone()]),
-        Expr::Case(Case { when_then_expr, else_expr, .. }) => {
+        Expr::Case(Case {
+            when_then_expr,
+            else_expr,
+            ..
+        }) => {
             let mut values = Vec::new();
             for (_, then) in when_then_expr {
                 values.extend(written_values(then)?);
@@ -261,7 +284,16 @@ fn written_values(expr: &Expr) -> Option<Vec<ScalarValue>> {
             }
             // A NULL takes the type of the others.
             let data_type = values.iter().find(|v| !v.is_null())?.data_type();
-            values.into_iter().map(|v| if v.is_null() { ScalarValue::try_from(&data_type).ok() } else { Some(v) }).collect()
+            values
+                .into_iter()
+                .map(|v| {
+                    if v.is_null() {
+                        ScalarValue::try_from(&data_type).ok()
+                    } else {
+                        Some(v)
+                    }
+                })
+                .collect()
         }
         Expr::ScalarFunction(call) if call.func.name() == "width_bucket" => match call.args.last() {
             Some(Expr::Literal(ScalarValue::Int64(Some(count)), _)) if (1..=MAX_BUCKETS).contains(count) => {
@@ -296,7 +328,11 @@ fn truth() -> Vec<ScalarValue> {
 
 fn conjuncts(expr: &Expr) -> Vec<&Expr> {
     match expr {
-        Expr::BinaryExpr(BinaryExpr { left, op: Operator::And, right }) => {
+        Expr::BinaryExpr(BinaryExpr {
+            left,
+            op: Operator::And,
+            right,
+        }) => {
             let mut all = conjuncts(left);
             all.extend(conjuncts(right));
             all
@@ -314,7 +350,9 @@ fn keep(columns: &[(usize, ArrayRef)], conditions: &[&Expr]) -> Option<Vec<bool>
     let rows = columns.first().map_or(1, |(_, values)| values.len());
     let mut kept = vec![true; rows];
     for condition in conditions {
-        let Some(result) = evaluated(columns, &[condition], rows) else { continue };
+        let Some(result) = evaluated(columns, &[condition], rows) else {
+            continue;
+        };
         let truths = result.first()?.as_any().downcast_ref::<BooleanArray>()?;
         for (row, kept) in kept.iter_mut().enumerate() {
             *kept &= truths.is_valid(row) && truths.value(row);
