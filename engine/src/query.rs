@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     path::Path,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, Weak},
     time::Duration,
 };
 
@@ -39,6 +39,7 @@ pub struct Engine {
     pub(crate) snapshot: Snapshot,
     pub(crate) accountant: Arc<Accountant>,
     pub(crate) denials: Mutex<HashMap<(String, String), (u64, u64)>>,
+    in_flight: Mutex<HashMap<String, Weak<tokio::sync::Mutex<()>>>>,
     executor: LocalExecutor,
     clock: Box<dyn Clock>,
     timing: Timing,
@@ -79,6 +80,7 @@ impl Engine {
             snapshot: opened.snapshot,
             accountant: opened.accountant,
             denials: Mutex::default(),
+            in_flight: Mutex::default(),
             executor: LocalExecutor::new()?,
             clock,
             timing,
@@ -104,6 +106,9 @@ impl Engine {
                 return Err(error);
             }
         };
+        // The same question twice at once: the second waits, and gets the first one's release from the cache.
+        let turn = self.turn(plan.cache_key());
+        let _turn = turn.lock().await;
         if let Some(key) = &asker.idempotency
             && let Some(known) = self.accountant.known(key)
         {
@@ -212,6 +217,18 @@ impl Engine {
             remaining,
             true,
         )
+    }
+
+    /// The lock that questions with this cache key pass one by one.
+    fn turn(&self, cache_key: &str) -> Arc<tokio::sync::Mutex<()>> {
+        let mut in_flight = self.in_flight.lock().unwrap_or_else(PoisonError::into_inner);
+        in_flight.retain(|_, turn| turn.strong_count() > 0);
+        if let Some(turn) = in_flight.get(cache_key).and_then(Weak::upgrade) {
+            return turn;
+        }
+        let turn = Arc::new(tokio::sync::Mutex::new(()));
+        in_flight.insert(cache_key.to_owned(), Arc::downgrade(&turn));
+        turn
     }
 
     /// From the text to a bounded plan.

@@ -163,6 +163,12 @@ impl Engine {
     /// # Errors
     /// It raises a cap, names one approver twice, or the log stopped.
     pub fn set_policy(&self, policy: PolicySet) -> Result<u64, QueryError> {
+        if policy.effective > crate::open::today().to_string() {
+            return Err(broken(
+                "effective",
+                "a policy is in force from the day it is set; a later day is not supported",
+            ));
+        }
         self.act(AuditEntry::PolicySet(policy))
     }
 

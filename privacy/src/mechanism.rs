@@ -56,19 +56,28 @@ impl Gaussian {
     /// # Errors
     /// [`MechanismError::NoScale`] when sigma would leave its grid.
     pub fn priced(d_squared: u128, rho: Rho) -> Result<Self, MechanismError> {
-        if rho == Rho::ZERO || d_squared == 0 {
+        // A charge is at least two units: one of loss, one for the rounding of OpenDP's map.
+        if rho.units() < 2 || d_squared == 0 {
             return Err(MechanismError::NoScale);
         }
-        // sigma^2 >= D^2/(2 rho); a float start, then exact steps up.
+        // sigma^2 >= D^2/(2 rho); a float start a hair below it, then exact steps up: a handful.
         #[expect(clippy::cast_precision_loss, reason = "only a starting point")]
-        let start = (d_squared as f64 / 2.0 / (rho.units() as f64 / 1e12)).sqrt() * SIGMA_ONE as f64;
+        let start = (d_squared as f64 / 2.0 / ((rho.units() - 1) as f64 / 1e12)).sqrt() * SIGMA_ONE as f64;
         if !(start < SIGMA_LARGEST as f64) {
             return Err(MechanismError::NoScale);
         }
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "positive and under 2^52")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "positive and under 2^52"
+        )]
         let mut steps = (start as u64).saturating_sub(2).max(1);
         loop {
-            let found = Self { d_squared, sigma_steps: steps, rho: charge(d_squared, steps) };
+            let found = Self {
+                d_squared,
+                sigma_steps: steps,
+                rho: charge(d_squared, steps),
+            };
             if found.rho <= rho {
                 return Ok(found);
             }
@@ -88,7 +97,11 @@ impl Gaussian {
         if d_squared == 0 || sigma_steps == 0 || sigma_steps > SIGMA_LARGEST {
             return Err(MechanismError::NoScale);
         }
-        Ok(Self { d_squared, sigma_steps, rho: charge(d_squared, sigma_steps) })
+        Ok(Self {
+            d_squared,
+            sigma_steps,
+            rho: charge(d_squared, sigma_steps),
+        })
     }
 
     /// Squared L2 sensitivity on the integer grid.
@@ -119,7 +132,11 @@ impl Gaussian {
         let fraction = (self.sigma_steps % SIGMA_ONE) * 9_765_625;
         let digits = format!("{fraction:0>width$}", width = SIGMA_PLACES);
         let digits = digits.trim_end_matches('0');
-        if digits.is_empty() { whole.to_string() } else { format!("{whole}.{digits}") }
+        if digits.is_empty() {
+            whole.to_string()
+        } else {
+            format!("{whole}.{digits}")
+        }
     }
 
     fn sigma_rational(&self) -> RBig {
@@ -133,7 +150,11 @@ impl Gaussian {
         if self.sigma_steps <= ACCURACY_SEARCH_LARGEST * SIGMA_ONE {
             // OpenDP's accuracy a has P[|noise| >= a] <= alpha, so a - 1 is the closed half-width.
             if let Ok(accuracy) = discrete_gaussian_scale_to_accuracy(sigma, 0.05) {
-                #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "small and positive")]
+                #[expect(
+                    clippy::cast_possible_truncation,
+                    clippy::cast_sign_loss,
+                    reason = "small and positive"
+                )]
                 return (accuracy.ceil() as u64).saturating_sub(1);
             }
         }
@@ -156,7 +177,11 @@ impl Gaussian {
             #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates")]
             Ok(Delta::from_units((units as u128).saturating_add(1)))
         };
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "under 2^58, saturates")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "under 2^58, saturates"
+        )]
         let mut high = (self.sigma() * 40.0).ceil() as u64 + 2;
         if product(high)? > delta {
             return Err(MechanismError::NoScale);
@@ -165,7 +190,11 @@ impl Gaussian {
         let mut low = 0;
         while high - low > 1 {
             let middle = low + (high - low) / 2;
-            if product(middle)? <= delta { high = middle } else { low = middle }
+            if product(middle)? <= delta {
+                high = middle
+            } else {
+                low = middle
+            }
         }
         Ok((high, product(high)?))
     }
@@ -183,7 +212,9 @@ impl Gaussian {
             None,
         )
         .map_err(|_| MechanismError::Source)?;
-        let mapped = measurement.map(&sensitivity(self.d_squared)).map_err(|_| MechanismError::Source)?;
+        let mapped = measurement
+            .map(&sensitivity(self.d_squared))
+            .map_err(|_| MechanismError::Source)?;
         let charged = RBig::from_parts(IBig::from(self.rho.units()), UBig::from(RHO_ONE));
         match RBig::try_from(mapped) {
             Ok(mapped) if mapped <= charged => {}
@@ -197,7 +228,11 @@ impl Gaussian {
 }
 
 fn saturate(value: &IBig) -> i64 {
-    i64::try_from(value).unwrap_or(if value.sign() == Sign::Negative { i64::MIN } else { i64::MAX })
+    i64::try_from(value).unwrap_or(if value.sign() == Sign::Negative {
+        i64::MIN
+    } else {
+        i64::MAX
+    })
 }
 
 /// The least d on a grid of 2^-40 with d^2 >= D^2.
@@ -218,4 +253,80 @@ fn charge(d_squared: u128, sigma_steps: u64) -> Rho {
     let ratio = (&d * &d) / (&sigma * &sigma * RBig::from(2u8)) * RBig::from(RHO_ONE);
     let units = u128::try_from(ratio.ceil()).unwrap_or(u128::MAX - 1);
     Rho::from_units(units.saturating_add(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn rho(text: &str) -> Rho {
+        Rho::parse(text).unwrap()
+    }
+
+    proptest! {
+        /// The charge never passes the asked price, covers D^2/(2 sigma^2) in exact integers, and is nearly used up.
+        #[test]
+        fn a_priced_draw_is_charged_at_most_what_was_asked_and_at_least_what_it_costs(
+            d in 1u64..1_000_000, micro in 1u64..1_000_000,
+        ) {
+            let d_squared = u128::from(d) * u128::from(d);
+            let asked = Rho::from_units(u128::from(micro) * 1_000_000);
+            let draw = Gaussian::priced(d_squared, asked).unwrap();
+            prop_assert!(draw.rho() <= asked);
+            // rho * 2 * steps^2 >= D^2 * 1024^2 * 1e12, in integers of any size.
+            let steps = num_bigint::BigUint::from(draw.sigma_steps);
+            let left = num_bigint::BigUint::from(draw.rho().units()) * 2u8 * &steps * &steps;
+            let right = num_bigint::BigUint::from(d_squared) * (1u64 << 20) * 1_000_000_000_000u64;
+            prop_assert!(left >= right);
+            prop_assert_eq!(draw.sigma_decimal().parse::<f64>().unwrap(), draw.sigma());
+            if draw.sigma_steps > 1 {
+                let finer = Gaussian::with_sigma(d_squared, draw.sigma_steps - 1).unwrap();
+                prop_assert!(finer.rho() > asked, "a smaller sigma would have fitted");
+            }
+        }
+    }
+
+    #[test]
+    fn prices_that_no_noise_fits_are_errors_and_end() {
+        for (d_squared, units) in [(1, 0), (1, 1), (0, 5), (u128::MAX >> 8, 2)] {
+            assert_eq!(
+                Gaussian::priced(d_squared, Rho::from_units(units)),
+                Err(MechanismError::NoScale)
+            );
+        }
+    }
+
+    #[test]
+    fn opendps_map_never_passes_the_charge() {
+        for d_squared in [1, 2, 3, 50, 400, 1_000_003, 1 << 60] {
+            for price in ["0.00001", "0.0005", "0.5", "3"] {
+                let draw = Gaussian::priced(d_squared, rho(price)).unwrap();
+                assert_eq!(draw.add_noise(&[0; 3]).map(|v| v.len()), Ok(3), "{d_squared} {price}");
+            }
+        }
+    }
+
+    /// The closed half-width of small sigmas holds at least 95 % of the exact distribution, one step less does not.
+    #[test]
+    fn half_widths_are_the_least_that_hold_95_percent() {
+        for price in ["0.5", "0.05", "0.005", "0.0005"] {
+            let draw = Gaussian::priced(1, rho(price)).unwrap();
+            let weight = |x: i64| (-(x as f64).powi(2) / (2.0 * draw.sigma() * draw.sigma())).exp();
+            let total: f64 = (-4_000..=4_000).map(weight).sum();
+            let inside = |h: i64| (-h..=h).map(weight).sum::<f64>() / total;
+            let half = draw.half_width() as i64;
+            assert!(inside(half) >= 0.95 && inside(half - 1) < 0.95, "{price}: {half}");
+        }
+    }
+
+    #[test]
+    fn the_threshold_is_the_least_that_keeps_delta() {
+        let draw = Gaussian::priced(20, rho("0.01")).unwrap();
+        let delta = Delta::parse("0.000000001").unwrap();
+        let (t, charged) = draw.threshold(20, delta).unwrap();
+        assert!(charged <= delta && t as f64 > 5.0 * draw.sigma());
+        let tail = |t: f64| 20.0 * 0.5 * libm::erfc(t / draw.sigma() / std::f64::consts::SQRT_2);
+        assert!(tail(t as f64) <= 1e-9 && tail(t as f64 - 2.0) > 1e-9, "{t}");
+    }
 }

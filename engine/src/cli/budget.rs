@@ -11,6 +11,7 @@ use super::session::{Session, offline};
 use super::{Context, render};
 use crate::api::Role;
 use crate::open;
+use epiledger_privacy::budget::Policy;
 
 /// What `budget` takes.
 #[derive(clap::Args)]
@@ -98,6 +99,17 @@ fn set(
     if let Some(delta) = delta_cap {
         policy.principal_delta_cap.clone_from(&delta);
         policy.delta_cap = delta;
+    }
+    let default = open::default_policy(session.server.engine.catalog(), policy.approvers.clone());
+    let caps = Policy::read(&policy)
+        .ok_or_else(|| Failure::usage("a cap is not a decimal number such as 0.5"))?
+        .cap;
+    if !Policy::read(&default).is_some_and(|default| caps.within(default.cap)) {
+        let message = format!(
+            "a cap is past the default: rho {}, delta {}",
+            default.rho_cap, default.delta_cap
+        );
+        return Err(Failure::new(Exit::Policy, message));
     }
     let index = session.server.engine.set_policy(policy).map_err(Failure::of)?;
     session.close()?;

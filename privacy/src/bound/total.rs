@@ -3,14 +3,14 @@
 //! An exhaustive allow-list over `Expr`: a kind, type or function that is not named here is refused.
 
 mod asked;
+mod case;
+mod cast;
 mod shift;
 
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::logical_expr::expr::{InList, ScalarFunction};
-use datafusion::logical_expr::{
-    Between, BinaryExpr, Case, Cast, Expr, ExprSchemable, Like, Operator, ScalarUDF, TryCast,
-};
+use datafusion::logical_expr::{Between, BinaryExpr, Cast, Expr, ExprSchemable, Like, Operator, ScalarUDF, TryCast};
 
 pub(crate) use asked::{Measure, aggregate_of, measures, without_float_cast};
 
@@ -138,7 +138,10 @@ fn value(expr: &Expr, scope: &Scope<'_>, depth: usize) -> Result<Value, PlanErro
         Expr::IsNotTrue(inner) => test(condition(inner, scope)?, Expr::IsNotTrue),
         Expr::IsNotFalse(inner) => test(condition(inner, scope)?, Expr::IsNotFalse),
         Expr::IsNotUnknown(inner) => test(condition(inner, scope)?, Expr::IsNotUnknown),
-        Expr::Negative(inner) => call(ScalarUDF::from(Arithmetic::new(Operation::Negate)), vec![of(inner)?])?,
+        Expr::Negative(inner) => match inner.as_ref() {
+            Expr::Literal(number, _) => constant(number.arithmetic_negate().unwrap_or(ScalarValue::Null)),
+            inner => call(ScalarUDF::from(Arithmetic::new(Operation::Negate)), vec![of(inner)?])?,
+        },
         Expr::Between(between) => {
             let parts = vec![of(&between.expr)?, of(&between.low)?, of(&between.high)?];
             all_same_type(&parts)?;
@@ -153,9 +156,9 @@ fn value(expr: &Expr, scope: &Scope<'_>, depth: usize) -> Result<Value, PlanErro
                 })
             })
         }
-        Expr::Case(case) => case_value(case, scope, depth)?,
+        Expr::Case(case) => case::case(case, scope, depth)?,
         Expr::Cast(Cast { expr, field }) | Expr::TryCast(TryCast { expr, field }) => {
-            cast(of(expr)?, field.data_type())?
+            cast::cast(of(expr)?, field.data_type())?
         }
         Expr::ScalarFunction(ScalarFunction { func, args }) => {
             if !functions::allowed(func) {
@@ -164,8 +167,10 @@ fn value(expr: &Expr, scope: &Scope<'_>, depth: usize) -> Result<Value, PlanErro
                     &format!("the function {} is not part of the dialect", func.name()),
                 );
             }
-            functions::check_arguments(func, args)?;
             let args = args.iter().map(of).collect::<Result<Vec<_>, _>>()?;
+            // Casts of literals are literals by now.
+            let written: Vec<Expr> = args.iter().map(|arg| arg.expr.clone()).collect();
+            functions::check_arguments(func, &written)?;
             call(func.as_ref().clone(), args)?
         }
         Expr::InList(InList { expr, list, negated }) => {
@@ -417,110 +422,5 @@ fn binary(left: &Expr, op: Operator, right: &Expr, scope: &Scope<'_>, depth: usi
             let [left, right] = two(parts);
             Expr::BinaryExpr(BinaryExpr { left, op, right })
         })),
-    }
-}
-
-fn case_value(case: &Case, scope: &Scope<'_>, depth: usize) -> Result<Value, PlanError> {
-    let of = |child: &Expr| value(child, scope, depth + 1);
-    let mut parts = Vec::new();
-    let mut results: Vec<Value> = Vec::new();
-    if let Some(subject) = &case.expr {
-        parts.push(of(subject)?);
-    }
-    for (when, then) in &case.when_then_expr {
-        let when = match parts.first() {
-            Some(subject) if case.expr.is_some() => {
-                let when = of(when)?;
-                same_type(subject, &when)?;
-                when
-            }
-            _ => condition(when, scope)?,
-        };
-        let then = of(then)?;
-        results.push(then.clone());
-        parts.extend([when, then]);
-    }
-    if let Some(otherwise) = &case.else_expr {
-        let otherwise = of(otherwise)?;
-        results.push(otherwise.clone());
-        parts.push(otherwise);
-    }
-    all_same_type(&results)?;
-    let data_type = results
-        .iter()
-        .map(|r| &r.data_type)
-        .find(|t| **t != DataType::Null)
-        .cloned();
-    let is_null = |v: &&Value| !matches!(&v.expr, Expr::Literal(value, _) if value.is_null());
-    let mut grid = results.iter().find(is_null).and_then(|v| v.lineage.grid);
-    for result in results.iter().filter(is_null) {
-        grid = grid.zip(result.lineage.grid).and_then(|(all, one)| all.hull(one));
-    }
-    let (subject, branches, otherwise) = (case.expr.is_some(), case.when_then_expr.len(), case.else_expr.is_some());
-    Ok(build(parts, data_type.unwrap_or(DataType::Null), grid, move |parts| {
-        let mut parts = parts.into_iter().map(Box::new);
-        let expr = if subject { parts.next() } else { None };
-        let mut when_then_expr = Vec::with_capacity(branches);
-        for _ in 0..branches {
-            if let (Some(when), Some(then)) = (parts.next(), parts.next()) {
-                when_then_expr.push((when, then));
-            }
-        }
-        let else_expr = if otherwise { parts.next() } else { None };
-        Expr::Case(Case {
-            expr,
-            when_then_expr,
-            else_expr,
-        })
-    }))
-}
-
-/// A cast that gives NULL where it cannot; of a literal, its value.
-pub(crate) fn cast(inner: Value, to: &DataType) -> Result<Value, PlanError> {
-    if inner.data_type == *to {
-        return Ok(inner);
-    }
-    if let Expr::Literal(literal, _) = &inner.expr {
-        let wrong = |_| {
-            PlanError::new(
-                Code::TypeMismatch,
-                "a literal does not have the type that is asked of it",
-            )
-        };
-        let folded = literal.cast_to(to).map_err(wrong)?;
-        if folded.is_null() && !literal.is_null() {
-            return Err(PlanError::new(
-                Code::TypeMismatch,
-                "a literal does not have the type that is asked of it",
-            ));
-        }
-        return Ok(constant(folded));
-    }
-    let from = &inner.data_type;
-    let number = |t: &DataType| t.is_numeric() && is_plain(t);
-    let fits = match (from, to) {
-        (DataType::Null, to) => is_plain(to),
-        (from, to) if number(from) && number(to) => true,
-        (DataType::Utf8, DataType::Date32 | DataType::Boolean) => true,
-        (DataType::Utf8, to) => number(to),
-        (from, DataType::Utf8) => is_plain(from),
-        (DataType::Boolean, to) => to.is_integer() && is_plain(to),
-        _ => false,
-    };
-    if !fits {
-        return Err(PlanError::new(
-            Code::NonTotalFn,
-            "a cast between these types is not part of the dialect",
-        ));
-    }
-    let grid = inner.lineage.grid.and_then(|grid| grid.cast(to));
-    let target = to.clone();
-    let cast = build(vec![inner], to.clone(), grid, move |parts| {
-        Expr::TryCast(TryCast::new(one(parts), target.clone()))
-    });
-    if to.is_floating() {
-        call(ScalarUDF::from(Arithmetic::new(Operation::Finite)), vec![cast])
-    } else {
-        Ok(cast)
     }
 }

@@ -10,22 +10,22 @@
 //! - a join of two private relations needs `unit = unit` at its top level ([`join`]);
 //! - a group-by, a DISTINCT and a window must contain the patient among their keys ([`fold`]).
 
+mod filter;
 mod fold;
 mod join;
-#[cfg(test)]
-mod tests;
+mod union;
 
 use std::sync::Arc;
 
 use datafusion::common::Column;
 use datafusion::error::DataFusionError;
 use datafusion::logical_expr::{
-    BinaryExpr, Distinct, Expr, Filter, LogicalPlan, Operator, Projection, SubqueryAlias, TableScan, TryCast, Union,
+    BinaryExpr, Distinct, Expr, Filter, LogicalPlan, Operator, Projection, SubqueryAlias, TableScan,
 };
 use datafusion::scalar::ScalarValue;
 
 use super::lineage::{Grid, Lineage, Node, Private, Relation};
-use super::total::{Scope, Value, condition, total};
+use super::total::{Scope, Value, total};
 use crate::catalog::{Catalog, Kind, Table, UNIT};
 use crate::day::Day;
 use crate::refusal::{Code, PlanError};
@@ -122,7 +122,7 @@ impl Walk<'_> {
                 let input = self.node(input, depth)?;
                 self.projection(expr, input)
             }
-            LogicalPlan::Filter(Filter { predicate, input, .. }) => filter(predicate, self.node(input, depth)?),
+            LogicalPlan::Filter(Filter { predicate, input, .. }) => filter::filter(predicate, self.node(input, depth)?),
             LogicalPlan::SubqueryAlias(SubqueryAlias { input, alias, .. }) => {
                 let input = self.node(input, depth)?;
                 let plan = SubqueryAlias::try_new(Arc::new(input.plan), alias.clone());
@@ -139,7 +139,10 @@ impl Walk<'_> {
             LogicalPlan::Aggregate(aggregate) => fold::aggregate(aggregate, self.node(&aggregate.input, depth)?),
             LogicalPlan::Distinct(Distinct::All(input)) => fold::distinct(self.node(input, depth)?),
             LogicalPlan::Window(window) => fold::window(window, self.node(&window.input, depth)?),
-            LogicalPlan::Union(union) => self.union(union, depth),
+            LogicalPlan::Union(union) => {
+                let inputs = union.inputs.iter().map(|input| self.node(input, depth));
+                union::union(union, inputs.collect::<Result<Vec<_>, _>>()?)
+            }
             LogicalPlan::Sort(sort) => {
                 let input = self.node(&sort.input, depth)?;
                 if sort.fetch.is_some() {
@@ -287,93 +290,6 @@ impl Walk<'_> {
         };
         Ok((Expr::Column(unit).alias(format!("{CARRIER}{}", self.carriers)), lineage))
     }
-
-    fn union(&mut self, union: &Union, depth: usize) -> Result<Node, PlanError> {
-        let inputs = union
-            .inputs
-            .iter()
-            .map(|input| self.node(input, depth))
-            .collect::<Result<Vec<_>, _>>()?;
-        let privates: Vec<Private> = inputs.iter().filter_map(|n| n.private.clone()).collect();
-        let mixed = || PlanError::new(Code::SetopMixed, "UNION ALL of patients' rows with other rows");
-        if !privates.is_empty() && privates.len() != inputs.len() {
-            return Err(mixed());
-        }
-        let public_rows = inputs.iter().map(|n| n.public_rows).fold(0, u64::saturating_add);
-        let wanted = union.schema.fields().len();
-        let mut branches = Vec::with_capacity(inputs.len());
-        let mut columns: Option<Vec<Lineage>> = None;
-        for input in inputs {
-            let visible: Vec<usize> = (0..input.columns.len())
-                .filter(|index| input.columns.get(*index).is_some_and(|c| !c.hidden))
-                .collect();
-            if visible.len() != wanted {
-                return Err(mixed());
-            }
-            let mut exprs = Vec::with_capacity(wanted + 1);
-            let mut lineages = Vec::with_capacity(wanted + 1);
-            for (position, index) in visible.into_iter().enumerate() {
-                let (qualifier, field) = input.plan.schema().qualified_field(index);
-                let target = union.schema.field(position).data_type();
-                if field.data_type() != target {
-                    return Err(PlanError::new(Code::TypeMismatch, "UNION ALL of columns of two types"));
-                }
-                exprs.push(Expr::Column(Column::from((qualifier, field))).alias(union.schema.field(position).name()));
-                lineages.push(input.columns.get(index).cloned().unwrap_or_default());
-            }
-            if input.private.is_some() {
-                let unit = input.unit().ok_or_else(mixed)?;
-                exprs.push(Expr::Column(unit).alias(format!("{CARRIER}all")));
-                lineages.push(Lineage {
-                    unit: true,
-                    from_unit: true,
-                    unit_determined: true,
-                    hidden: true,
-                    ..Lineage::default()
-                });
-            }
-            columns = Some(match columns {
-                None => lineages,
-                Some(before) => before.into_iter().zip(lineages).map(|(a, b)| either(&a, &b)).collect(),
-            });
-            branches.push(Arc::new(LogicalPlan::Projection(fits(Projection::try_new(
-                exprs,
-                Arc::new(input.plan),
-            ))?)));
-        }
-        let plan = LogicalPlan::Union(fits(Union::try_new(branches))?);
-        let sum = |of: fn(&Private) -> u64| privates.iter().map(of).fold(0, u64::saturating_add);
-        let private = (!privates.is_empty()).then(|| Private {
-            fan_out: sum(|p| p.fan_out),
-            rows: sum(|p| p.rows),
-            groups: privates.iter().map(|p| p.groups).max().unwrap_or(1),
-            product: sum(|p| p.product),
-            tables: merged(privates.iter().map(|p| &p.tables)),
-        });
-        Ok(Node {
-            plan,
-            columns: columns.unwrap_or_default(),
-            private,
-            public_rows,
-            predicates: Vec::new(),
-        })
-    }
-}
-
-/// Lineage of a row that comes from either of two branches.
-fn either(a: &Lineage, b: &Lineage) -> Lineage {
-    Lineage {
-        unit: a.unit && b.unit,
-        lost_unit: a.lost_unit || b.lost_unit,
-        from_unit: a.from_unit || b.from_unit,
-        unit_determined: a.unit && b.unit,
-        hidden: a.hidden && b.hidden,
-        outer: a.outer || b.outer,
-        year_only: a.year_only || b.year_only,
-        // A constant that both branches share stays one; other columns come from two scans.
-        origin: a.origin.clone().filter(|origin| b.origin.as_ref() == Some(origin)),
-        grid: a.grid.zip(b.grid).and_then(|(a, b)| a.hull(b)),
-    }
 }
 
 fn merged<'a>(lists: impl Iterator<Item = &'a Vec<String>>) -> Vec<String> {
@@ -443,83 +359,6 @@ fn conjuncts(expr: &Expr) -> Vec<&Expr> {
     found
 }
 
-fn filter(predicate: &Expr, mut input: Node) -> Result<Node, PlanError> {
-    let scope = Scope {
-        schema: input.plan.schema(),
-        columns: &input.columns,
-    };
-    let rewritten = condition(predicate, &scope)?;
-    let mut narrowed = input.columns.clone();
-    for part in conjuncts(&rewritten.expr) {
-        narrow(part, input.plan.schema(), &mut narrowed);
-    }
-    if let Some(origin) = rewritten.lineage.origin {
-        input.predicates.push(origin);
-    } else {
-        // The whole is too large or not over scanned columns; its parts may be.
-        for part in conjuncts(predicate) {
-            if let Some(origin) = condition(part, &scope)?.lineage.origin {
-                input.predicates.push(origin);
-            }
-        }
-    }
-    let plan = LogicalPlan::Filter(fits(Filter::try_new(rewritten.expr, Arc::new(input.plan)))?);
-    Ok(Node {
-        plan,
-        columns: narrowed,
-        ..input
-    })
-}
-
-/// `x < literal` and its kin narrow the range of column x.
-fn narrow(part: &Expr, schema: &datafusion::common::DFSchema, columns: &mut [Lineage]) {
-    let mut apply = |column: &Expr, narrowed: &dyn Fn(Grid) -> Grid| {
-        let index = bare(column).and_then(|c| schema.maybe_index_of_column(c));
-        if let Some(lineage) = index.and_then(|index| columns.get_mut(index)) {
-            lineage.grid = lineage.grid.map(narrowed);
-        }
-    };
-    let constant = |e: &Expr| {
-        if let Expr::Literal(v, _) = e {
-            Grid::of_literal(v)
-        } else {
-            None
-        }
-    };
-    match part {
-        Expr::BinaryExpr(BinaryExpr { left, op, right }) => {
-            for (column, op, value) in [(left, Some(*op), constant(right)), (right, op.swap(), constant(left))] {
-                let Some(value) = value else { continue };
-                match op {
-                    Some(Operator::Eq) => apply(column, &|grid| grid.within(value)),
-                    Some(Operator::Lt | Operator::LtEq) => apply(column, &|grid| grid.at_most(value)),
-                    Some(Operator::Gt | Operator::GtEq) => apply(column, &|grid| grid.at_least(value)),
-                    _ => {}
-                }
-            }
-        }
-        Expr::Between(between) if !between.negated => {
-            if let (Some(low), Some(high)) = (constant(&between.low), constant(&between.high)) {
-                apply(&between.expr, &|grid| grid.at_least(low).at_most(high));
-            }
-        }
-        _ => {}
-    }
-}
-
-/// The column under a cast that keeps its order and values.
-fn bare(expr: &Expr) -> Option<&Column> {
-    match expr {
-        Expr::Column(column) => Some(column),
-        Expr::TryCast(TryCast { expr, field }) if field.data_type().is_decimal() || field.data_type().is_floating() => {
-            bare(expr)
-        }
-        // The finite form of a cast to a float.
-        Expr::ScalarFunction(call) if call.func.name() == "total_finite" => call.args.first().and_then(bare),
-        _ => None,
-    }
-}
-
 /// Is this expression the literal TRUE?
 fn is_true(expr: &Expr) -> bool {
     matches!(expr, Expr::Literal(ScalarValue::Boolean(Some(true)), _))
@@ -539,3 +378,6 @@ fn folded(grid: Option<Grid>, year_only: bool, unit_determined: bool) -> Lineage
         ..Lineage::default()
     }
 }
+
+#[cfg(test)]
+mod tests;

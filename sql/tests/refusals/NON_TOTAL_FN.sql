@@ -26,3 +26,7 @@ SELECT CASE WHEN year_of_birth % 2 = 0 THEN 'even' ELSE 'odd' END, COUNT(*) FROM
 SELECT COUNT(*) FROM person WHERE county LIKE '{{300:%a}}'
 -- refuse: (any)
 SELECT COUNT(*) FROM person WHERE county LIKE 'a!%' ESCAPE '!'
+-- accept
+SELECT width_bucket(value_as_number, 50, 250, 4) b, COUNT(*) FROM measurement WHERE round(value_as_number, -1) > 60 GROUP BY b
+-- refuse: width_bucket
+SELECT width_bucket(value_as_number, 50, visit_occurrence_id, 4) b, COUNT(*) FROM measurement GROUP BY b

@@ -35,7 +35,10 @@ fn crates_depend_in_one_direction() {
         ("tests", &["ledger", "privacy", "sql", "ingest", "engine"]),
     ];
     let metadata = metadata();
-    let ours: Vec<&Value> = packages(&metadata).iter().filter(|p| name(p).starts_with("epiledger-")).collect();
+    let ours: Vec<&Value> = packages(&metadata)
+        .iter()
+        .filter(|p| name(p).starts_with("epiledger-"))
+        .collect();
     assert_eq!(ours.len(), allowed.len());
     for package in ours {
         let short = name(package).trim_start_matches("epiledger-");
@@ -59,13 +62,31 @@ fn there_is_exactly_one_binary() {
         .map(name)
         .collect();
     assert_eq!(binaries, ["epiledger"]);
-    assert!(metadata["workspace_default_members"].as_array().is_none_or(|m| m.len() == 6));
+    assert!(
+        metadata["workspace_default_members"]
+            .as_array()
+            .is_none_or(|m| m.len() == 6)
+    );
 }
 
 /// Licences that may be linked into an Apache-2.0 program.
 const LICENCES: [&str; 16] = [
-    "MIT", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "ISC", "Zlib", "Unicode-3.0", "0BSD", "CC0-1.0", "BSL-1.0",
-    "Unlicense", "MIT-0", "CDLA-Permissive-2.0", "OpenSSL", "Apache-2.0 WITH LLVM-exception", "Python-2.0",
+    "MIT",
+    "Apache-2.0",
+    "BSD-2-Clause",
+    "BSD-3-Clause",
+    "ISC",
+    "Zlib",
+    "Unicode-3.0",
+    "0BSD",
+    "CC0-1.0",
+    "BSL-1.0",
+    "Unlicense",
+    "MIT-0",
+    "CDLA-Permissive-2.0",
+    "OpenSSL",
+    "Apache-2.0 WITH LLVM-exception",
+    "Python-2.0",
 ];
 
 /// Is one alternative of an SPDX expression allowed? (`A OR B` needs one, `A AND B` both, `A/B` is the old `OR`.)
@@ -112,9 +133,22 @@ fn banned_crates_stay_out() {
 #[test]
 fn the_trusted_core_has_no_features() {
     let metadata = metadata();
-    let privacy = packages(&metadata).iter().find(|p| name(p) == "epiledger-privacy").unwrap();
+    let privacy = packages(&metadata)
+        .iter()
+        .find(|p| name(p) == "epiledger-privacy")
+        .unwrap();
     assert_eq!(privacy["features"].as_object().map(serde_json::Map::len), Some(0));
-    let opendp = privacy["dependencies"].as_array().unwrap().iter().find(|d| name(d) == "opendp").unwrap();
-    let features: Vec<&str> = opendp["features"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+    let opendp = privacy["dependencies"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|d| name(d) == "opendp")
+        .unwrap();
+    let features: Vec<&str> = opendp["features"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(Value::as_str)
+        .collect();
     assert_eq!(features, ["contrib", "use-openssl"]);
 }

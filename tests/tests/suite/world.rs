@@ -52,7 +52,11 @@ pub fn catalog(visits: Contribution) -> Catalog {
         domain: domain.map(|values| values.iter().map(|v| (*v).to_owned()).collect()),
     };
     let person = Table {
-        private: Some(Contribution { scan_rows: 1, rows: 1, groups: 1 }),
+        private: Some(Contribution {
+            scan_rows: 1,
+            rows: 1,
+            groups: 1,
+        }),
         declared_rows: 1_000,
         columns: vec![
             column("person_id", Kind::Id, false, None),
@@ -65,8 +69,26 @@ pub fn catalog(visits: Contribution) -> Catalog {
         columns: vec![
             column("person_id", Kind::Id, false, None),
             column("kind", Kind::Text, true, None),
-            column("day", Kind::Date { low: "2020-01-01".into(), high: "2020-12-31".into(), year_only: false }, false, None),
-            column("cost", Kind::Decimal { scale: 2, low: LOW, high: HIGH }, true, None),
+            column(
+                "day",
+                Kind::Date {
+                    low: "2020-01-01".into(),
+                    high: "2020-12-31".into(),
+                    year_only: false,
+                },
+                false,
+                None,
+            ),
+            column(
+                "cost",
+                Kind::Decimal {
+                    scale: 2,
+                    low: LOW,
+                    high: HIGH,
+                },
+                true,
+                None,
+            ),
         ],
     };
     Catalog {
@@ -117,13 +139,21 @@ pub fn rng(seed: u64) -> StdRng {
 
 /// Writes the tables into `files` files each, every file with a range of patients of its own.
 pub fn write(dir: &Path, catalog: &Catalog, patients: &[Patient], files: usize) -> Snapshot {
-    let mut snapshot = Snapshot { number: 1, cut_at: "2020-12-31".into(), ..Snapshot::default() };
+    let mut snapshot = Snapshot {
+        number: 1,
+        cut_at: "2020-12-31".into(),
+        ..Snapshot::default()
+    };
     let size = patients.len().div_ceil(files).max(1);
     for (name, table) in &catalog.tables {
         let schema = table.stored_schema();
         let stored = patients.chunks(size).enumerate().map(|(number, chunk)| {
             let path = dir.join(format!("{name}-{number}.parquet"));
-            let batch = if name == "person" { persons(&schema, chunk) } else { visits(&schema, chunk) };
+            let batch = if name == "person" {
+                persons(&schema, chunk)
+            } else {
+                visits(&schema, chunk)
+            };
             let mut writer = ArrowWriter::try_new(File::create(&path).unwrap(), Arc::clone(&schema), None).unwrap();
             writer.write(&batch).unwrap();
             writer.close().unwrap();
@@ -150,12 +180,18 @@ fn persons(schema: &SchemaRef, patients: &[Patient]) -> RecordBatch {
 }
 
 fn visits(schema: &SchemaRef, patients: &[Patient]) -> RecordBatch {
-    let rows: Vec<(&Patient, &Visit)> = patients.iter().flat_map(|p| p.visits.iter().map(move |v| (p, v))).collect();
-    let cost = rows.iter().map(|(_, v)| v.cost.map(i128::from)).collect::<Decimal128Array>();
+    let rows: Vec<(&Patient, &Visit)> = patients
+        .iter()
+        .flat_map(|p| p.visits.iter().map(move |v| (p, v)))
+        .collect();
+    let cost = rows
+        .iter()
+        .map(|(_, v)| v.cost.map(i128::from))
+        .collect::<Decimal128Array>();
     let columns: Vec<ArrayRef> = vec![
         Arc::new(rows.iter().map(|(p, _)| p.id).collect::<Int64Array>()),
         Arc::new(rows.iter().map(|(_, v)| v.kind).collect::<StringArray>()),
-        Arc::new(rows.iter().map(|(_, v)| v.day).collect::<Date32Array>()),
+        Arc::new(Date32Array::from_iter_values(rows.iter().map(|(_, v)| v.day))),
         Arc::new(cost.with_precision_and_scale(18, 2).unwrap()),
         Arc::new(rows.iter().map(|(p, _)| p.consent).collect::<Int32Array>()),
         Arc::new(rows.iter().map(|_| 0i64).collect::<Int64Array>()),
@@ -164,7 +200,12 @@ fn visits(schema: &SchemaRef, patients: &[Patient]) -> RecordBatch {
 }
 
 /// Text to bounded plan.
-pub fn plan(sql: &str, catalog: &Catalog, snapshot: &Snapshot, params: &PrivacyParams) -> Result<BoundedPlan, PlanError> {
+pub fn plan(
+    sql: &str,
+    catalog: &Catalog,
+    snapshot: &Snapshot,
+    params: &PrivacyParams,
+) -> Result<BoundedPlan, PlanError> {
     let parsed = epiledger_sql::parse(sql).unwrap_or_else(|e| panic!("{sql}: {e}"));
     let query = epiledger_sql::bind(&parsed, catalog, &BTreeMap::new()).unwrap_or_else(|e| panic!("{sql}: {e}"));
     bound(&query, catalog, snapshot, params)
@@ -172,7 +213,10 @@ pub fn plan(sql: &str, catalog: &Catalog, snapshot: &Snapshot, params: &PrivacyP
 
 /// The exact V of a plan, by key text: what only the noise may see in the product.
 pub fn exact(plan: &BoundedPlan, partitions: usize) -> BTreeMap<Vec<String>, Vec<i64>> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
     runtime.block_on(async {
         let context = SessionContext::new_with_config(SessionConfig::new().with_target_partitions(partitions));
         let state = context.state();
@@ -184,7 +228,10 @@ pub fn exact(plan: &BoundedPlan, partitions: usize) -> BTreeMap<Vec<String>, Vec
             for row in 0..batch.num_rows() {
                 let text = |column: &ArrayRef| arrow::util::display::array_value_to_string(column, row).unwrap();
                 let key: Vec<String> = batch.columns()[..keys].iter().map(text).collect();
-                let values = batch.columns()[keys..].iter().map(|c| text(c).parse().unwrap_or(0)).collect();
+                let values = batch.columns()[keys..]
+                    .iter()
+                    .map(|c| text(c).parse().unwrap_or(0))
+                    .collect();
                 assert!(found.insert(key, values).is_none(), "a group came twice");
             }
         }

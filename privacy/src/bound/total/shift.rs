@@ -4,7 +4,8 @@ use datafusion::arrow::datatypes::{DataType, IntervalUnit};
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::{BinaryExpr, Cast, Expr, Operator, ScalarUDF};
 
-use super::{Scope, Value, call, cast, constant, value};
+use super::cast::cast;
+use super::{Scope, Value, call, constant, value};
 use crate::functions::{Arithmetic, DateShift, Operation};
 use crate::refusal::{Code, PlanError};
 
