@@ -23,13 +23,7 @@ pub enum Role {
 
 impl Role {
     /// Every role.
-    pub const ALL: [Self; 5] = [
-        Self::Researcher,
-        Self::Epidemiologist,
-        Self::Board,
-        Self::Steward,
-        Self::Operator,
-    ];
+    pub const ALL: [Self; 5] = [Self::Researcher, Self::Epidemiologist, Self::Board, Self::Steward, Self::Operator];
 
     /// Its name in JSON, logs and on the command line.
     #[must_use]

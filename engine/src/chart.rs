@@ -98,10 +98,7 @@ fn framed(title: &str, height: f64, body: &str) -> String {
 
 /// The greatest end of any bar, at least a hair over 0 so that scales stay finite.
 fn greatest(bars: &[Bar]) -> f64 {
-    bars.iter()
-        .flat_map(|b| [b.value, b.high])
-        .filter(|v| v.is_finite())
-        .fold(1e-9, f64::max)
+    bars.iter().flat_map(|b| [b.value, b.high]).filter(|v| v.is_finite()).fold(1e-9, f64::max)
 }
 
 fn count(bars: &[Bar]) -> f64 {
@@ -133,12 +130,7 @@ mod tests {
     use super::*;
 
     fn bar(label: &str, value: f64) -> Bar {
-        Bar {
-            label: label.into(),
-            value,
-            low: value - 1.0,
-            high: value + 1.0,
-        }
+        Bar { label: label.into(), value, low: value - 1.0, high: value + 1.0 }
     }
 
     #[test]

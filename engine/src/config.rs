@@ -96,9 +96,7 @@ impl Settings {
 /// The process's environment, for [`Settings::load`]. Variables that are no Unicode are none of ours.
 #[must_use]
 pub fn environment() -> HashMap<String, String> {
-    std::env::vars_os()
-        .filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)))
-        .collect()
+    std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?))).collect()
 }
 
 /// `epiledger` in the user's data directory (XDG), never the working directory.
@@ -113,10 +111,7 @@ fn check(layer: &Config, also: &[&str]) -> Result<(), ConfigError> {
     let keys: BTreeMap<String, Value> = layer.clone().try_deserialize()?;
     for key in keys.into_keys() {
         if !KEYS.contains(&key.as_str()) && !also.contains(&key.as_str()) {
-            let nearest = KEYS
-                .into_iter()
-                .min_by_key(|known| distance(&key, known))
-                .unwrap_or("data");
+            let nearest = KEYS.into_iter().min_by_key(|known| distance(&key, known)).unwrap_or("data");
             return Err(ConfigError::Unknown { key, nearest });
         }
     }
@@ -144,10 +139,7 @@ mod tests {
 
     fn env(pairs: &[(&str, &str)]) -> HashMap<String, String> {
         let home = [("HOME", "/home/ada"), ("OTHER_DATA", "x")];
-        home.iter()
-            .chain(pairs)
-            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
-            .collect()
+        home.iter().chain(pairs).map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()
     }
 
     fn file(text: &str) -> tempfile::NamedTempFile {
@@ -165,15 +157,8 @@ mod tests {
         let file = file("listen = \"127.0.0.1:1\"\ntiming = \"immediate\"\n");
         let both = Settings::load(Some(file.path()), &env(&[("EPILEDGER_LISTEN", "127.0.0.1:2")])).unwrap();
         assert_eq!((both.listen.port(), both.timing), (2, Timing::Immediate));
-        let data = Settings::load(
-            None,
-            &env(&[("EPILEDGER_DATA", "/srv/d"), ("EPILEDGER_KEY_FILE", "/k")]),
-        )
-        .unwrap();
-        assert_eq!(
-            (data.data, data.key_file),
-            (PathBuf::from("/srv/d"), Some(PathBuf::from("/k")))
-        );
+        let data = Settings::load(None, &env(&[("EPILEDGER_DATA", "/srv/d"), ("EPILEDGER_KEY_FILE", "/k")])).unwrap();
+        assert_eq!((data.data, data.key_file), (PathBuf::from("/srv/d"), Some(PathBuf::from("/k"))));
     }
 
     #[test]
@@ -181,9 +166,7 @@ mod tests {
         let file = file("listne = \"127.0.0.1:1\"\n");
         let error = Settings::load(Some(file.path()), &env(&[])).unwrap_err().to_string();
         assert!(error.contains("`listne`") && error.contains("`listen`"), "{error}");
-        let error = Settings::load(None, &env(&[("EPILEDGER_TIMMING", "x")]))
-            .unwrap_err()
-            .to_string();
+        let error = Settings::load(None, &env(&[("EPILEDGER_TIMMING", "x")])).unwrap_err().to_string();
         assert!(error.contains("`timming`") && error.contains("`timing`"), "{error}");
         assert!(Settings::load(None, &env(&[("EPILEDGER_REQUIRE", "all")])).is_ok());
     }
@@ -192,10 +175,7 @@ mod tests {
     fn bad_values_and_missing_files_are_errors() {
         assert!(Settings::load(None, &env(&[("EPILEDGER_LISTEN", "nowhere")])).is_err());
         assert!(Settings::load(Some(Path::new("/no/such.toml")), &env(&[])).is_err());
-        assert!(matches!(
-            Settings::load(None, &HashMap::new()),
-            Err(ConfigError::NoHome)
-        ));
+        assert!(matches!(Settings::load(None, &HashMap::new()), Err(ConfigError::NoHome)));
     }
 
     #[test]

@@ -105,13 +105,7 @@ pub(crate) fn open(data: &Path) -> Result<Opened, OpenError> {
     let snapshot = pinned(data, &catalog, &manifest)?;
     let accountant = Accountant::open(Arc::new(audit_log(data)?))?;
     pin(&accountant, &manifest)?;
-    Ok(Opened {
-        catalog,
-        snapshot,
-        accountant,
-        secret: secret(data)?,
-        build: build_hash()?,
-    })
+    Ok(Opened { catalog, snapshot, accountant, secret: secret(data)?, build: build_hash()? })
 }
 
 /// The folder's audit log, made when it is missing.
@@ -133,21 +127,13 @@ pub fn audit_log(data: &Path) -> Result<Log, OpenError> {
 /// The manifest's files by absolute path, and the public tables in memory.
 fn pinned(data: &Path, catalog: &Catalog, manifest: &SnapshotManifest) -> Result<Snapshot, OpenError> {
     let root = fs::canonicalize(data).map_err(io(data))?;
-    let mut found = Snapshot {
-        number: manifest.number,
-        cut_at: manifest.cut_at.clone(),
-        ..Snapshot::default()
-    };
+    let mut found = Snapshot { number: manifest.number, cut_at: manifest.cut_at.clone(), ..Snapshot::default() };
     for (name, table) in &manifest.tables {
         let files = table
             .files
             .iter()
             .map(|file| StoredFile {
-                path: root
-                    .join(&file.path)
-                    .to_string_lossy()
-                    .trim_start_matches('/')
-                    .to_owned(),
+                path: root.join(&file.path).to_string_lossy().trim_start_matches('/').to_owned(),
                 size: file.size,
                 low: file.low,
                 high: file.high,
@@ -155,12 +141,7 @@ fn pinned(data: &Path, catalog: &Catalog, manifest: &SnapshotManifest) -> Result
             .collect();
         found.private.insert(name.clone(), files);
     }
-    for name in catalog
-        .tables
-        .iter()
-        .filter(|(_, table)| table.private.is_none())
-        .map(|(name, _)| name)
-    {
+    for name in catalog.tables.iter().filter(|(_, table)| table.private.is_none()).map(|(name, _)| name) {
         let path = Folder::new(data).public().join(format!("{name}.parquet"));
         found.public.insert(name.clone(), read_parquet(&path)?);
     }
@@ -172,9 +153,7 @@ fn read_parquet(path: &Path) -> Result<Vec<RecordBatch>, OpenError> {
     let reader = ParquetRecordBatchReaderBuilder::try_new(file)
         .and_then(ParquetRecordBatchReaderBuilder::build)
         .map_err(|e| OpenError::Engine(e.into()))?;
-    reader
-        .map(|batch| batch.map_err(|e| OpenError::Engine(e.into())))
-        .collect()
+    reader.map(|batch| batch.map_err(|e| OpenError::Engine(e.into()))).collect()
 }
 
 /// Logs the snapshot when it is read for the first time, its manifest as a commitment.
@@ -205,15 +184,9 @@ fn secret(data: &Path) -> Result<[u8; 32], OpenError> {
         }),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
             let secret = rand::random::<[u8; 32]>();
-            let mut file = fs::OpenOptions::new()
-                .write(true)
-                .create_new(true)
-                .mode(0o600)
-                .open(&path)
-                .map_err(io(&path))?;
-            file.write_all(&secret)
-                .and_then(|()| file.sync_all())
-                .map_err(io(&path))?;
+            let mut file =
+                fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).map_err(io(&path))?;
+            file.write_all(&secret).and_then(|()| file.sync_all()).map_err(io(&path))?;
             Ok(secret)
         }
         Err(e) => Err(io(&path)(e)),

@@ -15,21 +15,13 @@ use crate::{
 /// A loss as a price.
 #[must_use]
 pub fn price(loss: PrivacyLoss, delta_rep: Delta) -> Price {
-    Price {
-        rho: loss.rho.to_string(),
-        delta: loss.delta.to_string(),
-        epsilon: loss.rho.epsilon(delta_rep),
-    }
+    Price { rho: loss.rho.to_string(), delta: loss.delta.to_string(), epsilon: loss.rho.epsilon(delta_rep) }
 }
 
 /// The price of what was paid before.
 #[must_use]
 pub fn nothing() -> Price {
-    Price {
-        rho: "0".into(),
-        delta: "0".into(),
-        epsilon: 0.0,
-    }
+    Price { rho: "0".into(), delta: "0".into(), epsilon: 0.0 }
 }
 
 /// Reads an asked price.
@@ -59,10 +51,7 @@ fn plain(text: &str) -> String {
 
 impl Engine {
     pub(crate) fn delta_rep(&self) -> Delta {
-        self.accountant
-            .budget()
-            .policy()
-            .map_or(Delta::from_units(10_000_000_000), |policy| policy.delta_rep)
+        self.accountant.budget().policy().map_or(Delta::from_units(10_000_000_000), |policy| policy.delta_rep)
     }
 
     /// What is left at the tightest level, rho and delta each.
@@ -72,10 +61,7 @@ impl Engine {
             .levels(protocol, principal)
             .iter()
             .map(epiledger_privacy::budget::Level::remaining)
-            .reduce(|a, b| PrivacyLoss {
-                rho: a.rho.min(b.rho),
-                delta: a.delta.min(b.delta),
-            });
+            .reduce(|a, b| PrivacyLoss { rho: a.rho.min(b.rho), delta: a.delta.min(b.delta) });
         price(left.unwrap_or_default(), self.delta_rep())
     }
 
@@ -85,17 +71,10 @@ impl Engine {
         let budget = self.accountant.budget();
         let delta_rep = self.delta_rep();
         let mut levels: Vec<LevelBudget> = Vec::new();
-        let protocols = if who.protocols.is_empty() {
-            vec![String::new()]
-        } else {
-            who.protocols.clone()
-        };
+        let protocols = if who.protocols.is_empty() { vec![String::new()] } else { who.protocols.clone() };
         for protocol in protocols {
             for level in budget.levels(&protocol, &who.name) {
-                if !levels
-                    .iter()
-                    .any(|have| have.level == level.level && have.name == level.name)
-                {
+                if !levels.iter().any(|have| have.level == level.level && have.name == level.name) {
                     levels.push(LevelBudget {
                         level: level.level.to_owned(),
                         cap: price(level.cap, delta_rep),
@@ -106,15 +85,11 @@ impl Engine {
                 }
             }
         }
-        let remaining = who.protocols.first().map_or_else(
-            || self.remaining("", &who.name),
-            |protocol| self.remaining(protocol, &who.name),
-        );
-        BudgetReport {
-            levels,
-            remaining,
-            delta_rep: delta_rep.to_string(),
-        }
+        let remaining = who
+            .protocols
+            .first()
+            .map_or_else(|| self.remaining("", &who.name), |protocol| self.remaining(protocol, &who.name));
+        BudgetReport { levels, remaining, delta_rep: delta_rep.to_string() }
     }
 
     /// Every protocol of the log.

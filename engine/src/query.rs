@@ -70,11 +70,7 @@ impl Engine {
         let opened = tokio::task::spawn_blocking(move || open::open(&folder))
             .await
             .map_err(|e| OpenError::Io("opening".into(), std::io::Error::other(e)))??;
-        let timing = if options.immediate {
-            Timing::Immediate
-        } else {
-            Timing::Classes
-        };
+        let timing = if options.immediate { Timing::Immediate } else { Timing::Classes };
         Ok(Arc::new(Self {
             catalog: opened.catalog,
             snapshot: opened.snapshot,
@@ -140,8 +136,7 @@ impl Engine {
         // Release: execute, add noise, outcome durable. Then post-process the released numbers alone.
         let released = release(reserved, &self.executor, self.clock.as_ref(), self.timing).await;
         let (released, outcome) = released.map_err(|_| QueryError::Failed)?;
-        self.respond(&asker, &plan, &released, outcome.index, paid, false, request.row_limit)
-            .await
+        self.respond(&asker, &plan, &released, outcome.index, paid, false, request.row_limit).await
     }
 
     /// What a question would cost, from text and catalog alone. Free and not logged.
@@ -156,21 +151,12 @@ impl Engine {
             let unit = 10f64.powi(i32::from(scale));
             #[expect(clippy::cast_precision_loss, reason = "half-widths are under 2^53")]
             let half_width = Some(draw.half_width() as f64 / unit);
-            EstimatedPrimitive {
-                what,
-                sigma: format!("{}", draw.sigma() / unit),
-                half_width,
-            }
+            EstimatedPrimitive { what, sigma: format!("{}", draw.sigma() / unit), half_width }
         });
         Ok(Estimate {
             price: price(plan.loss(), self.delta_rep()),
             primitives: primitives.collect(),
-            keys: if plan.threshold().is_some() {
-                "unknown"
-            } else {
-                "public"
-            }
-            .to_owned(),
+            keys: if plan.threshold().is_some() { "unknown" } else { "public" }.to_owned(),
             cells: plan.cells(),
             k_min: plan.threshold().map(|t| t.k_min),
             threshold: plan.threshold().map(|t| t.over),
@@ -192,11 +178,7 @@ impl Engine {
         let text = self.accountant.text(&cached.sql_commit).map_err(stopped)?;
         let question =
             Question::read(&text.ok_or_else(|| QueryError::Forbidden("the question's text was redacted".into()))?);
-        let request = QueryRequest {
-            sql: question.sql,
-            params: question.params,
-            ..QueryRequest::default()
-        };
+        let request = QueryRequest { sql: question.sql, params: question.params, ..QueryRequest::default() };
         let budget = self.accountant.budget();
         let protocol = budget.protocols().get(&cached.protocol).ok_or_else(missing)?;
         let plan = self.bounded(&request, &protocol.approval.purpose)?;
@@ -209,14 +191,7 @@ impl Engine {
         ))
         .map_err(|e| QueryError::Unavailable(format!("the release can't be shown under today's catalog: {e}")))?;
         let remaining = self.remaining(&cached.protocol, &who.name);
-        self.built(
-            &cached.release,
-            answered,
-            cached.index,
-            price::nothing(),
-            remaining,
-            true,
-        )
+        self.built(&cached.release, answered, cached.index, price::nothing(), remaining, true)
     }
 
     /// The lock that questions with this cache key pass one by one.
@@ -234,10 +209,7 @@ impl Engine {
     /// From the text to a bounded plan.
     pub(crate) fn bounded(&self, request: &QueryRequest, purpose: &str) -> Result<BoundedPlan, QueryError> {
         let params = self.params(request, purpose)?;
-        let question = Question {
-            sql: request.sql.clone(),
-            params: request.params.clone(),
-        };
+        let question = Question { sql: request.sql.clone(), params: request.params.clone() };
         let query = question.bind(&self.catalog)?;
         bound(&query, &self.catalog, &self.snapshot, &params).map_err(|e| refused(&e))
     }
@@ -269,33 +241,23 @@ impl Engine {
 
     fn asker(&self, who: &Principal, request: &QueryRequest) -> Result<Asker, QueryError> {
         if who.role != Role::Researcher {
-            return Err(QueryError::Forbidden(
-                "only a researcher's key may ask questions".into(),
-            ));
+            return Err(QueryError::Forbidden("only a researcher's key may ask questions".into()));
         }
         let protocol = match (&request.protocol, who.protocols.as_slice()) {
             (Some(protocol), _) => protocol.clone(),
             (None, [only]) => only.clone(),
             (None, []) => {
-                return Err(QueryError::Forbidden(
-                    "no approved protocol names you: ask the ethics board".into(),
-                ));
+                return Err(QueryError::Forbidden("no approved protocol names you: ask the ethics board".into()));
             }
             (None, _) => {
-                return Err(QueryError::Forbidden(
-                    "name the protocol: several approved ones name you".into(),
-                ));
+                return Err(QueryError::Forbidden("name the protocol: several approved ones name you".into()));
             }
         };
-        let idempotency = request.idempotency_key.as_ref().map(|key| {
-            hex(&Sha256::digest(
-                serde_json::json!([who.name, protocol, key]).to_string(),
-            ))
-        });
-        let question = Question {
-            sql: request.sql.clone(),
-            params: request.params.clone(),
-        };
+        let idempotency = request
+            .idempotency_key
+            .as_ref()
+            .map(|key| hex(&Sha256::digest(serde_json::json!([who.name, protocol, key]).to_string())));
+        let question = Question { sql: request.sql.clone(), params: request.params.clone() };
         Ok(Asker {
             principal: who.name.clone(),
             key_id: who.key_id.clone(),
@@ -324,14 +286,10 @@ impl Engine {
             cites: cached.index,
         });
         let index = self.record(entry, vec![blob]).await?;
-        self.respond(asker, plan, &cached.release, index, price::nothing(), true, row_limit)
-            .await
+        self.respond(asker, plan, &cached.release, index, price::nothing(), true, row_limit).await
     }
 
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "the last step names everything an answer carries"
-    )]
+    #[expect(clippy::too_many_arguments, reason = "the last step names everything an answer carries")]
     async fn respond(
         &self,
         asker: &Asker,
@@ -369,10 +327,7 @@ impl Engine {
             batch: answered.batch,
             price,
             remaining,
-            snapshot: SnapshotRef {
-                number: release.snapshot(),
-                cut_at: self.snapshot.cut_at.clone(),
-            },
+            snapshot: SnapshotRef { number: release.snapshot(), cut_at: self.snapshot.cut_at.clone() },
             receipt: Receipt { index, proof },
             cached,
         })
@@ -391,9 +346,7 @@ impl Engine {
 
     async fn record(self: &Arc<Self>, entry: AuditEntry, blobs: Vec<Vec<u8>>) -> Result<u64, QueryError> {
         let accountant = Arc::clone(&self.accountant);
-        blocking(move || accountant.record(entry, blobs))
-            .await?
-            .map_err(stopped)
+        blocking(move || accountant.record(entry, blobs)).await?.map_err(stopped)
     }
 
     fn not_reserved(&self, error: ReserveError) -> QueryError {
@@ -434,14 +387,11 @@ impl Engine {
     /// # Errors
     /// The log stopped.
     pub fn denied(&self, who: &Principal, route: &str) -> Result<(), QueryError> {
-        let minute = std::time::SystemTime::now()
-            .duration_since(std::time::UNIX_EPOCH)
-            .map_or(0, |since| since.as_secs() / 60);
+        let minute =
+            std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs() / 60);
         let count = {
             let mut denials = self.denials.lock().unwrap_or_else(PoisonError::into_inner);
-            let seen = denials
-                .entry((who.name.clone(), route.to_owned()))
-                .or_insert((u64::MAX, 0));
+            let seen = denials.entry((who.name.clone(), route.to_owned())).or_insert((u64::MAX, 0));
             seen.1 += 1;
             if seen.0 == minute {
                 return Ok(());
@@ -449,14 +399,8 @@ impl Engine {
             seen.0 = minute;
             std::mem::take(&mut seen.1)
         };
-        let entry = AccessDenied {
-            principal: who.name.clone(),
-            route: route.to_owned(),
-            count,
-        };
-        self.accountant
-            .record(AuditEntry::AccessDenied(entry), Vec::new())
-            .map_err(stopped)?;
+        let entry = AccessDenied { principal: who.name.clone(), route: route.to_owned(), count };
+        self.accountant.record(AuditEntry::AccessDenied(entry), Vec::new()).map_err(stopped)?;
         Ok(())
     }
 }

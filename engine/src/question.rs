@@ -27,11 +27,7 @@ impl Question {
             return self.sql.clone();
         }
         // A map of JSON values has string keys, so it always serializes.
-        format!(
-            "{}{PARAMETERS}{}",
-            self.sql,
-            serde_json::to_string(&self.params).unwrap_or_default()
-        )
+        format!("{}{PARAMETERS}{}", self.sql, serde_json::to_string(&self.params).unwrap_or_default())
     }
 
     /// Reads a logged text back.
@@ -40,14 +36,8 @@ impl Question {
         let text = String::from_utf8_lossy(text);
         let split = text.rsplit_once(PARAMETERS);
         match split.and_then(|(sql, json)| Some((sql, serde_json::from_str(json).ok()?))) {
-            Some((sql, params)) => Self {
-                sql: sql.to_owned(),
-                params,
-            },
-            None => Self {
-                sql: text.into_owned(),
-                params: BTreeMap::new(),
-            },
+            Some((sql, params)) => Self { sql: sql.to_owned(), params },
+            None => Self { sql: text.into_owned(), params: BTreeMap::new() },
         }
     }
 
@@ -75,11 +65,7 @@ fn misread(error: SqlError) -> QueryError {
     QueryError::Refused {
         code: error.code.as_str().to_owned(),
         message: error.message,
-        position: Some(Position {
-            line: error.line,
-            column: error.column,
-            length: error.length,
-        }),
+        position: Some(Position { line: error.line, column: error.column, length: error.length }),
         hint: error.hint.to_owned(),
     }
 }
@@ -101,14 +87,8 @@ mod tests {
 
     #[test]
     fn a_logged_text_reads_back() {
-        for params in [
-            BTreeMap::new(),
-            BTreeMap::from([("year".to_owned(), serde_json::json!(2021))]),
-        ] {
-            let question = Question {
-                sql: "SELECT 1 -- x\n".into(),
-                params,
-            };
+        for params in [BTreeMap::new(), BTreeMap::from([("year".to_owned(), serde_json::json!(2021))])] {
+            let question = Question { sql: "SELECT 1 -- x\n".into(), params };
             assert_eq!(Question::read(question.text().as_bytes()), question);
         }
     }

@@ -42,10 +42,7 @@ impl Engine {
                 ReleaseSummary {
                     statement_id: cached.release.query_id().to_owned(),
                     index: cached.index,
-                    sql: text.map_or_else(
-                        || "(redacted)".into(),
-                        |text| String::from_utf8_lossy(&text).into_owned(),
-                    ),
+                    sql: text.map_or_else(|| "(redacted)".into(), |text| String::from_utf8_lossy(&text).into_owned()),
                     protocol: cached.protocol,
                     price: price(loss, delta_rep),
                     snapshot: cached.release.snapshot(),
@@ -101,9 +98,7 @@ impl Engine {
         let json = serde_json::to_value(entry).map_err(stopped)?;
         let body = json.get("body").cloned().unwrap_or_default();
         let is = |field: &str, wanted: &Option<String>| {
-            wanted
-                .as_ref()
-                .is_none_or(|wanted| body.get(field).and_then(|v| v.as_str()) == Some(wanted))
+            wanted.as_ref().is_none_or(|wanted| body.get(field).and_then(|v| v.as_str()) == Some(wanted))
         };
         let kind = entry.type_name();
         if filter.kind.as_ref().is_some_and(|wanted| wanted != kind)
@@ -117,20 +112,11 @@ impl Engine {
             None => None,
         };
         let text = text.map(|text| String::from_utf8_lossy(&text).into_owned());
-        if filter
-            .text
-            .as_ref()
-            .is_some_and(|wanted| !text.as_ref().is_some_and(|text| text.contains(wanted.as_str())))
+        if filter.text.as_ref().is_some_and(|wanted| !text.as_ref().is_some_and(|text| text.contains(wanted.as_str())))
         {
             return Ok(None);
         }
-        Ok(Some(AuditRow {
-            index,
-            kind: kind.to_owned(),
-            body,
-            time: 0,
-            text,
-        }))
+        Ok(Some(AuditRow { index, kind: kind.to_owned(), body, time: 0, text }))
     }
 
     /// Approves a protocol.
@@ -152,10 +138,7 @@ impl Engine {
     /// # Errors
     /// There is none, or the log stopped.
     pub fn suspend(&self, who: &Principal, protocol: &str) -> Result<u64, QueryError> {
-        self.act(AuditEntry::ProtocolSuspend(ProtocolSuspend {
-            protocol: protocol.to_owned(),
-            by: who.name.clone(),
-        }))
+        self.act(AuditEntry::ProtocolSuspend(ProtocolSuspend { protocol: protocol.to_owned(), by: who.name.clone() }))
     }
 
     /// Sets a policy: caps, default prices and the catalog in force. Two different principals approve.

@@ -11,10 +11,7 @@ use tracing_subscriber::EnvFilter;
 pub fn start(filter: &str) -> Result<(), TelemetryError> {
     let filter = EnvFilter::try_new(filter).map_err(|e| TelemetryError(e.to_string()))?;
     let colour = std::env::var_os("NO_COLOR").is_none() && std::io::stderr().is_terminal();
-    let subscriber = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(colour)
-        .with_writer(std::io::stderr);
+    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colour).with_writer(std::io::stderr);
     if subscriber.try_init().is_err() {
         tracing::debug!("logging was started before");
     }

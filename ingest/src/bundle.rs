@@ -217,33 +217,22 @@ impl Packer {
     /// # Errors
     /// The bundle can't be written.
     pub fn pack(&mut self, bundle: &Bundle) -> Result<(Vec<u8>, Payload), IngestError> {
-        let text = serde_json::to_vec(&Formatted {
-            format: BUNDLE_FORMAT,
-            bundle,
-        })
-        .map_err(|e| pack_error(std::io::Error::other(e)))?;
+        let text = serde_json::to_vec(&Formatted { format: BUNDLE_FORMAT, bundle })
+            .map_err(|e| pack_error(std::io::Error::other(e)))?;
         self.pack_text(&text)
     }
 
     /// The blob of a bundle that is already JSON.
     pub(crate) fn pack_text(&mut self, text: &[u8]) -> Result<(Vec<u8>, Payload), IngestError> {
         let blob = self.0.compress(text).map_err(pack_error)?;
-        let payload = Payload {
-            sha256: hex(&Sha256::digest(&blob)),
-            size: blob.len() as u64,
-            seal: Seal::None,
-            key_id: None,
-        };
+        let payload =
+            Payload { sha256: hex(&Sha256::digest(&blob)), size: blob.len() as u64, seal: Seal::None, key_id: None };
         Ok((blob, payload))
     }
 }
 
 fn pack_error(source: std::io::Error) -> IngestError {
-    IngestError::Io {
-        action: "pack",
-        file: "a bundle".to_owned(),
-        source,
-    }
+    IngestError::Io { action: "pack", file: "a bundle".to_owned(), source }
 }
 
 /// Unpacks payloads; it keeps its buffers between them.
@@ -263,9 +252,7 @@ impl Unpacker {
             // The frame does not tell its length, as a stream's: it may tell it by stopping in time.
             Ok(None) => {
                 let mut text = Vec::with_capacity(blob.len() * 6);
-                let mut reader = zstd::stream::read::Decoder::with_buffer(blob)
-                    .ok()?
-                    .take(MAX_BUNDLE + 1);
+                let mut reader = zstd::stream::read::Decoder::with_buffer(blob).ok()?.take(MAX_BUNDLE + 1);
                 reader.read_to_end(&mut text).ok()?;
                 (text.len() as u64 <= MAX_BUNDLE).then_some(text)
             }
@@ -301,18 +288,9 @@ mod tests {
     fn a_bomb_is_not_unpacked() {
         let mut unpacker = Unpacker::new().unwrap();
         let zeros = vec![0_u8; usize::try_from(MAX_BUNDLE).unwrap() + 1];
-        assert!(
-            unpacker
-                .unpack(&zstd::encode_all(zeros.as_slice(), 1).unwrap())
-                .is_none()
-        );
+        assert!(unpacker.unpack(&zstd::encode_all(zeros.as_slice(), 1).unwrap()).is_none());
         assert!(unpacker.unpack(&zstd::bulk::compress(&zeros, 1).unwrap()).is_none());
         assert!(unpacker.unpack(b"not zstd").is_none());
-        assert_eq!(
-            unpacker
-                .unpack(&zstd::encode_all(b"{}".as_slice(), 1).unwrap())
-                .unwrap(),
-            b"{}"
-        );
+        assert_eq!(unpacker.unpack(&zstd::encode_all(b"{}".as_slice(), 1).unwrap()).unwrap(), b"{}");
     }
 }

@@ -100,22 +100,13 @@ impl IngestError {
     /// Makes a table's error.
     pub(crate) fn table<E: std::fmt::Display>(table: &str, action: &'static str) -> impl FnOnce(E) -> Self {
         let table = table.to_owned();
-        move |reason| Self::Table {
-            table,
-            action,
-            reason: reason.to_string(),
-        }
+        move |reason| Self::Table { table, action, reason: reason.to_string() }
     }
 }
 
 /// The last two parts of a path: enough to find the file, without the machine's folders.
 pub(crate) fn short(path: &Path) -> String {
-    let mut parts: Vec<_> = path
-        .iter()
-        .rev()
-        .take(2)
-        .map(|p| p.to_string_lossy().into_owned())
-        .collect();
+    let mut parts: Vec<_> = path.iter().rev().take(2).map(|p| p.to_string_lossy().into_owned()).collect();
     parts.reverse();
     parts.join("/")
 }

@@ -72,11 +72,7 @@ impl Folder {
     pub fn create(&self) -> Result<(), IngestError> {
         fs::create_dir_all(&self.root).map_err(IngestError::io("make", &self.root))?;
         for dir in [self.keys(), self.keys().join("hospitals")] {
-            fs::DirBuilder::new()
-                .recursive(true)
-                .mode(0o700)
-                .create(&dir)
-                .map_err(IngestError::io("make", &dir))?;
+            fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir).map_err(IngestError::io("make", &dir))?;
         }
         Ok(())
     }
@@ -89,16 +85,10 @@ impl Folder {
         let path = self.root.join("catalog.json");
         if !path.exists() {
             let hint = "simulate or import a ledger into this data folder first";
-            return Err(IngestError::Missing {
-                file: short(&path),
-                hint,
-            });
+            return Err(IngestError::Missing { file: short(&path), hint });
         }
         let bytes = fs::read(&path).map_err(IngestError::io("read", &path))?;
-        serde_json::from_slice(&bytes).map_err(|e| IngestError::Damaged {
-            file: short(&path),
-            reason: e.to_string(),
-        })
+        serde_json::from_slice(&bytes).map_err(|e| IngestError::Damaged { file: short(&path), reason: e.to_string() })
     }
 
     /// Writes `catalog.json` anew.
@@ -107,10 +97,8 @@ impl Folder {
     /// The system refuses.
     pub fn write_catalog(&self, catalog: &Catalog) -> Result<(), IngestError> {
         let path = self.root.join("catalog.json");
-        let text = serde_json::to_vec_pretty(catalog).map_err(|e| IngestError::Damaged {
-            file: short(&path),
-            reason: e.to_string(),
-        })?;
+        let text = serde_json::to_vec_pretty(catalog)
+            .map_err(|e| IngestError::Damaged { file: short(&path), reason: e.to_string() })?;
         replace(&path, &text)
     }
 
@@ -128,16 +116,10 @@ impl Folder {
 pub(crate) fn read_seed(path: &Path) -> Result<[u8; 32], IngestError> {
     if !path.exists() {
         let hint = "it was made with the data folder: restore it from your copy of the keys";
-        return Err(IngestError::Missing {
-            file: short(path),
-            hint,
-        });
+        return Err(IngestError::Missing { file: short(path), hint });
     }
     let text = fs::read_to_string(path).map_err(IngestError::io("read", path))?;
-    let damaged = || IngestError::Damaged {
-        file: short(path),
-        reason: "not 64 hex digits".to_owned(),
-    };
+    let damaged = || IngestError::Damaged { file: short(path), reason: "not 64 hex digits".to_owned() };
     seed_from_hex(text.trim()).ok_or_else(damaged)
 }
 
@@ -156,13 +138,11 @@ pub(crate) fn seed_from_hex(text: &str) -> Option<[u8; 32]> {
 /// Lower-case hex.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write;
-    bytes
-        .iter()
-        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-            // Writing to a String can't fail.
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        // Writing to a String can't fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 /// Writes a new secret file that only its owner reads.
@@ -174,18 +154,14 @@ pub(crate) fn write_secret(path: &Path, text: &[u8]) -> Result<(), IngestError> 
         .mode(0o600)
         .open(path)
         .map_err(IngestError::io("make", path))?;
-    file.write_all(text)
-        .and_then(|()| file.sync_all())
-        .map_err(IngestError::io("write", path))
+    file.write_all(text).and_then(|()| file.sync_all()).map_err(IngestError::io("write", path))
 }
 
 /// Replaces a file as a whole: after a crash either the old or the new content is there.
 pub(crate) fn replace(path: &Path, content: &[u8]) -> Result<(), IngestError> {
     let temporary = path.with_extension("new");
     let mut file = File::create(&temporary).map_err(IngestError::io("make", &temporary))?;
-    file.write_all(content)
-        .and_then(|()| file.sync_all())
-        .map_err(IngestError::io("write", &temporary))?;
+    file.write_all(content).and_then(|()| file.sync_all()).map_err(IngestError::io("write", &temporary))?;
     fs::rename(&temporary, path).map_err(IngestError::io("rename", &temporary))?;
     sync_parent(path)
 }
@@ -194,9 +170,7 @@ pub(crate) fn replace(path: &Path, content: &[u8]) -> Result<(), IngestError> {
 pub(crate) fn put_if_absent(path: &Path, content: &[u8]) -> Result<bool, IngestError> {
     let temporary = path.with_extension("new");
     let mut file = File::create(&temporary).map_err(IngestError::io("make", &temporary))?;
-    file.write_all(content)
-        .and_then(|()| file.sync_all())
-        .map_err(IngestError::io("write", &temporary))?;
+    file.write_all(content).and_then(|()| file.sync_all()).map_err(IngestError::io("write", &temporary))?;
     // A hard link fails when the name is taken, unlike a rename: two writers can't both win.
     let linked = fs::hard_link(&temporary, path);
     fs::remove_file(&temporary).map_err(IngestError::io("remove", &temporary))?;
@@ -210,9 +184,7 @@ pub(crate) fn put_if_absent(path: &Path, content: &[u8]) -> Result<bool, IngestE
 /// Makes a new or renamed name durable.
 pub(crate) fn sync_parent(path: &Path) -> Result<(), IngestError> {
     let Some(parent) = path.parent() else { return Ok(()) };
-    File::open(parent)
-        .and_then(|dir| dir.sync_all())
-        .map_err(IngestError::io("sync", parent))
+    File::open(parent).and_then(|dir| dir.sync_all()).map_err(IngestError::io("sync", parent))
 }
 
 #[cfg(test)]

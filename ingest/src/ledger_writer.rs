@@ -22,11 +22,7 @@ pub(crate) struct LedgerWriter {
 impl LedgerWriter {
     /// Writes to this log.
     pub(crate) fn new(log: Log) -> Self {
-        Self {
-            log,
-            waiting: VecDeque::new(),
-            transactions: 0,
-        }
+        Self { log, waiting: VecDeque::new(), transactions: 0 }
     }
 
     /// Hands entries to the log; the index of each.

@@ -72,11 +72,7 @@ impl Authorities {
             .collect::<Result<_, _>>()?;
         let pseudonym = derive(root, "pseudonym", "");
         write_secret(&keys.join("pseudonym.key"), hex(&pseudonym).as_bytes())?;
-        Ok(Self {
-            registrar,
-            expert,
-            hospitals,
-        })
+        Ok(Self { registrar, expert, hospitals })
     }
 
     /// The hospital's key at a position, round and round.
@@ -104,12 +100,8 @@ impl Authorities {
 
 /// Registers a key, signed by who may.
 pub(crate) fn register(owner: &str, party: Party, key: &SigningKey, by: &SigningKey) -> Result<Canonical, IngestError> {
-    let body = KeyRegister {
-        owner: owner.to_owned(),
-        party,
-        public_key: hex(key.verifying_key().as_bytes()),
-        from_height: 0,
-    };
+    let body =
+        KeyRegister { owner: owner.to_owned(), party, public_key: hex(key.verifying_key().as_bytes()), from_height: 0 };
     Ok(SignedTransaction::sign(Transaction::KeyRegister(body), by)?)
 }
 
@@ -144,10 +136,7 @@ pub fn determine(data: &Path, date: &str, expires: &str) -> Result<u64, IngestEr
 
 /// An entry without blobs.
 pub(crate) fn plain(entry: Canonical) -> NewEntry {
-    NewEntry {
-        entry,
-        blobs: Vec::new(),
-    }
+    NewEntry { entry, blobs: Vec::new() }
 }
 
 /// Makes the data folder's ledger with a note key from its root.
@@ -193,10 +182,7 @@ fn patient_key(path: &Path, patient: &str) -> Result<Option<SigningKey>, IngestE
     let file = File::open(path).map_err(IngestError::io("read", path))?;
     for line in BufReader::new(file).lines() {
         let line = line.map_err(IngestError::io("read", path))?;
-        let damaged = |reason: String| IngestError::Damaged {
-            file: "keys/patients.jsonl".to_owned(),
-            reason,
-        };
+        let damaged = |reason: String| IngestError::Damaged { file: "keys/patients.jsonl".to_owned(), reason };
         let entry: PatientLine<'_> = serde_json::from_str(&line).map_err(|e| damaged(e.to_string()))?;
         if entry.patient == patient {
             let seed = seed_from_hex(entry.seed).ok_or_else(|| damaged("a seed is not 64 hex digits".to_owned()))?;
@@ -222,9 +208,7 @@ impl PatientKeys {
             .mode(0o600)
             .open(&path)
             .map_err(IngestError::io("make", &path))?;
-        Ok(Self {
-            out: BufWriter::new(file),
-        })
+        Ok(Self { out: BufWriter::new(file) })
     }
 
     /// Adds a patient.
@@ -238,9 +222,7 @@ impl PatientKeys {
 
     /// Writes what is buffered.
     pub(crate) fn finish(mut self) -> Result<(), IngestError> {
-        self.out
-            .flush()
-            .map_err(IngestError::io("write", Path::new("keys/patients.jsonl")))
+        self.out.flush().map_err(IngestError::io("write", Path::new("keys/patients.jsonl")))
     }
 }
 
@@ -256,11 +238,7 @@ mod tests {
         let made = Authorities::create(&folder, &[3; 32], &["h-1", "h-2"]).unwrap();
         let found = signing_key(dir.path(), Party::Hospital, "h-2").unwrap().unwrap();
         assert_eq!(found.to_bytes(), made.hospitals[1].1.to_bytes());
-        assert!(
-            signing_key(dir.path(), Party::Hospital, "../registrar")
-                .unwrap()
-                .is_none()
-        );
+        assert!(signing_key(dir.path(), Party::Hospital, "../registrar").unwrap().is_none());
         let mut keys = PatientKeys::create(&folder).unwrap();
         keys.add("p-1", &[4; 32]).unwrap();
         keys.add("p-2", &[5; 32]).unwrap();

@@ -59,12 +59,7 @@ impl Options<'_> {
     /// A cut on this day.
     #[must_use]
     pub fn at(cut_at: Day) -> Self {
-        Self {
-            cut_at,
-            force: false,
-            erase: false,
-            watch: &|_| true,
-        }
+        Self { cut_at, force: false, erase: false, watch: &|_| true }
     }
 }
 
@@ -131,19 +126,9 @@ impl Pipeline {
         {
             return Ok(unchanged(newest));
         }
-        let state = State {
-            ledger_size,
-            cut_at: options.cut_at,
-            catalog_hash,
-            buckets: buckets_for(ledger_size),
-        };
+        let state = State { ledger_size, cut_at: options.cut_at, catalog_hash, buckets: buckets_for(ledger_size) };
         public_tables::write(&folder, &catalog, &massachusetts())?;
-        let run = Run {
-            folder: &folder,
-            catalog: &catalog,
-            state: &state,
-            options,
-        };
+        let run = Run { folder: &folder, catalog: &catalog, state: &state, options };
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()
@@ -171,12 +156,7 @@ fn unchanged(newest: &SnapshotManifest) -> Summary {
         .into_iter()
         .filter_map(|table| Some((table, newest.tables.get(table)?.files.iter().map(|f| f.rows).sum())))
         .collect();
-    Summary {
-        snapshot: newest.number,
-        ledger_size: newest.ledger_size,
-        rows,
-        ..Summary::default()
-    }
+    Summary { snapshot: newest.number, ledger_size: newest.ledger_size, rows, ..Summary::default() }
 }
 
 /// One run that has something to do.
@@ -194,11 +174,7 @@ impl Run<'_> {
     }
 
     fn progress(&self, progress: Progress) -> Result<(), IngestError> {
-        if (self.options.watch)(progress) {
-            Ok(())
-        } else {
-            Err(IngestError::Stopped)
-        }
+        if (self.options.watch)(progress) { Ok(()) } else { Err(IngestError::Stopped) }
     }
 
     fn snapshot(
@@ -219,10 +195,7 @@ impl Run<'_> {
 
         let start = Instant::now();
         let mut tables = runtime.block_on(self.open())?;
-        let reached = tables
-            .iter()
-            .map(|table| table.reached(self.state))
-            .collect::<Result<Vec<_>, _>>()?;
+        let reached = tables.iter().map(|table| table.reached(self.state)).collect::<Result<Vec<_>, _>>()?;
         let deidentifier = DeIdentifier::new(self.catalog, key)?;
         let work = Work {
             folder: self.folder,
@@ -279,10 +252,7 @@ impl Run<'_> {
     async fn open(&self) -> Result<Vec<Table>, IngestError> {
         let mut tables = Vec::with_capacity(PRIVATE_TABLES.len());
         for name in PRIVATE_TABLES {
-            let definition = self
-                .catalog
-                .table(name)
-                .ok_or_else(|| IngestError::table(name, "found")("no catalog"))?;
+            let definition = self.catalog.table(name).ok_or_else(|| IngestError::table(name, "found")("no catalog"))?;
             tables.push(Table::open(&self.folder.tables(), name, definition).await?);
         }
         Ok(tables)
@@ -292,15 +262,9 @@ impl Run<'_> {
         let total = PRIVATE_TABLES.len() as u64;
         for (done, ((name, table), reached)) in (1..).zip(PRIVATE_TABLES.into_iter().zip(tables).zip(reached)) {
             if !reached {
-                table
-                    .commit(self.state, made.files.get(name).map_or(&[], Vec::as_slice))
-                    .await?;
+                table.commit(self.state, made.files.get(name).map_or(&[], Vec::as_slice)).await?;
             }
-            self.progress(Progress {
-                stage: Stage::Commit,
-                done,
-                total,
-            })?;
+            self.progress(Progress { stage: Stage::Commit, done, total })?;
         }
         Ok(())
     }
@@ -323,10 +287,6 @@ impl Run<'_> {
         if !snapshot::publish(self.folder, &manifest)? {
             return Err(IngestError::Busy);
         }
-        self.progress(Progress {
-            stage: Stage::Publish,
-            done: 1,
-            total: 1,
-        })
+        self.progress(Progress { stage: Stage::Publish, done: 1, total: 1 })
     }
 }

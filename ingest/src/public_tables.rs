@@ -145,16 +145,8 @@ fn standard_population() -> Vec<ArrayRef> {
     let split = |groups: i64| [(0, Some(0)), (1, Some(4))].into_iter().chain(five(groups).skip(1));
     let mut rows: Vec<(&str, i64, Option<i64>, i128)> = Vec::new();
     let who_sum: i128 = WHO.iter().sum();
-    rows.extend(
-        five(21)
-            .zip(WHO)
-            .map(|((low, high), w)| ("WHO 2000-2025", low, high, w * 1_000_000 / who_sum)),
-    );
-    rows.extend(
-        split(19)
-            .zip(ESP)
-            .map(|((low, high), w)| ("ESP 2013", low, high, w * 10)),
-    );
+    rows.extend(five(21).zip(WHO).map(|((low, high), w)| ("WHO 2000-2025", low, high, w * 1_000_000 / who_sum)));
+    rows.extend(split(19).zip(ESP).map(|((low, high), w)| ("ESP 2013", low, high, w * 10)));
     rows.extend(split(18).zip(US).map(|((low, high), w)| ("US 2000", low, high, w)));
     let weights = Decimal128Array::from_iter_values(rows.iter().map(|r| r.3)).with_precision_and_scale(18, 6);
     vec![
@@ -172,12 +164,7 @@ mod tests {
 
     #[test]
     fn weeks_of_known_days() {
-        let week = |text: &str| {
-            (
-                iso_week(Day::parse(text).unwrap()),
-                mmwr_week(Day::parse(text).unwrap()),
-            )
-        };
+        let week = |text: &str| (iso_week(Day::parse(text).unwrap()), mmwr_week(Day::parse(text).unwrap()));
         // ISO: 2021-01-03 is a Sunday of 2020's week 53; MMWR: it begins 2021's week 1 (CDC's calendars).
         assert_eq!(week("2021-01-03"), ((2020, 53), (2021, 1)));
         assert_eq!(week("2021-01-02"), ((2020, 53), (2020, 53)));

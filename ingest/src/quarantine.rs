@@ -126,10 +126,8 @@ impl Quarantine {
         self.transactions.sort_by_key(|t| t.index);
         self.transactions.truncate(MAX_LISTED);
         let path = folder.root().join("quarantine.json");
-        let text = serde_json::to_vec_pretty(self).map_err(|e| IngestError::Damaged {
-            file: "quarantine.json".to_owned(),
-            reason: e.to_string(),
-        })?;
+        let text = serde_json::to_vec_pretty(self)
+            .map_err(|e| IngestError::Damaged { file: "quarantine.json".to_owned(), reason: e.to_string() })?;
         replace(&path, &text)
     }
 }
@@ -144,8 +142,6 @@ pub fn read(data: &std::path::Path) -> Result<Quarantine, IngestError> {
         return Ok(Quarantine::default());
     }
     let bytes = std::fs::read(&path).map_err(IngestError::io("read", &path))?;
-    serde_json::from_slice(&bytes).map_err(|e| IngestError::Damaged {
-        file: "quarantine.json".to_owned(),
-        reason: e.to_string(),
-    })
+    serde_json::from_slice(&bytes)
+        .map_err(|e| IngestError::Damaged { file: "quarantine.json".to_owned(), reason: e.to_string() })
 }

@@ -52,10 +52,7 @@ pub fn massachusetts() -> Vec<Region> {
 #[must_use]
 pub fn county_code(name: &str) -> Option<&'static str> {
     let bare = name.trim().strip_suffix("County").unwrap_or(name).trim();
-    COUNTIES
-        .iter()
-        .find(|(_, county, _, _)| county.eq_ignore_ascii_case(bare))
-        .map(|(code, ..)| *code)
+    COUNTIES.iter().find(|(_, county, _, _)| county.eq_ignore_ascii_case(bare)).map(|(code, ..)| *code)
 }
 
 /// The code of a state by its name or code.

@@ -39,15 +39,8 @@ impl Classes {
         let [person, _, _, conditions, ..] = patient.tables();
         let Some(row) = person.first() else { return };
         let cell = |at: usize| row.cells().get(at).unwrap_or(&Cell::Null);
-        let region = if *cell(COUNTY) == Cell::Null {
-            cell(STATE)
-        } else {
-            cell(COUNTY)
-        };
-        let class = self
-            .0
-            .entry(key(&[cell(YEAR), cell(GENDER), cell(RACE), region]))
-            .or_default();
+        let region = if *cell(COUNTY) == Cell::Null { cell(STATE) } else { cell(COUNTY) };
+        let class = self.0.entry(key(&[cell(YEAR), cell(GENDER), cell(RACE), region])).or_default();
         class.people += 1;
         for row in conditions {
             if let Some(Cell::Text(category)) = row.cells().get(CATEGORY)
@@ -79,12 +72,7 @@ impl Classes {
             share_in_classes_under_5: share(below(5)),
             share_in_classes_under_11: share(below(11)),
             unique: share(below(2)),
-            least_diversity: self
-                .0
-                .values()
-                .map(|c| u64::from(c.categories.count_ones()))
-                .min()
-                .unwrap_or(0),
+            least_diversity: self.0.values().map(|c| u64::from(c.categories.count_ones())).min().unwrap_or(0),
         }
     }
 }

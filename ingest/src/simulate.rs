@@ -90,12 +90,7 @@ impl Simulation {
     /// So many persons of this seed, under the expert's profile.
     #[must_use]
     pub fn new(people: u64, seed: u64) -> Self {
-        Self {
-            people,
-            seed,
-            without: Vec::new(),
-            profile: Profile::ExpertDetermination,
-        }
+        Self { people, seed, without: Vec::new(), profile: Profile::ExpertDetermination }
     }
 
     /// The catalog of the simulated data.
@@ -142,14 +137,8 @@ pub fn run(
     let mut writer = Writer {
         ledger: LedgerWriter::new(create_ledger(&folder, &root)?),
         keys: PatientKeys::create(&folder)?,
-        world: World {
-            root,
-            authorities: &authorities,
-        },
-        summary: SimSummary {
-            hospitals: HOSPITALS.len() as u64,
-            ..SimSummary::default()
-        },
+        world: World { root, authorities: &authorities },
+        summary: SimSummary { hospitals: HOSPITALS.len() as u64, ..SimSummary::default() },
     };
     let mut opening = authorities.opening()?;
     opening.push(authorities.determination("2025-12-15", "2035-12-31")?);
@@ -162,11 +151,7 @@ pub fn run(
         for parts in writer.world.window(window, simulation)? {
             writer.take(parts)?;
         }
-        progress(Progress {
-            stage: Stage::Simulate,
-            done: next,
-            total: simulation.people,
-        });
+        progress(Progress { stage: Stage::Simulate, done: next, total: simulation.people });
     }
     writer.finish()
 }
@@ -189,10 +174,7 @@ impl World<'_> {
                     })
                 })
                 .collect();
-            tasks
-                .into_iter()
-                .map(|task| task.join().unwrap_or(Err(IngestError::Worker)))
-                .collect()
+            tasks.into_iter().map(|task| task.join().unwrap_or(Err(IngestError::Worker))).collect()
         })
     }
 }
@@ -230,11 +212,7 @@ impl Writer<'_> {
         summary.people += 1;
         let mut general = false;
         match part.person.consent {
-            Consent::Granted {
-                purpose,
-                revoked: false,
-                ..
-            } => {
+            Consent::Granted { purpose, revoked: false, .. } => {
                 summary.granted += 1;
                 general = purpose == "GRU";
             }
@@ -257,10 +235,7 @@ impl Writer<'_> {
             *summary.bad.entry(bad.code()).or_default() += 1;
         }
         if let Some(day) = part.person.case {
-            let week = summary
-                .weekly_cases
-                .entry(epidemic::monday(day).to_string())
-                .or_default();
+            let week = summary.weekly_cases.entry(epidemic::monday(day).to_string()).or_default();
             week.recorded += u64::from(!retracted);
             week.consented += u64::from(general && !retracted);
         }
@@ -269,10 +244,7 @@ impl Writer<'_> {
     fn finish(self) -> Result<SimSummary, IngestError> {
         let transactions = self.ledger.finish()?;
         self.keys.finish()?;
-        Ok(SimSummary {
-            transactions,
-            ..self.summary
-        })
+        Ok(SimSummary { transactions, ..self.summary })
     }
 }
 
@@ -305,9 +277,6 @@ mod tests {
     fn a_folder_with_a_ledger_is_left_alone() {
         let dir = tempfile::tempdir().unwrap();
         simulate(dir.path(), 5, 1, &|_| {}).unwrap();
-        assert!(matches!(
-            simulate(dir.path(), 5, 1, &|_| {}),
-            Err(IngestError::NotEmpty)
-        ));
+        assert!(matches!(simulate(dir.path(), 5, 1, &|_| {}), Err(IngestError::NotEmpty)));
     }
 }

@@ -68,10 +68,7 @@ pub fn newest(data: &Path) -> Result<Option<SnapshotManifest>, IngestError> {
     let mut newest = None;
     for entry in fs::read_dir(&dir).map_err(IngestError::io("read", &dir))? {
         let path = entry.map_err(IngestError::io("read", &dir))?.path();
-        let number = path
-            .extension()
-            .is_some_and(|e| e == "json")
-            .then(|| path.file_stem()?.to_str()?.parse().ok());
+        let number = path.extension().is_some_and(|e| e == "json").then(|| path.file_stem()?.to_str()?.parse().ok());
         newest = newest.max(number.flatten());
     }
     newest.map(|number| read(data, number)).transpose()
@@ -84,10 +81,7 @@ pub fn newest(data: &Path) -> Result<Option<SnapshotManifest>, IngestError> {
 pub fn read(data: &Path, number: u64) -> Result<SnapshotManifest, IngestError> {
     let path = Folder::new(data).snapshots().join(format!("{number}.json"));
     let bytes = fs::read(&path).map_err(IngestError::io("read", &path))?;
-    serde_json::from_slice(&bytes).map_err(|e| IngestError::Damaged {
-        file: short(&path),
-        reason: e.to_string(),
-    })
+    serde_json::from_slice(&bytes).map_err(|e| IngestError::Damaged { file: short(&path), reason: e.to_string() })
 }
 
 /// Publishes a snapshot under its number; `false` when another one has it.
@@ -95,10 +89,8 @@ pub(crate) fn publish(folder: &Folder, manifest: &SnapshotManifest) -> Result<bo
     let dir = folder.snapshots();
     fs::create_dir_all(&dir).map_err(IngestError::io("make", &dir))?;
     let path = dir.join(format!("{}.json", manifest.number));
-    let text = serde_json::to_vec_pretty(manifest).map_err(|e| IngestError::Damaged {
-        file: short(&path),
-        reason: e.to_string(),
-    })?;
+    let text = serde_json::to_vec_pretty(manifest)
+        .map_err(|e| IngestError::Damaged { file: short(&path), reason: e.to_string() })?;
     put_if_absent(&path, &text)
 }
 

@@ -65,10 +65,7 @@ const ENTRIES_A_BUCKET: u64 = 20_000;
 /// How many buckets a ledger of this size gets.
 #[must_use]
 pub fn buckets_for(ledger_size: u64) -> u32 {
-    let wanted = ledger_size
-        .div_ceil(ENTRIES_A_BUCKET)
-        .clamp(4, 1 << 16)
-        .next_power_of_two();
+    let wanted = ledger_size.div_ceil(ENTRIES_A_BUCKET).clamp(4, 1 << 16).next_power_of_two();
     u32::try_from(wanted).unwrap_or(1 << 16)
 }
 
@@ -79,12 +76,7 @@ mod tests {
     #[test]
     fn ranges_are_equal_disjoint_and_complete() {
         for buckets in [1, 4, 64] {
-            let state = State {
-                ledger_size: 1,
-                cut_at: Day(0),
-                catalog_hash: "ab".repeat(32),
-                buckets,
-            };
+            let state = State { ledger_size: 1, cut_at: Day(0), catalog_hash: "ab".repeat(32), buckets };
             let mut next = Some(0);
             for bucket in 0..buckets {
                 let (low, high) = state.range(bucket);

@@ -30,10 +30,7 @@ pub struct NewEntry {
 
 impl From<Canonical> for NewEntry {
     fn from(entry: Canonical) -> Self {
-        Self {
-            entry,
-            blobs: Vec::new(),
-        }
+        Self { entry, blobs: Vec::new() }
     }
 }
 
@@ -64,16 +61,8 @@ impl Incoming {
             }
             blobs.sort_by_key(|(hash, _)| place(hash));
         }
-        let elsewhere = named
-            .into_iter()
-            .filter(|hash| blobs.iter().all(|(other, _)| other != hash))
-            .collect();
-        let incoming = Self {
-            leaf: leaf_hash(&entry),
-            entry,
-            blobs,
-            elsewhere,
-        };
+        let elsewhere = named.into_iter().filter(|hash| blobs.iter().all(|(other, _)| other != hash)).collect();
+        let incoming = Self { leaf: leaf_hash(&entry), entry, blobs, elsewhere };
         match incoming.blob_bytes() {
             too_long if too_long > BATCH_BLOB_BYTES => Err(LogError::BlobTooLong(too_long)),
             _ => Ok(incoming),
@@ -98,10 +87,7 @@ pub(crate) struct Batch {
 impl Batch {
     /// An empty batch at an index.
     pub(crate) fn at(first: u64) -> Self {
-        Self {
-            first,
-            ..Self::default()
-        }
+        Self { first, ..Self::default() }
     }
 
     /// Whether these entries still fit, all together.
@@ -144,16 +130,10 @@ mod tests {
         let name = |blob: &[u8]| hex::encode(&sha256(blob));
         let body = json!({"body": {"a": name(&two), "b": name(&one)}, "type": "x"});
         let entry = Canonical::of(&body).unwrap();
-        let incoming = Incoming::check(NewEntry {
-            entry: entry.clone(),
-            blobs: vec![one.clone(), two.clone()],
-        })
-        .unwrap();
+        let incoming =
+            Incoming::check(NewEntry { entry: entry.clone(), blobs: vec![one.clone(), two.clone()] }).unwrap();
         assert_eq!(incoming.blobs, vec![(sha256(&two), two), (sha256(&one), one)]);
-        let stranger = NewEntry {
-            entry,
-            blobs: vec![b"three".to_vec()],
-        };
+        let stranger = NewEntry { entry, blobs: vec![b"three".to_vec()] };
         assert_eq!(Incoming::check(stranger).err(), Some(LogError::BlobNotNamed));
     }
 

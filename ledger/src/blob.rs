@@ -52,10 +52,7 @@ pub(crate) fn parse_header(header: &[u8]) -> Option<(Hash, u64)> {
 pub(crate) fn index_bytes(records: impl Iterator<Item = (Hash, u64)>) -> Vec<u8> {
     let mut sorted: Vec<_> = records.collect();
     sorted.sort_unstable();
-    sorted
-        .iter()
-        .flat_map(|(hash, offset)| [hash.as_slice(), &offset.to_be_bytes()].concat())
-        .collect()
+    sorted.iter().flat_map(|(hash, offset)| [hash.as_slice(), &offset.to_be_bytes()].concat()).collect()
 }
 
 /// Where a blob's record begins.
@@ -100,12 +97,7 @@ impl BlobStore {
     /// Opens the packs of a folder for reading; what is torn at the end of the newest is not seen. `temporary` is
     /// where an index file is written before it gets its name.
     pub(crate) fn open(fs: Arc<dyn Fs>, dir: &Path, temporary: PathBuf) -> Result<Self, LogError> {
-        let store = Self {
-            fs,
-            dir: dir.to_owned(),
-            temporary,
-            packs: RwLock::default(),
-        };
+        let store = Self { fs, dir: dir.to_owned(), temporary, packs: RwLock::default() };
         let names = store.fs.list(dir).map_err(|error| LogError::io("list", dir, &error))?;
         let mut packs = Packs::default();
         for number in (0..).take_while(|number| names.iter().any(|(name, _)| *name == pack_name(*number))) {
@@ -113,17 +105,9 @@ impl BlobStore {
             if names.iter().any(|(name, _)| *name == index_name(number)) {
                 let index = store.file(&index_name(number))?;
                 let records = length(&index, dir)? / INDEX_RECORD;
-                packs.closed.push(Closed {
-                    number,
-                    pack,
-                    index,
-                    records,
-                });
+                packs.closed.push(Closed { number, pack, index, records });
             } else if let Some(open) = &packs.open {
-                return Err(LogError::corrupt(
-                    index_name(open.number),
-                    "the index of a closed pack is missing",
-                ));
+                return Err(LogError::corrupt(index_name(open.number), "the index of a closed pack is missing"));
             } else {
                 packs.open = Some(scan(number, pack, dir)?);
             }
@@ -131,10 +115,7 @@ impl BlobStore {
         if let (Some(open), Some(closed)) = (&packs.open, packs.closed.last())
             && closed.number > open.number
         {
-            return Err(LogError::corrupt(
-                index_name(open.number),
-                "the index of a closed pack is missing",
-            ));
+            return Err(LogError::corrupt(index_name(open.number), "the index of a closed pack is missing"));
         }
         *store.packs.write().map_err(|_| LogError::Closed)? = packs;
         Ok(store)
@@ -146,16 +127,10 @@ impl BlobStore {
         let mut packs = self.packs.write().map_err(|_| LogError::Closed)?;
         let Some(open) = &mut packs.open else { return Ok(()) };
         let path = self.dir.join(pack_name(open.number));
-        let file = self
-            .fs
-            .open_write(&path)
-            .map_err(|error| LogError::io("open", &path, &error))?;
+        let file = self.fs.open_write(&path).map_err(|error| LogError::io("open", &path, &error))?;
         if length(&file, &self.dir)? > open.length {
             if !may_be_torn {
-                return Err(LogError::corrupt(
-                    pack_name(open.number),
-                    "it ends in bytes that are no blob",
-                ));
+                return Err(LogError::corrupt(pack_name(open.number), "it ends in bytes that are no blob"));
             }
             file.set_length(open.length)
                 .and_then(|()| file.sync_data())
@@ -176,20 +151,13 @@ impl BlobStore {
         if let Some(open) = &packs.open
             && let Some(offset) = open.records.get(hash)
         {
-            return Ok(Some(Place {
-                pack: open.number,
-                offset: *offset,
-            }));
+            return Ok(Some(Place { pack: open.number, offset: *offset }));
         }
         for closed in packs.closed.iter().rev() {
-            if let Some(offset) = closed
-                .find(hash)
-                .map_err(|error| LogError::io("search an index in", &self.dir, &error))?
+            if let Some(offset) =
+                closed.find(hash).map_err(|error| LogError::io("search an index in", &self.dir, &error))?
             {
-                return Ok(Some(Place {
-                    pack: closed.number,
-                    offset,
-                }));
+                return Ok(Some(Place { pack: closed.number, offset }));
             }
         }
         Ok(None)
@@ -200,10 +168,7 @@ impl BlobStore {
         let Some(place) = self.find(hash)? else { return Ok(None) };
         let (found, bytes) = self.read_at(place)?;
         if found != *hash || sha256(&bytes) != *hash {
-            return Err(LogError::corrupt(
-                pack_name(place.pack),
-                "a blob's bytes do not have its address",
-            ));
+            return Err(LogError::corrupt(pack_name(place.pack), "a blob's bytes do not have its address"));
         }
         Ok(Some(bytes))
     }
@@ -212,20 +177,11 @@ impl BlobStore {
     pub(crate) fn read_at(&self, place: Place) -> Result<(Hash, Vec<u8>), LogError> {
         let file = {
             let packs = self.packs.read().map_err(|_| LogError::Closed)?;
-            let open = packs
-                .open
-                .as_ref()
-                .filter(|open| open.number == place.pack)
-                .map(|open| Arc::clone(&open.pack));
+            let open = packs.open.as_ref().filter(|open| open.number == place.pack).map(|open| Arc::clone(&open.pack));
             let closed = || {
-                packs
-                    .closed
-                    .iter()
-                    .find(|closed| closed.number == place.pack)
-                    .map(|closed| Arc::clone(&closed.pack))
+                packs.closed.iter().find(|closed| closed.number == place.pack).map(|closed| Arc::clone(&closed.pack))
             };
-            open.or_else(closed)
-                .ok_or_else(|| LogError::corrupt(pack_name(place.pack), "the pack is missing"))?
+            open.or_else(closed).ok_or_else(|| LogError::corrupt(pack_name(place.pack), "the pack is missing"))?
         };
         let path = self.dir.join(pack_name(place.pack));
         let failed = |error: io::Error| LogError::io("read a blob in", &path, &error);
@@ -238,8 +194,7 @@ impl BlobStore {
             return Err(LogError::corrupt(pack_name(place.pack), "a blob ends past the file"));
         }
         let mut bytes = vec![0; usize::try_from(length).unwrap_or(0)];
-        file.read_exact_at(&mut bytes, place.offset + RECORD_HEADER)
-            .map_err(failed)?;
+        file.read_exact_at(&mut bytes, place.offset + RECORD_HEADER).map_err(failed)?;
         Ok((hash, bytes))
     }
 
@@ -262,9 +217,8 @@ impl BlobStore {
             let Some(open) = &mut packs.open else {
                 return Err(LogError::Closed);
             };
-            rest = open
-                .append(rest)
-                .map_err(|error| LogError::io("write", &self.dir.join(pack_name(number)), &error))?;
+            rest =
+                open.append(rest).map_err(|error| LogError::io("write", &self.dir.join(pack_name(number)), &error))?;
         }
         Ok(())
     }
@@ -275,30 +229,15 @@ impl BlobStore {
         let dir = self.fs.open_dir(&self.dir).map_err(failed)?;
         let pack = self.fs.create(&path).map_err(failed)?;
         dir.sync_dir().map_err(failed)?;
-        Ok(Open {
-            number,
-            pack,
-            length: 0,
-            records: HashMap::new(),
-        })
+        Ok(Open { number, pack, length: 0, records: HashMap::new() })
     }
 
     fn close(&self, packs: &mut Packs) -> Result<(), LogError> {
         let Some(open) = packs.open.take() else { return Ok(()) };
         let bytes = index_bytes(open.records.iter().map(|(hash, offset)| (*hash, *offset)));
-        replace_file(
-            self.fs.as_ref(),
-            &self.dir.join(index_name(open.number)),
-            &self.temporary,
-            &bytes,
-        )?;
+        replace_file(self.fs.as_ref(), &self.dir.join(index_name(open.number)), &self.temporary, &bytes)?;
         let index = self.file(&index_name(open.number))?;
-        packs.closed.push(Closed {
-            number: open.number,
-            pack: open.pack,
-            index,
-            records: open.records.len() as u64,
-        });
+        packs.closed.push(Closed { number: open.number, pack: open.pack, index, records: open.records.len() as u64 });
         Ok(())
     }
 
@@ -320,11 +259,7 @@ impl Open {
                 break;
             }
             bytes.extend_from_slice(MAGIC);
-            bytes.extend_from_slice(
-                &u32::try_from(blob.len())
-                    .map_err(|_| io::ErrorKind::FileTooLarge)?
-                    .to_be_bytes(),
-            );
+            bytes.extend_from_slice(&u32::try_from(blob.len()).map_err(|_| io::ErrorKind::FileTooLarge)?.to_be_bytes());
             bytes.extend_from_slice(hash);
             bytes.extend_from_slice(blob);
             places.push((*hash, offset));
@@ -357,19 +292,13 @@ impl Closed {
 }
 
 fn length(file: &Arc<dyn FsFile>, dir: &Path) -> Result<u64, LogError> {
-    file.length()
-        .map_err(|error| LogError::io("measure a file in", dir, &error))
+    file.length().map_err(|error| LogError::io("measure a file in", dir, &error))
 }
 
 /// Reads the headers of a pack up to the first bytes that are no whole record.
 fn scan(number: u64, pack: Arc<dyn FsFile>, dir: &Path) -> Result<Open, LogError> {
     let total = length(&pack, dir)?;
-    let mut open = Open {
-        number,
-        pack,
-        length: 0,
-        records: HashMap::new(),
-    };
+    let mut open = Open { number, pack, length: 0, records: HashMap::new() };
     let mut header = [0; RECORD_HEADER as usize];
     while open.length + RECORD_HEADER <= total {
         open.pack

@@ -25,12 +25,7 @@ impl Checkpoint {
     pub(crate) fn sign(key: &NoteKey, size: u64, root: Hash) -> Self {
         let origin = key.origin().to_owned();
         let note = key.sign(&format!("{origin}\n{size}\n{}\n", BASE64_STANDARD.encode(root)));
-        Self {
-            origin,
-            size,
-            root,
-            note,
-        }
+        Self { origin, size, root, note }
     }
 
     /// Verifies a note and reads the head from it; `None` when any byte is not as the key's holder signed it.
@@ -41,12 +36,7 @@ impl Checkpoint {
         let (size, root): (u64, Hash) = (size.parse().ok()?, BASE64_STANDARD.decode(root).ok()?.try_into().ok()?);
         // No extension lines, no leading zeros: what was read must print as what was signed.
         let exact = format!("{origin}\n{size}\n{}\n", BASE64_STANDARD.encode(root)) == text;
-        (exact && origin == key.name()).then(|| Self {
-            origin: origin.to_owned(),
-            size,
-            root,
-            note: note.to_owned(),
-        })
+        (exact && origin == key.name()).then(|| Self { origin: origin.to_owned(), size, root, note: note.to_owned() })
     }
 }
 
@@ -64,10 +54,7 @@ mod tests {
                 .note
                 .starts_with("log.example/audit\n0\n47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=\n\n\u{2014} ")
         );
-        assert_eq!(
-            Checkpoint::open(&checkpoint.note, &key.verifier_key()),
-            Some(checkpoint.clone())
-        );
+        assert_eq!(Checkpoint::open(&checkpoint.note, &key.verifier_key()), Some(checkpoint.clone()));
         let other = NoteKey::from_seed("log.example/audit", &[4; 32]).unwrap();
         assert_eq!(Checkpoint::open(&checkpoint.note, &other.verifier_key()), None);
     }

@@ -72,27 +72,16 @@ pub enum LogError {
 impl LogError {
     /// Wraps a system error; the path is cut to its last three parts, which name the file and not the machine.
     pub(crate) fn io(action: &'static str, path: &Path, error: &io::Error) -> Self {
-        Self::Io {
-            action,
-            path: short(path),
-            reason: error.to_string(),
-            kind: error.kind(),
-        }
+        Self::Io { action, path: short(path), reason: error.to_string(), kind: error.kind() }
     }
 
     pub(crate) fn corrupt(file: impl Into<String>, reason: impl Into<String>) -> Self {
-        Self::Corrupt {
-            file: file.into(),
-            reason: reason.into(),
-        }
+        Self::Corrupt { file: file.into(), reason: reason.into() }
     }
 }
 
 /// The last three parts of a path.
 pub(crate) fn short(path: &Path) -> String {
-    let parts: Vec<_> = path
-        .components()
-        .map(|part| part.as_os_str().to_string_lossy())
-        .collect();
+    let parts: Vec<_> = path.components().map(|part| part.as_os_str().to_string_lossy()).collect();
     parts.get(parts.len().saturating_sub(3)..).unwrap_or_default().join("/")
 }

@@ -132,10 +132,7 @@ impl Fs for StdFs {
         let mut names = Vec::new();
         for item in fs::read_dir(dir)? {
             let item = item?;
-            names.push((
-                item.file_name().to_string_lossy().into_owned(),
-                item.file_type()?.is_dir(),
-            ));
+            names.push((item.file_name().to_string_lossy().into_owned(), item.file_type()?.is_dir()));
         }
         names.sort();
         Ok(names)
@@ -150,14 +147,7 @@ impl Fs for StdFs {
     }
 
     fn create(&self, path: &Path) -> io::Result<Arc<dyn FsFile>> {
-        Ok(Arc::new(
-            OpenOptions::new()
-                .read(true)
-                .write(true)
-                .create(true)
-                .truncate(true)
-                .open(path)?,
-        ))
+        Ok(Arc::new(OpenOptions::new().read(true).write(true).create(true).truncate(true).open(path)?))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -177,12 +167,7 @@ impl Fs for StdFs {
     }
 
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Send + Sync>> {
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(path)?;
+        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
         match file.try_lock() {
             Ok(()) => Ok(Box::new(file)),
             Err(fs::TryLockError::WouldBlock) => Err(io::ErrorKind::WouldBlock.into()),

@@ -63,12 +63,7 @@ impl Frame {
         for count in [entries.len(), blobs.len(), 0] {
             bytes.extend_from_slice(&u32::try_from(count).unwrap_or(u32::MAX).to_be_bytes());
         }
-        let mut builder = FrameBuilder {
-            bytes,
-            first,
-            entries: Vec::new(),
-            blobs: Vec::new(),
-        };
+        let mut builder = FrameBuilder { bytes, first, entries: Vec::new(), blobs: Vec::new() };
         for entry in entries {
             let length = u16::try_from(entry.len()).unwrap_or(u16::MAX).to_be_bytes();
             let place = builder.push(&length, entry);
@@ -102,14 +97,8 @@ impl Frame {
             let end = at.checked_add(count).filter(|end| *end <= length)?;
             Some(std::mem::replace(&mut at, end)..end)
         };
-        let number = |range: Range<usize>| {
-            Some(
-                frame
-                    .get(range)?
-                    .iter()
-                    .fold(0_u64, |n, byte| n << 8 | u64::from(*byte)),
-            )
-        };
+        let number =
+            |range: Range<usize>| Some(frame.get(range)?.iter().fold(0_u64, |n, byte| n << 8 | u64::from(*byte)));
         let size = |number: u64| usize::try_from(number).ok();
         let first = number(take(8)?)?;
         let (entries, blobs, note) = (number(take(4)?)?, number(take(4)?)?, size(number(take(4)?)?)?);
@@ -196,9 +185,7 @@ pub(crate) struct FrameBuilder {
 impl FrameBuilder {
     /// The entries as they stand in the frame's bytes.
     pub(crate) fn entries(&self) -> impl Iterator<Item = &[u8]> {
-        self.entries
-            .iter()
-            .map(|range| self.bytes.get(range.clone()).unwrap_or_default())
+        self.entries.iter().map(|range| self.bytes.get(range.clone()).unwrap_or_default())
     }
 
     /// Adds the note and closes the frame.
@@ -218,13 +205,7 @@ impl FrameBuilder {
         let length = u32::try_from(length).unwrap_or(u32::MAX).to_be_bytes();
         self.patch(0, &[MAGIC.as_slice(), &length, &crc].concat());
         let note = start..self.bytes.len();
-        Ok(Frame {
-            bytes: self.bytes,
-            first: self.first,
-            entries: self.entries,
-            blobs: self.blobs,
-            note,
-        })
+        Ok(Frame { bytes: self.bytes, first: self.first, entries: self.entries, blobs: self.blobs, note })
     }
 
     fn push(&mut self, length: &[u8], bytes: &[u8]) -> Range<usize> {
@@ -246,16 +227,12 @@ mod tests {
     use super::*;
 
     fn frame() -> Frame {
-        Frame::begin(7, &[b"{\"a\":1}", b"{}"], &[b"blob", b""])
-            .finish("note\n")
-            .unwrap()
+        Frame::begin(7, &[b"{\"a\":1}", b"{}"], &[b"blob", b""]).finish("note\n").unwrap()
     }
 
     #[test]
     fn a_frame_reads_back() {
-        let Parsed::Frame(read) = Frame::parse(&[frame().bytes(), b"next"].concat()) else {
-            panic!("torn")
-        };
+        let Parsed::Frame(read) = Frame::parse(&[frame().bytes(), b"next"].concat()) else { panic!("torn") };
         assert_eq!((read.first, read.end(), read.note()), (7, 9, "note\n"));
         assert_eq!(read.entries().collect::<Vec<_>>(), [b"{\"a\":1}".as_slice(), b"{}"]);
         assert_eq!(read.blobs().collect::<Vec<_>>(), [b"blob".as_slice(), b""]);
@@ -272,10 +249,7 @@ mod tests {
                 assert!(matches!(Frame::parse(&bytes), Parsed::Torn), "byte {at} bit {bit}");
             }
             let cut = Frame::parse(&whole[..at]);
-            assert!(
-                matches!(cut, Parsed::Torn) || (at == 0 && matches!(cut, Parsed::End)),
-                "{at}"
-            );
+            assert!(matches!(cut, Parsed::Torn) || (at == 0 && matches!(cut, Parsed::End)), "{at}");
         }
         assert!(Frame::any_in(&[b"torn".as_slice(), &whole].concat()));
         assert!(!Frame::any_in(&whole[1..]));

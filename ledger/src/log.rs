@@ -40,9 +40,7 @@ pub struct Log {
 
 impl std::fmt::Debug for Log {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Log")
-            .field("dir", &self.shared.dir)
-            .finish_non_exhaustive()
+        f.debug_struct("Log").field("dir", &self.shared.dir).finish_non_exhaustive()
     }
 }
 
@@ -68,17 +66,13 @@ pub(crate) struct Shared {
 impl Shared {
     /// The state; a thread that died holding it poisons the log as a failed write does.
     pub(crate) fn state(&self) -> Result<MutexGuard<'_, State>, LogError> {
-        self.state
-            .lock()
-            .map_err(|_| LogError::Poisoned("a writing thread died".to_owned()))
+        self.state.lock().map_err(|_| LogError::Poisoned("a writing thread died".to_owned()))
     }
 
     /// Stops the log for good: waiters get the error, nothing is written any more.
     pub(crate) fn poison(&self, error: &LogError) {
         if let Ok(mut state) = self.state.lock() {
-            state
-                .poison
-                .get_or_insert_with(|| LogError::Poisoned(error.to_string()));
+            state.poison.get_or_insert_with(|| LogError::Poisoned(error.to_string()));
         }
         self.work.notify_all();
         self.progress.notify_all();
@@ -139,11 +133,7 @@ impl Ticket {
             }
             state = self.shared.progress.wait(state).map_err(|_| LogError::Closed)?;
         }
-        Ok(Appended {
-            first: self.first,
-            checkpoint: state.durable.clone(),
-            runs: self.runs,
-        })
+        Ok(Appended { first: self.first, checkpoint: state.durable.clone(), runs: self.runs })
     }
 }
 
@@ -201,19 +191,10 @@ impl Log {
             thread.map_err(|error| LogError::io("start a thread for", dir, &error))
         };
         let (writer, projector) = (Arc::clone(&shared), Arc::clone(&shared));
-        let mut log = Self {
-            shared,
-            threads: Vec::new(),
-            _lock: recovered.lock,
-        };
-        log.threads.push(spawn(
-            "log-writer",
-            Box::new(move || writer::run_writer(&writer, recovered.tail)),
-        )?);
-        log.threads.push(spawn(
-            "log-projection",
-            Box::new(move || writer::run_projection(&projector, recovered.projection)),
-        )?);
+        let mut log = Self { shared, threads: Vec::new(), _lock: recovered.lock };
+        log.threads.push(spawn("log-writer", Box::new(move || writer::run_writer(&writer, recovered.tail)))?);
+        log.threads
+            .push(spawn("log-projection", Box::new(move || writer::run_projection(&projector, recovered.projection)))?);
         Ok(log)
     }
 
@@ -223,10 +204,7 @@ impl Log {
     /// # Errors
     /// A blob is not named or not there, or the log has stopped. Nothing is submitted then.
     pub fn submit(&self, entries: Vec<NewEntry>) -> Result<Ticket, LogError> {
-        let incoming = entries
-            .into_iter()
-            .map(Incoming::check)
-            .collect::<Result<Vec<_>, _>>()?;
+        let incoming = entries.into_iter().map(Incoming::check).collect::<Result<Vec<_>, _>>()?;
         let mut state = self.shared.state()?;
         loop {
             if let Some(error) = &state.poison {
@@ -243,12 +221,7 @@ impl Log {
         self.shared.work.notify_one();
         let first = runs.first().map_or(next, |run| run.0);
         let end = runs.last().map_or(0, |run| run.0 + run.1);
-        Ok(Ticket {
-            shared: Arc::clone(&self.shared),
-            first,
-            end,
-            runs,
-        })
+        Ok(Ticket { shared: Arc::clone(&self.shared), first, end, runs })
     }
 
     /// [`Self::submit`] and [`Ticket::wait`].
@@ -309,11 +282,7 @@ impl Log {
         }
         let at = |index: u64| usize::try_from(index).unwrap_or(usize::MAX);
         if let Some(frame) = frame {
-            let entry = frame
-                .read(&self.shared.dir)?
-                .entries()
-                .nth(at(index - frame.first))
-                .map(<[u8]>::to_vec);
+            let entry = frame.read(&self.shared.dir)?.entries().nth(at(index - frame.first)).map(<[u8]>::to_vec);
             return entry.ok_or(missing);
         }
         let bundle = self.bundle(index / TILE_WIDTH, published)?;
@@ -345,11 +314,7 @@ impl Log {
         };
         let place = self.shared.state()?.waiting_blobs.get(&hash).cloned();
         match place {
-            Some(BlobPlace::Journal {
-                segment,
-                offset,
-                length,
-            }) => {
+            Some(BlobPlace::Journal { segment, offset, length }) => {
                 let mut bytes = vec![0; length];
                 segment
                     .read_exact_at(&mut bytes, offset)
@@ -377,10 +342,7 @@ impl Log {
         };
         match read_tile(self.shared.fs.as_ref(), &self.shared.dir, tile) {
             Ok(bytes) => Ok(Some(bytes)),
-            Err(LogError::Io {
-                kind: std::io::ErrorKind::NotFound,
-                ..
-            }) => Ok(None),
+            Err(LogError::Io { kind: std::io::ErrorKind::NotFound, .. }) => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -394,11 +356,7 @@ impl Log {
         if index >= head.size {
             return Err(LogError::OutOfRange { index, size: head.size });
         }
-        Ok(proof_text(
-            index,
-            &tree::prove_inclusion(&nodes, index, head.size)?,
-            &head,
-        ))
+        Ok(proof_text(index, &tree::prove_inclusion(&nodes, index, head.size)?, &head))
     }
 
     /// Consistency proof between two sizes (RFC 6962, section 2.1.2).
@@ -408,10 +366,7 @@ impl Log {
     pub fn prove_consistency(&self, old: u64, new: u64) -> Result<Vec<Hash>, LogError> {
         let (nodes, head) = self.nodes()?;
         if new > head.size || old > new {
-            return Err(LogError::OutOfRange {
-                index: old.max(new),
-                size: head.size,
-            });
+            return Err(LogError::OutOfRange { index: old.max(new), size: head.size });
         }
         tree::prove_consistency(&nodes, old, new)
     }
@@ -419,13 +374,7 @@ impl Log {
     fn nodes(&self) -> Result<(Overlay, Checkpoint), LogError> {
         let state = self.shared.state()?;
         let tiles = TileReader::new(Arc::clone(&self.shared.fs), &self.shared.dir, state.published.size);
-        Ok((
-            Overlay {
-                tiles,
-                leaves: state.leaves.iter().copied().collect(),
-            },
-            state.durable.clone(),
-        ))
+        Ok((Overlay { tiles, leaves: state.leaves.iter().copied().collect() }, state.durable.clone()))
     }
 
     /// Blocks until everything submitted so far is durable and published.

@@ -25,9 +25,7 @@ pub struct NoteKey {
 
 impl std::fmt::Debug for NoteKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("NoteKey")
-            .field("name", &self.name)
-            .finish_non_exhaustive()
+        f.debug_struct("NoteKey").field("name", &self.name).finish_non_exhaustive()
     }
 }
 
@@ -38,9 +36,7 @@ impl NoteKey {
     /// The origin is no key name (empty, or with spaces or `+`), or the system gives no random bytes.
     pub fn generate(origin: &str) -> Result<Self, LogError> {
         let mut seed = [0; 32];
-        SysRng
-            .try_fill_bytes(&mut seed)
-            .map_err(|_| LogError::MalformedKey("the system gave no random bytes"))?;
+        SysRng.try_fill_bytes(&mut seed).map_err(|_| LogError::MalformedKey("the system gave no random bytes"))?;
         Self::from_seed(origin, &seed)
     }
 
@@ -50,10 +46,7 @@ impl NoteKey {
     /// The origin is no key name.
     pub fn from_seed(origin: &str, seed: &[u8; 32]) -> Result<Self, LogError> {
         check_name(origin)?;
-        Ok(Self {
-            name: origin.to_owned(),
-            signing: SigningKey::from_bytes(seed),
-        })
+        Ok(Self { name: origin.to_owned(), signing: SigningKey::from_bytes(seed) })
     }
 
     /// Reads a key file: one line `PRIVATE+KEY+<name>+<id>+<base64>`, as Go's `note` package writes it.
@@ -66,9 +59,7 @@ impl NoteKey {
             .and_then(|mut file| file.read_to_string(&mut text))
             .map_err(|error| LogError::io("read the signing key", path, &error))?;
         let text = text.strip_suffix('\n').unwrap_or(&text);
-        let rest = text
-            .strip_prefix("PRIVATE+KEY+")
-            .ok_or(LogError::MalformedKey("no `PRIVATE+KEY+`"))?;
+        let rest = text.strip_prefix("PRIVATE+KEY+").ok_or(LogError::MalformedKey("no `PRIVATE+KEY+`"))?;
         let (name, id, seed) = split_key(rest)?;
         let key = Self::from_seed(name, &seed)?;
         if key.verifier_key().id() != id {
@@ -103,10 +94,7 @@ impl NoteKey {
 
     /// The public half.
     pub fn verifier_key(&self) -> VerifierKey {
-        VerifierKey {
-            name: self.name.clone(),
-            key: self.signing.verifying_key(),
-        }
+        VerifierKey { name: self.name.clone(), key: self.signing.verifying_key() }
     }
 
     /// The public half as text, `<name>+<id>+<base64>`; what an auditor pins.
@@ -130,13 +118,7 @@ pub struct VerifierKey {
 
 impl std::fmt::Display for VerifierKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(
-            f,
-            "{}+{}+{}",
-            self.name,
-            hex::encode(&self.id()),
-            BASE64_STANDARD.encode(self.typed_key())
-        )
+        write!(f, "{}+{}+{}", self.name, hex::encode(&self.id()), BASE64_STANDARD.encode(self.typed_key()))
     }
 }
 
@@ -149,14 +131,9 @@ impl VerifierKey {
         let (name, _, public) = split_key(text)?;
         check_name(name)?;
         let key = VerifyingKey::from_bytes(&public).map_err(|_| LogError::MalformedKey("no point of the curve"))?;
-        let parsed = Self {
-            name: name.to_owned(),
-            key,
-        };
+        let parsed = Self { name: name.to_owned(), key };
         if key.is_weak() || parsed.to_string() != text {
-            return Err(LogError::MalformedKey(
-                "the id does not fit the key, or the key is weak",
-            ));
+            return Err(LogError::MalformedKey("the id does not fit the key, or the key is weak"));
         }
         Ok(parsed)
     }
@@ -170,11 +147,8 @@ impl VerifierKey {
     pub(crate) fn open<'a>(&self, note: &'a str) -> Option<&'a str> {
         let (text, line) = note.rsplit_once("\n\n")?;
         let text = note.get(..text.len() + 1)?;
-        let encoded = line
-            .strip_prefix("\u{2014} ")?
-            .strip_suffix('\n')?
-            .strip_prefix(&self.name)?
-            .strip_prefix(' ')?;
+        let encoded =
+            line.strip_prefix("\u{2014} ")?.strip_suffix('\n')?.strip_prefix(&self.name)?.strip_prefix(' ')?;
         let bytes = BASE64_STANDARD.decode(encoded).ok()?;
         let signature = bytes.strip_prefix(&self.id())?;
         let signature = Signature::from_bytes(signature.try_into().ok()?);
@@ -207,9 +181,7 @@ impl VerifierKey {
 fn check_name(name: &str) -> Result<(), LogError> {
     let wrong = |letter: char| letter.is_whitespace() || letter.is_control() || letter == '+';
     if name.is_empty() || name.len() > 255 || name.contains(wrong) {
-        return Err(LogError::MalformedKey(
-            "a log's origin has 1 to 255 bytes, no spaces and no `+`",
-        ));
+        return Err(LogError::MalformedKey("a log's origin has 1 to 255 bytes, no spaces and no `+`"));
     }
     Ok(())
 }
@@ -223,10 +195,7 @@ fn split_key(text: &str) -> Result<(&str, [u8; 4], [u8; 32]), LogError> {
     };
     let id = hex::decode(id).ok_or(malformed.clone())?;
     let key = BASE64_STANDARD.decode(key).map_err(|_| malformed.clone())?;
-    let key = key
-        .strip_prefix(&[ED25519])
-        .and_then(|key| key.try_into().ok())
-        .ok_or(malformed)?;
+    let key = key.strip_prefix(&[ED25519]).and_then(|key| key.try_into().ok()).ok_or(malformed)?;
     Ok((name, id, key))
 }
 
@@ -254,10 +223,7 @@ mod tests {
             let mut bytes = note.clone().into_bytes();
             bytes[at] ^= 1;
             assert!(
-                String::from_utf8(bytes)
-                    .ok()
-                    .and_then(|note| verifier.open(&note).map(str::to_owned))
-                    .is_none(),
+                String::from_utf8(bytes).ok().and_then(|note| verifier.open(&note).map(str::to_owned)).is_none(),
                 "{at}"
             );
         }

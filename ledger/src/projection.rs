@@ -62,15 +62,8 @@ impl Projection {
         let mut bundle = Vec::new();
         if !size.is_multiple_of(TILE_WIDTH) {
             let entries = tiles.bundle(size / TILE_WIDTH)?;
-            if !entries
-                .iter()
-                .map(|entry| leaf_hash(entry))
-                .eq(levels.iter().flatten().take(entries.len()).copied())
-            {
-                return Err(LogError::corrupt(
-                    "tile/entries",
-                    "the last bundle does not have the hashes of its tile",
-                ));
+            if !entries.iter().map(|entry| leaf_hash(entry)).eq(levels.iter().flatten().take(entries.len()).copied()) {
+                return Err(LogError::corrupt("tile/entries", "the last bundle does not have the hashes of its tile"));
             }
             entries.iter().for_each(|entry| push_entry(&mut bundle, entry));
         }
@@ -131,17 +124,11 @@ impl Projection {
         let partial = |kind: TileKind, bytes: Vec<u8>| {
             TilePath::of_size(kind, self.partial_index(kind), head.size).map(|tile| (tile, bytes))
         };
-        let tails = self
-            .levels
-            .iter()
-            .zip(0..)
-            .map(|(hashes, level)| partial(TileKind::Hashes(level), hashes.concat()));
+        let tails =
+            self.levels.iter().zip(0..).map(|(hashes, level)| partial(TileKind::Hashes(level), hashes.concat()));
         let tails = tails.chain([partial(TileKind::Entries, self.bundle.clone())]);
-        let files: Vec<_> = full
-            .iter()
-            .cloned()
-            .chain(tails.flatten().filter(|(tile, _)| tile.width < TILE_WIDTH))
-            .collect();
+        let files: Vec<_> =
+            full.iter().cloned().chain(tails.flatten().filter(|(tile, _)| tile.width < TILE_WIDTH)).collect();
         let mut writes = Vec::new();
         for (tile, bytes) in files {
             let path = self.dir.join(tile.path());
@@ -153,12 +140,7 @@ impl Projection {
             writes.push((path, bytes));
         }
         replace_files(self.fs.as_ref(), &self.temporary, &writes)?;
-        replace_file(
-            self.fs.as_ref(),
-            &self.dir.join("checkpoint"),
-            &self.temporary,
-            head.note.as_bytes(),
-        )?;
+        replace_file(self.fs.as_ref(), &self.dir.join("checkpoint"), &self.temporary, head.note.as_bytes())?;
         full.iter().try_for_each(|(tile, _)| self.remove_partials(tile))
     }
 
@@ -173,11 +155,7 @@ impl Projection {
         self.frontier.push(hash);
         push_entry(&mut self.bundle, entry);
         if self.frontier.size().is_multiple_of(TILE_WIDTH) {
-            let tile = TilePath {
-                kind: TileKind::Entries,
-                index,
-                width: TILE_WIDTH,
-            };
+            let tile = TilePath { kind: TileKind::Entries, index, width: TILE_WIDTH };
             self.full.push((tile, std::mem::take(&mut self.bundle)));
         }
         for (level, hashes) in (0..).zip(&mut self.levels) {
@@ -186,11 +164,7 @@ impl Projection {
                 break;
             }
             let index = (self.frontier.size() >> (TILE_HEIGHT * (level + 1))) - 1;
-            let tile = TilePath {
-                kind: TileKind::Hashes(level),
-                index,
-                width: TILE_WIDTH,
-            };
+            let tile = TilePath { kind: TileKind::Hashes(level), index, width: TILE_WIDTH };
             hash = fold_hashes(hashes).unwrap_or_default();
             self.full.push((tile, std::mem::take(hashes).concat()));
         }
@@ -205,12 +179,8 @@ impl Projection {
         };
         for (name, _) in names {
             let path = folder.join(name);
-            self.fs
-                .remove(&path)
-                .map_err(|error| LogError::io("remove", &path, &error))?;
+            self.fs.remove(&path).map_err(|error| LogError::io("remove", &path, &error))?;
         }
-        self.fs
-            .remove_dir(&folder)
-            .map_err(|error| LogError::io("remove", &folder, &error))
+        self.fs.remove_dir(&folder).map_err(|error| LogError::io("remove", &folder, &error))
     }
 }

@@ -27,18 +27,10 @@ impl Nodes for Overlay {
             return self.tiles.node(level, index);
         }
         let Some(below) = level.checked_sub(1) else {
-            let leaf = usize::try_from(index - published)
-                .ok()
-                .and_then(|at| self.leaves.get(at));
-            return leaf.copied().ok_or(LogError::OutOfRange {
-                index,
-                size: published + self.leaves.len() as u64,
-            });
+            let leaf = usize::try_from(index - published).ok().and_then(|at| self.leaves.get(at));
+            return leaf.copied().ok_or(LogError::OutOfRange { index, size: published + self.leaves.len() as u64 });
         };
-        Ok(node_hash(
-            &self.node(below, 2 * index)?,
-            &self.node(below, 2 * index + 1)?,
-        ))
+        Ok(node_hash(&self.node(below, 2 * index)?, &self.node(below, 2 * index + 1)?))
     }
 }
 
@@ -57,13 +49,7 @@ pub fn check_proof(text: &str, key: &VerifierKey, entry: &[u8]) -> Option<(u64, 
     if lines.next()? != FIRST_LINE {
         return None;
     }
-    let index: u64 = lines
-        .find(|line| !line.starts_with("extra "))?
-        .strip_prefix("index ")?
-        .parse()
-        .ok()?;
-    let path = lines
-        .map(|line| BASE64_STANDARD.decode(line).ok()?.try_into().ok())
-        .collect::<Option<Vec<Hash>>>()?;
+    let index: u64 = lines.find(|line| !line.starts_with("extra "))?.strip_prefix("index ")?.parse().ok()?;
+    let path = lines.map(|line| BASE64_STANDARD.decode(line).ok()?.try_into().ok()).collect::<Option<Vec<Hash>>>()?;
     check_inclusion(&path, index, head.size, &leaf_hash(entry), &head.root).then_some((index, head))
 }

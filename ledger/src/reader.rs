@@ -44,13 +44,7 @@ impl LogReader {
         }
         // Nothing is written, so the temporary name is never used.
         let blobs = BlobStore::open(Arc::clone(&fs), &dir.join("blobs"), PathBuf::new())?;
-        Ok(Self {
-            fs,
-            dir: dir.to_owned(),
-            key,
-            checkpoint,
-            blobs,
-        })
+        Ok(Self { fs, dir: dir.to_owned(), key, checkpoint, blobs })
     }
 
     /// The pinned head.
@@ -73,18 +67,12 @@ impl LogReader {
     /// # Errors
     /// There is no such entry, or it cannot be read.
     pub fn read(&self, index: u64) -> Result<Vec<u8>, LogError> {
-        let out = LogError::OutOfRange {
-            index,
-            size: self.size(),
-        };
+        let out = LogError::OutOfRange { index, size: self.size() };
         if index >= self.size() {
             return Err(out);
         }
         let entries = self.tiles().bundle(index / TILE_WIDTH)?;
-        usize::try_from(index % TILE_WIDTH)
-            .ok()
-            .and_then(|at| entries.into_iter().nth(at))
-            .ok_or(out)
+        usize::try_from(index % TILE_WIDTH).ok().and_then(|at| entries.into_iter().nth(at)).ok_or(out)
     }
 
     /// A stored blob by its hex SHA-256; `None` when it is not there.
@@ -98,13 +86,7 @@ impl LogReader {
     /// Every entry from an index on, block leaves too. Each is hashed and compared with its tile, each blob with its
     /// address; after an error nothing more comes.
     pub fn entries(&self, from: u64) -> impl Iterator<Item = Result<StoredEntry, LogError>> + '_ {
-        let mut entries = Entries {
-            reader: self,
-            tiles: self.tiles(),
-            next: from,
-            bundle: Vec::new(),
-            place: None,
-        };
+        let mut entries = Entries { reader: self, tiles: self.tiles(), next: from, bundle: Vec::new(), place: None };
         let mut failed = false;
         std::iter::from_fn(move || {
             let item = if failed { None } else { entries.advance().transpose() };
@@ -137,10 +119,7 @@ impl Entries<'_> {
             self.load()?;
         }
         let index = self.next;
-        let missing = || LogError::OutOfRange {
-            index,
-            size: self.reader.size(),
-        };
+        let missing = || LogError::OutOfRange { index, size: self.reader.size() };
         let entry = self.bundle.pop().ok_or_else(missing)?;
         self.next += 1;
         let mut blobs = Vec::new();
@@ -156,19 +135,13 @@ impl Entries<'_> {
         let hashes = self.tiles.hashes(0, number)?;
         if !entries.iter().map(|entry| leaf_hash(entry)).eq(hashes.iter().copied()) {
             let path = TilePath::of_size(TileKind::Entries, number, self.reader.size()).map(|tile| tile.path());
-            return Err(LogError::corrupt(
-                path.unwrap_or_default(),
-                "an entry does not have the hash in its tile",
-            ));
+            return Err(LogError::corrupt(path.unwrap_or_default(), "an entry does not have the hash in its tile"));
         }
         // A full tile's root stands in the level above, under the signed root.
         if entries.len() as u64 == TILE_WIDTH
             && crate::tiles::fold_hashes(&hashes) != Some(self.tiles.node(crate::tiles::TILE_HEIGHT, number)?)
         {
-            return Err(LogError::corrupt(
-                format!("tile/0/{number}"),
-                "its root is not in the tile above",
-            ));
+            return Err(LogError::corrupt(format!("tile/0/{number}"), "its root is not in the tile above"));
         }
         entries.reverse();
         let skip = usize::try_from(self.next % TILE_WIDTH).unwrap_or(0);
@@ -183,20 +156,15 @@ impl Entries<'_> {
             && found == *hash
             && sha256(&bytes) == *hash
         {
-            self.place = Some(Place {
-                offset: place.offset + RECORD_HEADER + bytes.len() as u64,
-                ..place
-            });
+            self.place = Some(Place { offset: place.offset + RECORD_HEADER + bytes.len() as u64, ..place });
             return Ok(Some(bytes));
         }
         self.place = self.reader.blobs.find(hash)?;
         let Some(bytes) = self.reader.blobs.get(hash)? else {
             return Ok(None);
         };
-        self.place = self.place.map(|place| Place {
-            offset: place.offset + RECORD_HEADER + bytes.len() as u64,
-            ..place
-        });
+        self.place =
+            self.place.map(|place| Place { offset: place.offset + RECORD_HEADER + bytes.len() as u64, ..place });
         Ok(Some(bytes))
     }
 }

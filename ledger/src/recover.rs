@@ -41,9 +41,7 @@ pub(crate) fn create(fs: &dyn Fs, dir: &Path, key: &NoteKey) -> Result<(), LogEr
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(LogError::io("list", dir, &error)),
         _ => {}
     }
-    let parent = dir
-        .ancestors()
-        .find(|parent| parent.as_os_str().is_empty() || fs.list(parent).is_ok());
+    let parent = dir.ancestors().find(|parent| parent.as_os_str().is_empty() || fs.list(parent).is_ok());
     create_dirs(fs, parent.unwrap_or(Path::new("/")), dir)?;
     for folder in ["tile/entries", "blobs", "journal"] {
         create_dirs(fs, dir, &dir.join(folder))?;
@@ -64,18 +62,14 @@ pub(crate) struct Recovered {
 
 /// Reads a small text file of the folder.
 fn text(fs: &dyn Fs, dir: &Path, name: &str) -> Result<String, LogError> {
-    let bytes = fs
-        .read(&dir.join(name))
-        .map_err(|error| LogError::io("read", &dir.join(name), &error))?;
+    let bytes = fs.read(&dir.join(name)).map_err(|error| LogError::io("read", &dir.join(name), &error))?;
     String::from_utf8(bytes).map_err(|_| LogError::corrupt(name, "it is no text"))
 }
 
 /// The published head and the log's key, as every reader opens them.
 pub(crate) fn read_head(fs: &dyn Fs, dir: &Path) -> Result<(VerifierKey, Checkpoint), LogError> {
     let key = text(fs, dir, "key")?;
-    let key = key
-        .strip_suffix('\n')
-        .ok_or_else(|| LogError::corrupt("key", "it does not end with one newline"))?;
+    let key = key.strip_suffix('\n').ok_or_else(|| LogError::corrupt("key", "it does not end with one newline"))?;
     let key = VerifierKey::parse(key).map_err(|error| LogError::corrupt("key", error.to_string()))?;
     let note = text(fs, dir, "checkpoint")?;
     let unsigned = || LogError::corrupt("checkpoint", "it is not signed by the log's key as it stands");
@@ -154,35 +148,18 @@ pub(crate) fn open(fs: Arc<dyn Fs>, dir: &Path, key: NoteKey, clock: Arc<dyn Clo
         offset,
     };
     let (state, work, progress) = (Mutex::new(state), Condvar::new(), Condvar::new());
-    let shared = Shared {
-        fs,
-        dir: dir.to_owned(),
-        key,
-        clock,
-        blobs,
-        last_bundle: Mutex::default(),
-        state,
-        work,
-        progress,
-    };
+    let shared =
+        Shared { fs, dir: dir.to_owned(), key, clock, blobs, last_bundle: Mutex::default(), state, work, progress };
     remove_segments(&shared, &covered)?;
-    Ok(Recovered {
-        shared,
-        lock,
-        tail,
-        projection,
-    })
+    Ok(Recovered { shared, lock, tail, projection })
 }
 
 /// Files that a crash left before they had a name.
 fn remove_leftovers(fs: &dyn Fs, dir: &Path) -> Result<(), LogError> {
     let journal = dir.join("journal");
-    let names = fs
-        .list(&journal)
-        .map_err(|error| LogError::io("list", &journal, &error))?;
+    let names = fs.list(&journal).map_err(|error| LogError::io("list", &journal, &error))?;
     for (name, _) in names.iter().filter(|(name, _)| is_leftover(name)) {
-        fs.remove(&journal.join(name))
-            .map_err(|error| LogError::io("remove", &journal.join(name), &error))?;
+        fs.remove(&journal.join(name)).map_err(|error| LogError::io("remove", &journal.join(name), &error))?;
     }
     Ok(())
 }
@@ -224,19 +201,13 @@ struct Journal {
 impl Journal {
     fn open(fs: &dyn Fs, dir: &Path) -> Result<Self, LogError> {
         let journal = dir.join("journal");
-        let names = fs
-            .list(&journal)
-            .map_err(|error| LogError::io("list", &journal, &error))?;
+        let names = fs.list(&journal).map_err(|error| LogError::io("list", &journal, &error))?;
         let mut segments = Vec::new();
         for (name, _) in names {
             let first =
                 segment_first(&name).ok_or_else(|| LogError::corrupt(format!("journal/{name}"), "it is no segment"))?;
             let path = journal.join(&name);
-            segments.push((
-                first,
-                fs.open_write(&path)
-                    .map_err(|error| LogError::io("open", &path, &error))?,
-            ));
+            segments.push((first, fs.open_write(&path).map_err(|error| LogError::io("open", &path, &error))?));
         }
         Ok(Self { segments })
     }
@@ -331,14 +302,7 @@ impl<'a> Scan<'a> {
         self.last_block = Some(block_of(frame.entries().next_back()?)?);
         for (blob, range) in frame.blobs().zip(frame.blob_ranges()) {
             let (segment, offset) = (Arc::clone(file), offset + range.start as u64);
-            self.blobs.insert(
-                sha256(blob),
-                BlobPlace::Journal {
-                    segment,
-                    offset,
-                    length: range.len(),
-                },
-            );
+            self.blobs.insert(sha256(blob), BlobPlace::Journal { segment, offset, length: range.len() });
         }
         let length = frame.bytes().len();
         self.frames.push_back(FrameRef {
@@ -357,8 +321,7 @@ impl<'a> Scan<'a> {
     fn tear(&mut self, first: u64, file: &dyn FsFile, offset: u64, length: u64, dir: &Path) -> Result<(), LogError> {
         let name = format!("journal/{}", segment_name(first));
         let mut rest = vec![0; usize::try_from(length - offset).unwrap_or(0)];
-        file.read_exact_at(&mut rest, offset)
-            .map_err(|error| LogError::io("read", &dir.join(&name), &error))?;
+        file.read_exact_at(&mut rest, offset).map_err(|error| LogError::io("read", &dir.join(&name), &error))?;
         let later = rest.get(1..).is_some_and(Frame::any_in);
         if later || self.last_segment != Some(first) || self.end < self.published.size {
             return Err(LogError::corrupt(

@@ -138,11 +138,7 @@ impl KeyRegistry {
             && new.party == Party::Registrar
         {
             let first = index == 0 && self.keys.is_empty() && new.public_key == key;
-            return if first {
-                self.may_register(new, Short::default())
-            } else {
-                Err(KeyFault::WrongSigner)
-            };
+            return if first { self.may_register(new, Short::default()) } else { Err(KeyFault::WrongSigner) };
         }
         let name = key_name(key).ok_or(KeyFault::UnknownKey)?;
         let signer = self.valid(&name, index)?;
@@ -178,9 +174,8 @@ impl KeyRegistry {
                 rotate.old_key == key && signer.owner == party_name(signer.party, &rotate.owner)
             }
             Transaction::KeyRevoke(revoke) => {
-                let ends = key_name(&revoke.public_key)
-                    .and_then(|name| self.keys.get(&name))
-                    .ok_or(KeyFault::UnknownKey)?;
+                let ends =
+                    key_name(&revoke.public_key).and_then(|name| self.keys.get(&name)).ok_or(KeyFault::UnknownKey)?;
                 let named = ends.owner == party_name(ends.party, &revoke.owner);
                 named && (ends.owner == signer.owner || self.registered_by(ends.owner) == Some(signer.owner))
             }
@@ -202,33 +197,15 @@ impl KeyRegistry {
                 let newest_key = key_name(&new.public_key).ok_or(KeyFault::MalformedKey)?;
                 let owner = party_name(new.party, &new.owner);
                 let registered_by = self.keys.get(&signer).map_or(owner, |signer| signer.owner);
-                self.keys.insert(
-                    newest_key,
-                    Key {
-                        owner,
-                        party: new.party,
-                        from: new.from_height,
-                        until: u64::MAX,
-                    },
-                );
-                self.owners.insert(
-                    owner,
-                    Owner {
-                        newest_key,
-                        registered_by,
-                    },
-                );
+                self.keys.insert(newest_key, Key { owner, party: new.party, from: new.from_height, until: u64::MAX });
+                self.owners.insert(owner, Owner { newest_key, registered_by });
             }
             Transaction::KeyRotate(rotate) => {
                 let newest_key = key_name(&rotate.new_key).ok_or(KeyFault::MalformedKey)?;
                 let from = rotate.from_height.max(after);
                 if let Some(old) = self.keys.get_mut(&signer) {
                     old.until = old.until.min(from);
-                    let new = Key {
-                        from,
-                        until: u64::MAX,
-                        ..*old
-                    };
+                    let new = Key { from, until: u64::MAX, ..*old };
                     if let Some(owner) = self.owners.get_mut(&new.owner) {
                         owner.newest_key = newest_key;
                     }
@@ -266,15 +243,8 @@ impl KeyRegistry {
         let Some(owner) = self.owners.get(&party_name(new.party, &new.owner)) else {
             return Ok(());
         };
-        let ended = self
-            .keys
-            .get(&owner.newest_key)
-            .is_some_and(|key| key.until != u64::MAX);
-        if ended && owner.registered_by == signer {
-            Ok(())
-        } else {
-            Err(KeyFault::OwnerTaken)
-        }
+        let ended = self.keys.get(&owner.newest_key).is_some_and(|key| key.until != u64::MAX);
+        if ended && owner.registered_by == signer { Ok(()) } else { Err(KeyFault::OwnerTaken) }
     }
 }
 
@@ -321,12 +291,7 @@ mod tests {
     }
 
     fn register(party: Party, owner: &str, n: u8, from_height: u64) -> Transaction {
-        Transaction::KeyRegister(KeyRegister {
-            owner: owner.into(),
-            party,
-            public_key: key(n),
-            from_height,
-        })
+        Transaction::KeyRegister(KeyRegister { owner: owner.into(), party, public_key: key(n), from_height })
     }
 
     fn grant(patient: &str) -> Transaction {
@@ -343,20 +308,11 @@ mod tests {
     }
 
     fn rotate(owner: &str, old: u8, new: u8, from_height: u64) -> Transaction {
-        Transaction::KeyRotate(KeyRotate {
-            owner: owner.into(),
-            old_key: key(old),
-            new_key: key(new),
-            from_height,
-        })
+        Transaction::KeyRotate(KeyRotate { owner: owner.into(), old_key: key(old), new_key: key(new), from_height })
     }
 
     fn revoke(owner: &str, n: u8, from_height: u64) -> Transaction {
-        Transaction::KeyRevoke(KeyRevoke {
-            owner: owner.into(),
-            public_key: key(n),
-            from_height,
-        })
+        Transaction::KeyRevoke(KeyRevoke { owner: owner.into(), public_key: key(n), from_height })
     }
 
     /// Registrar 0, hospitals h1 = 1 and h2 = 2, patient p = 3 of h1.
@@ -376,14 +332,8 @@ mod tests {
     #[test]
     fn only_the_first_transaction_makes_a_registrar() {
         let first = register(Party::Registrar, "r", 0, 0);
-        assert_eq!(
-            KeyRegistry::new().may_sign(&first, &key(0), 1),
-            Err(KeyFault::WrongSigner)
-        );
-        assert_eq!(
-            KeyRegistry::new().may_sign(&first, &key(1), 0),
-            Err(KeyFault::WrongSigner)
-        );
+        assert_eq!(KeyRegistry::new().may_sign(&first, &key(0), 1), Err(KeyFault::WrongSigner));
+        assert_eq!(KeyRegistry::new().may_sign(&first, &key(1), 0), Err(KeyFault::WrongSigner));
         let second = register(Party::Registrar, "r2", 9, 0);
         assert_eq!(registry().may_sign(&second, &key(9), 4), Err(KeyFault::WrongSigner));
         assert_eq!(registry().may_sign(&second, &key(0), 4), Err(KeyFault::WrongSigner));
@@ -413,31 +363,14 @@ mod tests {
     #[test]
     fn nobody_takes_over_a_patient() {
         let mut registry = registry();
-        assert_eq!(
-            registry.may_sign(&register(Party::Patient, "p", 9, 0), &key(2), 4),
-            Err(KeyFault::OwnerTaken)
-        );
-        assert_eq!(
-            registry.may_sign(&register(Party::Patient, "q", 3, 0), &key(2), 4),
-            Err(KeyFault::KeyTaken)
-        );
-        assert_eq!(
-            registry.may_sign(&rotate("p", 3, 9, 0), &key(2), 4),
-            Err(KeyFault::WrongSigner)
-        );
-        assert_eq!(
-            registry.may_sign(&revoke("p", 3, 0), &key(2), 4),
-            Err(KeyFault::WrongSigner)
-        );
+        assert_eq!(registry.may_sign(&register(Party::Patient, "p", 9, 0), &key(2), 4), Err(KeyFault::OwnerTaken));
+        assert_eq!(registry.may_sign(&register(Party::Patient, "q", 3, 0), &key(2), 4), Err(KeyFault::KeyTaken));
+        assert_eq!(registry.may_sign(&rotate("p", 3, 9, 0), &key(2), 4), Err(KeyFault::WrongSigner));
+        assert_eq!(registry.may_sign(&revoke("p", 3, 0), &key(2), 4), Err(KeyFault::WrongSigner));
         assert_eq!(registry.may_sign(&grant("p"), &key(2), 4), Err(KeyFault::WrongSigner));
         registry.apply(&revoke("p", 3, 0), &key(1), 4).unwrap();
-        assert_eq!(
-            registry.may_sign(&register(Party::Patient, "p", 9, 0), &key(2), 5),
-            Err(KeyFault::OwnerTaken)
-        );
-        registry
-            .apply(&register(Party::Patient, "p", 9, 0), &key(1), 5)
-            .unwrap();
+        assert_eq!(registry.may_sign(&register(Party::Patient, "p", 9, 0), &key(2), 5), Err(KeyFault::OwnerTaken));
+        registry.apply(&register(Party::Patient, "p", 9, 0), &key(1), 5).unwrap();
         assert_eq!(registry.may_sign(&grant("p"), &key(9), 6), Ok(()));
         assert_eq!(registry.may_sign(&grant("p"), &key(3), 6), Err(KeyFault::Revoked));
     }
@@ -445,30 +378,17 @@ mod tests {
     #[test]
     fn keys_count_from_their_height_until_they_end() {
         let mut registry = registry();
-        registry
-            .apply(&register(Party::Patient, "q", 4, 10), &key(1), 4)
-            .unwrap();
+        registry.apply(&register(Party::Patient, "q", 4, 10), &key(1), 4).unwrap();
         assert_eq!(registry.may_sign(&grant("q"), &key(4), 9), Err(KeyFault::NotYetValid));
         assert_eq!(registry.may_sign(&grant("q"), &key(4), 10), Ok(()));
         registry.apply(&rotate("q", 4, 5, 20), &key(4), 11).unwrap();
-        for (signer, index, expected) in [
-            (4, 19, Ok(())),
-            (5, 19, Err(KeyFault::NotYetValid)),
-            (4, 20, Err(KeyFault::Revoked)),
-            (5, 20, Ok(())),
-        ] {
-            assert_eq!(
-                registry.may_sign(&grant("q"), &key(signer), index),
-                expected,
-                "{signer} at {index}"
-            );
+        for (signer, index, expected) in
+            [(4, 19, Ok(())), (5, 19, Err(KeyFault::NotYetValid)), (4, 20, Err(KeyFault::Revoked)), (5, 20, Ok(()))]
+        {
+            assert_eq!(registry.may_sign(&grant("q"), &key(signer), index), expected, "{signer} at {index}");
         }
         registry.apply(&revoke("q", 5, 0), &key(5), 25).unwrap();
-        assert_eq!(
-            registry.may_sign(&grant("q"), &key(5), 25),
-            Ok(()),
-            "a revocation never reaches back"
-        );
+        assert_eq!(registry.may_sign(&grant("q"), &key(5), 25), Ok(()), "a revocation never reaches back");
         assert_eq!(registry.may_sign(&grant("q"), &key(5), 26), Err(KeyFault::Revoked));
     }
 
@@ -487,10 +407,7 @@ mod tests {
         assert_eq!(chain.supersede(&modify("a", 7), Some(&old)), Ok(()));
         assert_eq!(chain.supersede(&modify("a", 7), Some(&old)), Err(KeyFault::NotNewest));
         assert_eq!(chain.supersede(&modify("b", 8), Some(&old)), Err(KeyFault::NotNewest));
-        assert_eq!(
-            chain.supersede(&modify("a", 9), Some(&grant("p"))),
-            Err(KeyFault::NotNewest)
-        );
+        assert_eq!(chain.supersede(&modify("a", 9), Some(&grant("p"))), Err(KeyFault::NotNewest));
         assert_eq!(chain.supersede(&modify("a", 9), None), Err(KeyFault::NotNewest));
         chain.refuse(9);
         assert_eq!(chain.supersede(&modify("a", 9), Some(&old)), Err(KeyFault::NotNewest));

@@ -79,9 +79,7 @@ impl FrameRef {
     pub(crate) fn read(&self, dir: &Path) -> Result<Frame, LogError> {
         let mut bytes = vec![0; self.length];
         let path = dir.join("journal").join(segment_name(self.segment_first));
-        self.segment
-            .read_exact_at(&mut bytes, self.offset)
-            .map_err(|error| LogError::io("read", &path, &error))?;
+        self.segment.read_exact_at(&mut bytes, self.offset).map_err(|error| LogError::io("read", &path, &error))?;
         match Frame::parse(&bytes) {
             Parsed::Frame(frame) if frame.first == self.first && frame.end() == self.end => Ok(frame),
             _ => Err(LogError::corrupt(
@@ -144,12 +142,7 @@ impl State {
 
     /// Index after the last submitted batch; what [`crate::Log::flush`] waits for.
     pub(crate) fn last_submitted(&self) -> u64 {
-        self.open.first
-            + if self.open.entries.is_empty() {
-                0
-            } else {
-                self.open.entries.len() as u64 + 1
-            }
+        self.open.first + if self.open.entries.is_empty() { 0 } else { self.open.entries.len() as u64 + 1 }
     }
 
     /// The unpublished frame that holds an index.

@@ -78,11 +78,7 @@ impl TilePath {
     /// Reads a path; the one spelling of [`Self::path`] alone, so a request cannot leave the folder.
     pub fn parse(path: &str) -> Option<Self> {
         let (level, name) = path.strip_prefix("tile/")?.split_once('/')?;
-        let kind = if level == "entries" {
-            TileKind::Entries
-        } else {
-            TileKind::Hashes(level.parse().ok()?)
-        };
+        let kind = if level == "entries" { TileKind::Entries } else { TileKind::Hashes(level.parse().ok()?) };
         let (name, width) = match name.split_once(".p/") {
             Some((name, width)) => (name, width.parse().ok()?),
             None => (name, TILE_WIDTH),
@@ -90,9 +86,7 @@ impl TilePath {
         let mut index = 0_u64;
         for part in name.split('/') {
             let digits = part.strip_prefix('x').unwrap_or(part);
-            index = index
-                .checked_mul(1000)?
-                .checked_add(digits.parse::<u16>().ok()?.into())?;
+            index = index.checked_mul(1000)?.checked_add(digits.parse::<u16>().ok()?.into())?;
         }
         let parsed = Self { kind, index, width };
         let level_known = !matches!(kind, TileKind::Hashes(level) if level > MAX_LEVEL);
@@ -101,10 +95,7 @@ impl TilePath {
 
     /// The full tile at the same place.
     pub(crate) fn full(&self) -> Self {
-        Self {
-            width: TILE_WIDTH,
-            ..*self
-        }
+        Self { width: TILE_WIDTH, ..*self }
     }
 }
 
@@ -133,13 +124,7 @@ pub(crate) fn fold_hashes(hashes: &[Hash]) -> Option<Hash> {
     while row.len() > 1 {
         row = row
             .chunks_exact(2)
-            .map(|pair| {
-                if let [left, right] = pair {
-                    node_hash(left, right)
-                } else {
-                    [0; 32]
-                }
-            })
+            .map(|pair| if let [left, right] = pair { node_hash(left, right) } else { [0; 32] })
             .collect();
     }
     row.first().copied()
@@ -165,12 +150,7 @@ pub(crate) struct TileReader {
 impl TileReader {
     /// Reads the tiles of the first `size` entries.
     pub(crate) fn new(fs: Arc<dyn Fs>, dir: &Path, size: u64) -> Self {
-        Self {
-            fs,
-            dir: dir.to_owned(),
-            size,
-            cache: Mutex::default(),
-        }
+        Self { fs, dir: dir.to_owned(), size, cache: Mutex::default() }
     }
 
     /// The size that the tiles are read at.
@@ -185,10 +165,7 @@ impl TileReader {
 
     /// The entries of a bundle at this size.
     pub(crate) fn bundle(&self, index: u64) -> Result<Vec<Vec<u8>>, LogError> {
-        let out = LogError::OutOfRange {
-            index: index.saturating_mul(TILE_WIDTH),
-            size: self.size,
-        };
+        let out = LogError::OutOfRange { index: index.saturating_mul(TILE_WIDTH), size: self.size };
         let tile = TilePath::of_size(TileKind::Entries, index, self.size).ok_or(out)?;
         let bytes = self.read(tile)?;
         let short = || LogError::corrupt(tile.path(), "it ends within an entry");
@@ -255,11 +232,7 @@ mod tests {
     #[test]
     fn names_of_the_specification() {
         // C2SP tlog-tiles, "Merkle Tree": index 1234067 and the tiles of a tree of 70,000 entries.
-        let tile = TilePath {
-            kind: TileKind::Hashes(0),
-            index: 1_234_067,
-            width: 256,
-        };
+        let tile = TilePath { kind: TileKind::Hashes(0), index: 1_234_067, width: 256 };
         assert_eq!(tile.path(), "tile/0/x001/x234/067");
         let at = |level, index| TilePath::of_size(TileKind::Hashes(level), index, 70_000).map(|tile| tile.path());
         assert_eq!(at(0, 272), Some("tile/0/272".into()));
@@ -269,10 +242,7 @@ mod tests {
         assert_eq!(at(2, 0), Some("tile/2/000.p/1".into()));
         assert_eq!((at(0, 274), at(2, 1), at(3, 0)), (None, None, None));
         let one = |level| TilePath::of_size(TileKind::Hashes(level), 0, 256).map(|tile| tile.path());
-        assert_eq!(
-            (one(0), one(1)),
-            (Some("tile/0/000".into()), Some("tile/1/000.p/1".into()))
-        );
+        assert_eq!((one(0), one(1)), (Some("tile/0/000".into()), Some("tile/1/000.p/1".into())));
         let bundle = TilePath::of_size(TileKind::Entries, 1234, 1234 * 256 + 12).unwrap();
         assert_eq!(bundle.path(), "tile/entries/x001/234.p/12");
         for tile in [tile, bundle] {
@@ -308,10 +278,7 @@ mod tests {
         push_entry(&mut bundle, b"one");
         push_entry(&mut bundle, b"");
         assert_eq!(bundle, b"\0\x03one\0\0");
-        assert_eq!(
-            split_bundle(&bundle, 2),
-            Some((vec![b"one".as_slice(), b""], b"".as_slice()))
-        );
+        assert_eq!(split_bundle(&bundle, 2), Some((vec![b"one".as_slice(), b""], b"".as_slice())));
         assert_eq!(split_bundle(&bundle, 1).unwrap().1, b"\0\0");
         assert_eq!(split_bundle(&bundle, 3), None);
     }

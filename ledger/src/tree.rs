@@ -17,12 +17,7 @@ pub fn leaf_hash(entry: &[u8]) -> Hash {
 
 /// Hash of an inner node: SHA-256(0x01 || left || right).
 pub fn node_hash(left: &Hash, right: &Hash) -> Hash {
-    Sha256::new()
-        .chain_update([1])
-        .chain_update(left)
-        .chain_update(right)
-        .finalize()
-        .into()
+    Sha256::new().chain_update([1]).chain_update(left).chain_update(right).finalize().into()
 }
 
 /// Perfect subtrees of one log: `node(k, n)` is the root over the leaves `n * 2^k .. (n + 1) * 2^k`.
@@ -43,10 +38,7 @@ fn range_root<N: Nodes>(nodes: &N, low: u64, high: u64) -> Result<Hash, N::Error
         count if count.is_power_of_two() => nodes.node(count.trailing_zeros(), low >> count.trailing_zeros()),
         count => {
             let middle = low + split(count);
-            Ok(node_hash(
-                &range_root(nodes, low, middle)?,
-                &range_root(nodes, middle, high)?,
-            ))
+            Ok(node_hash(&range_root(nodes, low, middle)?, &range_root(nodes, middle, high)?))
         }
     }
 }
@@ -140,22 +132,14 @@ pub fn check_consistency(proof: &[Hash], old: u64, old_root: &Hash, new: u64, ne
     if old > new || old == 0 || old == new {
         return proof.is_empty()
             && old <= new
-            && if old == 0 {
-                *old_root == sha256(b"")
-            } else {
-                old_root == new_root
-            };
+            && if old == 0 { *old_root == sha256(b"") } else { old_root == new_root };
     }
     let mut path = proof.iter();
     let (mut node, mut last) = (old - 1, new - 1);
     while node & 1 == 1 {
         (node, last) = (node >> 1, last >> 1);
     }
-    let first = if old.is_power_of_two() {
-        Some(old_root)
-    } else {
-        path.next()
-    };
+    let first = if old.is_power_of_two() { Some(old_root) } else { path.next() };
     let Some(first) = first else { return false };
     let (mut old_hash, mut new_hash) = (*first, *first);
     for sibling in path {
@@ -236,44 +220,24 @@ mod tests {
             let Some(below) = level.checked_sub(1) else {
                 return Ok(self.0[index as usize]);
             };
-            Ok(node_hash(
-                &self.node(below, 2 * index)?,
-                &self.node(below, 2 * index + 1)?,
-            ))
+            Ok(node_hash(&self.node(below, 2 * index)?, &self.node(below, 2 * index + 1)?))
         }
     }
 
     /// The eight inputs that Certificate Transparency's tests use (RFC 6962's authors' merkle tree tests).
     fn leaves() -> Leaves {
-        let inputs = [
-            "",
-            "00",
-            "10",
-            "2021",
-            "3031",
-            "40414243",
-            "5051525354555657",
-            "606162636465666768696a6b6c6d6e6f",
-        ];
+        let inputs =
+            ["", "00", "10", "2021", "3031", "40414243", "5051525354555657", "606162636465666768696a6b6c6d6e6f"];
         let bytes = |text: &str| -> Vec<u8> {
-            (0..text.len())
-                .step_by(2)
-                .map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap())
-                .collect()
+            (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap()).collect()
         };
         Leaves(inputs.iter().map(|text| leaf_hash(&bytes(text))).collect())
     }
 
     #[test]
     fn hashes_of_rfc_6962() {
-        assert_eq!(
-            hex::encode(&sha256(b"")),
-            "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
-        );
-        assert_eq!(
-            hex::encode(&leaf_hash(b"")),
-            "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d"
-        );
+        assert_eq!(hex::encode(&sha256(b"")), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+        assert_eq!(hex::encode(&leaf_hash(b"")), "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d");
         let roots = [
             "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
             "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d",
@@ -287,11 +251,7 @@ mod tests {
         ];
         let mut frontier = Frontier::default();
         for (size, expected) in roots.iter().enumerate() {
-            assert_eq!(
-                hex::encode(&root(&leaves(), size as u64).unwrap()),
-                *expected,
-                "size {size}"
-            );
+            assert_eq!(hex::encode(&root(&leaves(), size as u64).unwrap()), *expected, "size {size}");
             assert_eq!(hex::encode(&frontier.root()), *expected, "size {size}");
             if let Some(leaf) = leaves().0.get(size) {
                 frontier.push(*leaf);
@@ -321,10 +281,7 @@ mod tests {
             for old in 0..=size {
                 let old_root = root(&nodes, old).unwrap();
                 let proof = prove_consistency(&nodes, old, size).unwrap();
-                assert!(
-                    check_consistency(&proof, old, &old_root, size, &head),
-                    "{old} to {size}"
-                );
+                assert!(check_consistency(&proof, old, &old_root, size, &head), "{old} to {size}");
                 assert!(!check_consistency(&proof, old, &[0; 32], size, &head));
                 if old > 0 {
                     assert!(!check_consistency(&proof, old, &old_root, size, &[0; 32]));

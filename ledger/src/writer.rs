@@ -89,24 +89,13 @@ fn commit(shared: &Shared, tail: &mut Tail, batch: Batch) -> Result<(), LogError
     let block_leaf = block.to_canonical()?.into_bytes();
     let mut entries: Vec<&[u8]> = batch.entries.iter().map(|new| new.entry.as_slice()).collect();
     entries.push(&block_leaf);
-    let blobs: Vec<&[u8]> = batch
-        .entries
-        .iter()
-        .flat_map(|new| new.blobs.iter().map(|(_, blob)| blob.as_slice()))
-        .collect();
+    let blobs: Vec<&[u8]> =
+        batch.entries.iter().flat_map(|new| new.blobs.iter().map(|(_, blob)| blob.as_slice())).collect();
     let builder = Frame::begin(batch.first, &entries, &blobs);
     // What is signed is hashed from the frame itself: a bit that flipped since submission must not get a signature.
     let leaves: Vec<Hash> = builder.entries().map(leaf_hash).collect();
-    if !batch
-        .entries
-        .iter()
-        .map(|new| new.leaf)
-        .eq(leaves.iter().copied().take(batch.entries.len()))
-    {
-        return Err(LogError::corrupt(
-            "memory",
-            "an entry changed between submission and writing",
-        ));
+    if !batch.entries.iter().map(|new| new.leaf).eq(leaves.iter().copied().take(batch.entries.len())) {
+        return Err(LogError::corrupt("memory", "an entry changed between submission and writing"));
     }
     leaves.iter().for_each(|leaf| tail.frontier.push(*leaf));
     let head = Checkpoint::sign(&shared.key, tail.frontier.size(), tail.frontier.root());
@@ -125,20 +114,10 @@ fn commit(shared: &Shared, tail: &mut Tail, batch: Batch) -> Result<(), LogError
     tail.last_block = leaves.last().copied().unwrap_or_default();
     (tail.next_height, tail.last_time) = (block.height + 1, block.time);
     let mut state = shared.state()?;
-    let hashes = batch
-        .entries
-        .iter()
-        .flat_map(|new| new.blobs.iter().map(|(hash, _)| *hash));
+    let hashes = batch.entries.iter().flat_map(|new| new.blobs.iter().map(|(hash, _)| *hash));
     for (hash, range) in hashes.zip(frame.blob_ranges()) {
         let (segment, offset) = (Arc::clone(&tail.segment), tail.offset + range.start as u64);
-        state.waiting_blobs.insert(
-            hash,
-            BlobPlace::Journal {
-                segment,
-                offset,
-                length: range.len(),
-            },
-        );
+        state.waiting_blobs.insert(hash, BlobPlace::Journal { segment, offset, length: range.len() });
     }
     state.frames.push_back(FrameRef {
         segment: Arc::clone(&tail.segment),
@@ -209,12 +188,7 @@ fn publish(shared: &Shared, projection: &mut Projection, frames: &[FrameRef]) ->
     let mut stored = Vec::new();
     for place in frames {
         let frame = place.read(&shared.dir)?;
-        let unsigned = || {
-            LogError::corrupt(
-                segment_name(place.segment_first),
-                "a frame's checkpoint does not verify",
-            )
-        };
+        let unsigned = || LogError::corrupt(segment_name(place.segment_first), "a frame's checkpoint does not verify");
         let checkpoint = Checkpoint::open(frame.note(), &shared.key.verifier_key()).ok_or_else(unsigned)?;
         stored.extend(projection.apply(&frame, &checkpoint, &shared.blobs)?);
         head = Some(checkpoint);
@@ -223,9 +197,7 @@ fn publish(shared: &Shared, projection: &mut Projection, frames: &[FrameRef]) ->
     projection.publish(&head)?;
 
     let mut state = shared.state()?;
-    let leaves = usize::try_from(head.size - state.published.size)
-        .unwrap_or(usize::MAX)
-        .min(state.leaves.len());
+    let leaves = usize::try_from(head.size - state.published.size).unwrap_or(usize::MAX).min(state.leaves.len());
     state.leaves.drain(..leaves);
     let done = state.frames.partition_point(|frame| frame.end <= head.size);
     state.frames.drain(..done);
@@ -246,10 +218,7 @@ fn publish(shared: &Shared, projection: &mut Projection, frames: &[FrameRef]) ->
 pub(crate) fn remove_segments(shared: &Shared, covered: &[u64]) -> Result<(), LogError> {
     for first in covered {
         let path = shared.dir.join("journal").join(segment_name(*first));
-        shared
-            .fs
-            .remove(&path)
-            .map_err(|error| LogError::io("remove the journal segment", &path, &error))?;
+        shared.fs.remove(&path).map_err(|error| LogError::io("remove the journal segment", &path, &error))?;
     }
     Ok(())
 }

@@ -169,41 +169,26 @@ impl Accountant {
                 AuditLogEntry::Block(_) => {}
                 AuditLogEntry::Entry(entry) => {
                     let release = match &entry {
-                        AuditEntry::QueryOutcome(QueryOutcome {
-                            result_commit: Some(commit),
-                            ..
-                        }) => opened(&log, commit)?.and_then(|text| Release::read(&text)),
+                        AuditEntry::QueryOutcome(QueryOutcome { result_commit: Some(commit), .. }) => {
+                            opened(&log, commit)?.and_then(|text| Release::read(&text))
+                        }
                         _ => None,
                     };
                     let text = match &entry {
-                        AuditEntry::QueryIntent(QueryIntent {
-                            idempotency: Some(_),
-                            sql_commit,
-                            ..
-                        }) => opened(&log, sql_commit)?,
+                        AuditEntry::QueryIntent(QueryIntent { idempotency: Some(_), sql_commit, .. }) => {
+                            opened(&log, sql_commit)?
+                        }
                         _ => None,
                     };
                     inner.apply(index, &entry, release.map(Arc::new), text.as_deref())?;
                 }
             }
         }
-        let abandoned: Vec<(String, u64)> = inner
-            .budget
-            .open()
-            .iter()
-            .map(|(query_id, open)| (query_id.clone(), open.index))
-            .collect();
-        let accountant = Arc::new(Self {
-            log,
-            inner: Mutex::new(inner),
-        });
+        let abandoned: Vec<(String, u64)> =
+            inner.budget.open().iter().map(|(query_id, open)| (query_id.clone(), open.index)).collect();
+        let accountant = Arc::new(Self { log, inner: Mutex::new(inner) });
         for (query_id, intent) in abandoned {
-            let outcome = QueryOutcome {
-                query_id,
-                intent,
-                outcome: Ending::Abandoned,
-                result_commit: None,
-            };
+            let outcome = QueryOutcome { query_id, intent, outcome: Ending::Abandoned, result_commit: None };
             accountant.record(AuditEntry::QueryOutcome(outcome), Vec::new())?;
         }
         Ok(accountant)
@@ -306,11 +291,7 @@ impl Accountant {
             }
             let policy = policy.entry.policy;
             let purpose = usable(&inner.budget, asker)?;
-            if asker
-                .idempotency
-                .as_ref()
-                .is_some_and(|key| inner.keys.contains_key(key))
-            {
+            if asker.idempotency.as_ref().is_some_and(|key| inner.keys.contains_key(key)) {
                 return Err(ReserveError::KnownKey);
             }
             for level in inner.budget.levels(&asker.protocol, &asker.principal) {
@@ -344,12 +325,7 @@ impl Accountant {
         };
         let intent = ticket.first_index();
         ticket.wait().map_err(AccountantError::from)?;
-        Ok(Reserved {
-            accountant: Arc::clone(self),
-            plan,
-            query_id,
-            intent,
-        })
+        Ok(Reserved { accountant: Arc::clone(self), plan, query_id, intent })
     }
 
     /// Hands an entry to the log and folds it at once: the order of the fold is the order of the log.
@@ -365,10 +341,7 @@ impl Accountant {
         // Tried on a copy first, so that an entry that can't follow is not written.
         let mut trial = inner.budget.clone();
         trial.apply(self.log.size(), entry)?;
-        let ticket = self.log.submit(vec![NewEntry {
-            entry: canonical,
-            blobs,
-        }])?;
+        let ticket = self.log.submit(vec![NewEntry { entry: canonical, blobs }])?;
         inner.apply(ticket.first_index(), entry, release, text)?;
         Ok(ticket)
     }
@@ -433,17 +406,8 @@ impl Inner {
                 let Some(asked) = self.asked.remove(&outcome.query_id) else {
                     return Ok(());
                 };
-                let Asked {
-                    protocol,
-                    sql_commit,
-                    idempotency,
-                } = asked;
-                let cached = release.map(|release| Cached {
-                    release,
-                    index,
-                    protocol,
-                    sql_commit,
-                });
+                let Asked { protocol, sql_commit, idempotency } = asked;
+                let cached = release.map(|release| Cached { release, index, protocol, sql_commit });
                 if let Some(known) = idempotency.and_then(|key| self.keys.get_mut(&key)) {
                     known.ended = Some(cached.clone());
                 }
@@ -475,12 +439,7 @@ impl Reserved {
 
     /// Appends the outcome; only when it is durable the release is given.
     pub(crate) async fn close(self, noisy: Result<Release, Failed>) -> Result<(Arc<Release>, Outcome), Failed> {
-        let Self {
-            accountant,
-            query_id,
-            intent,
-            ..
-        } = self;
+        let Self { accountant, query_id, intent, .. } = self;
         let release = noisy.map(Arc::new);
         let text = match &release {
             Ok(release) => serde_json::to_vec(release.as_ref()).map_err(|_| Failed),
@@ -494,12 +453,7 @@ impl Reserved {
             Err(Failed) => (Ending::Failed, None, Vec::new()),
         };
         let answered = release.as_ref().ok().filter(|_| ending == Ending::Answered).cloned();
-        let entry = AuditEntry::QueryOutcome(QueryOutcome {
-            query_id,
-            intent,
-            outcome: ending,
-            result_commit: commit,
-        });
+        let entry = AuditEntry::QueryOutcome(QueryOutcome { query_id, intent, outcome: ending, result_commit: commit });
         let (tell, told) = futures::channel::oneshot::channel();
         // The wait for the disk blocks, and the core brings no runtime: a thread of its own costs far less than an fsync.
         std::thread::spawn(move || {
@@ -532,10 +486,7 @@ impl Accountant {
         let index = ticket.first_index();
         ticket.wait()?;
         for protocol in suspend {
-            let entry = AuditEntry::ProtocolSuspend(ProtocolSuspend {
-                protocol,
-                by: "engine".into(),
-            });
+            let entry = AuditEntry::ProtocolSuspend(ProtocolSuspend { protocol, by: "engine".into() });
             self.record(entry, Vec::new())?;
         }
         Ok(index)

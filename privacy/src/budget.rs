@@ -45,12 +45,8 @@ impl Policy {
     /// Reads a logged policy; None where a number is not one.
     #[must_use]
     pub fn read(entry: &PolicySet) -> Option<Self> {
-        let loss = |rho: &str, delta: &str| {
-            Some(PrivacyLoss {
-                rho: Rho::parse(rho).ok()?,
-                delta: Delta::parse(delta).ok()?,
-            })
-        };
+        let loss =
+            |rho: &str, delta: &str| Some(PrivacyLoss { rho: Rho::parse(rho).ok()?, delta: Delta::parse(delta).ok()? });
         Some(Self {
             cap: loss(&entry.rho_cap, &entry.delta_cap)?,
             principal_cap: loss(&entry.principal_rho_cap, &entry.principal_delta_cap)?,
@@ -147,18 +143,9 @@ impl Budget {
                 let (Ok(rho), Ok(delta)) = (Rho::parse(&approval.rho_cap), Delta::parse(&approval.delta_cap)) else {
                     return fault("a protocol with a cap that is none");
                 };
-                let spent = self
-                    .protocols
-                    .get(&approval.protocol)
-                    .map_or(PrivacyLoss::ZERO, |p| p.spent);
+                let spent = self.protocols.get(&approval.protocol).map_or(PrivacyLoss::ZERO, |p| p.spent);
                 let cap = PrivacyLoss { rho, delta };
-                let protocol = Protocol {
-                    approval: approval.clone(),
-                    cap,
-                    spent,
-                    suspended: false,
-                    failures: 0,
-                };
+                let protocol = Protocol { approval: approval.clone(), cap, spent, suspended: false, failures: 0 };
                 self.protocols.insert(approval.protocol.clone(), protocol);
             }
             AuditEntry::ProtocolSuspend(suspend) => match self.protocols.get_mut(&suspend.protocol) {
@@ -211,13 +198,7 @@ impl Budget {
         *principal = principal.plus(loss);
         self.spent = self.spent.plus(loss);
         self.intents += 1;
-        self.open.insert(
-            intent.query_id.clone(),
-            OpenIntent {
-                index,
-                protocol: intent.protocol.clone(),
-            },
-        );
+        self.open.insert(intent.query_id.clone(), OpenIntent { index, protocol: intent.protocol.clone() });
         Ok(())
     }
 
@@ -242,38 +223,20 @@ impl Budget {
     /// The state that the next intent names.
     #[must_use]
     pub fn state(&self) -> AccountantState {
-        AccountantState {
-            intents: self.intents,
-            rho: self.spent.rho.to_string(),
-            delta: self.spent.delta.to_string(),
-        }
+        AccountantState { intents: self.intents, rho: self.spent.rho.to_string(), delta: self.spent.delta.to_string() }
     }
 
     /// Every level that binds this asker, the id space first. Empty before the first policy.
     #[must_use]
     pub fn levels(&self, protocol: &str, principal: &str) -> Vec<Level> {
         let Some(policy) = &self.policy else { return Vec::new() };
-        let mut levels = vec![Level {
-            level: "id_space",
-            name: policy.entry.id_space.clone(),
-            cap: policy.cap,
-            spent: self.spent,
-        }];
+        let mut levels =
+            vec![Level { level: "id_space", name: policy.entry.id_space.clone(), cap: policy.cap, spent: self.spent }];
         if let Some(found) = self.protocols.get(protocol) {
-            levels.push(Level {
-                level: "protocol",
-                name: protocol.to_owned(),
-                cap: found.cap,
-                spent: found.spent,
-            });
+            levels.push(Level { level: "protocol", name: protocol.to_owned(), cap: found.cap, spent: found.spent });
         }
         let spent = self.principals.get(principal).copied().unwrap_or_default();
-        levels.push(Level {
-            level: "principal",
-            name: principal.to_owned(),
-            cap: policy.principal_cap,
-            spent,
-        });
+        levels.push(Level { level: "principal", name: principal.to_owned(), cap: policy.principal_cap, spent });
         levels
     }
 }

@@ -118,11 +118,7 @@ impl Table {
     /// The visible columns as an Arrow schema.
     #[must_use]
     pub fn schema(&self) -> SchemaRef {
-        let fields: Vec<Field> = self
-            .columns
-            .iter()
-            .map(|c| Field::new(&c.name, c.kind.arrow(), c.nullable))
-            .collect();
+        let fields: Vec<Field> = self.columns.iter().map(|c| Field::new(&c.name, c.kind.arrow(), c.nullable)).collect();
         SchemaRef::new(Schema::new(fields))
     }
 

@@ -59,10 +59,7 @@ impl MonotonicClock {
     /// A clock that starts now.
     #[must_use]
     pub fn new(sleep: Sleep) -> Self {
-        Self {
-            start: Instant::now(),
-            sleep,
-        }
+        Self { start: Instant::now(), sleep }
     }
 }
 
@@ -82,10 +79,7 @@ impl Clock for MonotonicClock {
 #[must_use]
 pub fn deadline(declared_rows: u64) -> Duration {
     let wanted = Duration::from_secs(1 + declared_rows / 1_000_000);
-    TIME_CLASSES
-        .into_iter()
-        .find(|class| *class >= wanted)
-        .unwrap_or(LONGEST)
+    TIME_CLASSES.into_iter().find(|class| *class >= wanted).unwrap_or(LONGEST)
 }
 
 const LONGEST: Duration = Duration::from_secs(300);
@@ -93,11 +87,7 @@ const LONGEST: Duration = Duration::from_secs(300);
 /// The first boundary at or after `elapsed`, at most `deadline`.
 #[must_use]
 pub fn boundary(elapsed: Duration, deadline: Duration) -> Duration {
-    TIME_CLASSES
-        .into_iter()
-        .find(|class| *class >= elapsed)
-        .unwrap_or(LONGEST)
-        .min(deadline)
+    TIME_CLASSES.into_iter().find(|class| *class >= elapsed).unwrap_or(LONGEST).min(deadline)
 }
 
 #[cfg(test)]

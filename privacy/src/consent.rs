@@ -34,10 +34,7 @@ pub fn purpose_bit(purpose: &str) -> Option<i32> {
 
 /// Every bit that a grant for `purpose` sets: its own and the narrower ones.
 fn covered_bits(purpose: &str) -> i32 {
-    let from = NESTED
-        .iter()
-        .position(|(name, _)| *name == purpose)
-        .unwrap_or(NESTED.len());
+    let from = NESTED.iter().position(|(name, _)| *name == purpose).unwrap_or(NESTED.len());
     NESTED.iter().skip(from).fold(0, |bits, (_, bit)| bits | bit)
 }
 
@@ -142,20 +139,17 @@ impl Consents {
 
     /// Does a later revocation take back the purpose that the grant at `index` names?
     fn taken_back(&self, index: u64, purpose: &str) -> bool {
-        self.revocations
-            .iter()
-            .filter(|(at, _)| *at > index)
-            .any(|(at, revocation)| match revocation.scope {
-                Scope::All => true,
-                Scope::Grant => match revocation.grant_index {
-                    Some(named) if self.grants.iter().any(|(g, _)| *g == named && named < *at) => named == index,
-                    _ => true,
-                },
-                Scope::Purpose => match revocation.purpose.as_deref().and_then(purpose_bit) {
-                    Some(bit) => covered_bits(purpose) & bit != 0,
-                    None => true,
-                },
-            })
+        self.revocations.iter().filter(|(at, _)| *at > index).any(|(at, revocation)| match revocation.scope {
+            Scope::All => true,
+            Scope::Grant => match revocation.grant_index {
+                Some(named) if self.grants.iter().any(|(g, _)| *g == named && named < *at) => named == index,
+                _ => true,
+            },
+            Scope::Purpose => match revocation.purpose.as_deref().and_then(purpose_bit) {
+                Some(bit) => covered_bits(purpose) & bit != 0,
+                None => true,
+            },
+        })
     }
 }
 
@@ -199,10 +193,7 @@ mod tests {
     use super::*;
 
     fn period(start: &str, end: &str) -> Period {
-        Period {
-            start: start.into(),
-            end: end.into(),
-        }
+        Period { start: start.into(), end: end.into() }
     }
 
     fn grant(purposes: &[&str], categories: &[&str]) -> GrantAccess {
@@ -219,20 +210,11 @@ mod tests {
     }
 
     fn revoke(scope: Scope, grant_index: Option<u64>, purpose: Option<&str>) -> RevokeAccess {
-        RevokeAccess {
-            patient: "p".into(),
-            scope,
-            grant_index,
-            purpose: purpose.map(str::to_owned),
-        }
+        RevokeAccess { patient: "p".into(), scope, grant_index, purpose: purpose.map(str::to_owned) }
     }
 
     fn bits(consents: &Consents, category: &str) -> i32 {
-        consents.purposes(
-            category,
-            &period("2021-01-01", "2021-02-01"),
-            Day::parse("2025-12-31").unwrap(),
-        )
+        consents.purposes(category, &period("2021-01-01", "2021-02-01"), Day::parse("2025-12-31").unwrap())
     }
 
     #[test]
@@ -310,10 +292,7 @@ mod tests {
         let mut consents = Consents::default();
         consents.grant(1, limited);
         assert_eq!(consents.purposes("general", &record, cut), 0);
-        assert_eq!(
-            consents.purposes("general", &period("2021-01-02", "2021-02-01"), cut),
-            7
-        );
+        assert_eq!(consents.purposes("general", &period("2021-01-02", "2021-02-01"), cut), 7);
     }
 
     /// Independent words for the same rule: replay event by event, keep the set of live (grant, purpose) pairs.
@@ -355,10 +334,7 @@ mod tests {
     fn events() -> impl Strategy<Value = Vec<Event>> {
         let purpose = prop_oneof![Just("GRU"), Just("HMB"), Just("DS"), Just("POA")].prop_map(str::to_owned);
         let category = prop_oneof![Just("general"), Just("genetic"), Just("*"), Just("dental")].prop_map(str::to_owned);
-        let grants = (
-            prop::collection::vec(purpose.clone(), 0..3),
-            prop::collection::vec(category, 0..3),
-        )
+        let grants = (prop::collection::vec(purpose.clone(), 0..3), prop::collection::vec(category, 0..3))
             .prop_map(|(purposes, categories)| Event::Grant(purposes, categories));
         let scope = prop_oneof![Just(Scope::Grant), Just(Scope::Purpose), Just(Scope::All)];
         let revocations = (scope, prop::option::of(0..12_u64), prop::option::of(purpose))

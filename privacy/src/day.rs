@@ -33,11 +33,7 @@ impl Day {
         let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
         let shifted_month = (5 * day_of_year + 2) / 153;
         let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-        let month = if shifted_month < 10 {
-            shifted_month + 3
-        } else {
-            shifted_month - 9
-        };
+        let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
         let year = year_of_era + era * 400 + i64::from(month <= 2);
         // An i32 of days spans under 6 million years, and months and days are small.
         (year as i32, month as u32, day as u32)
@@ -57,9 +53,7 @@ impl Day {
             return None;
         };
         let number = |digits: &[u8]| {
-            digits.iter().try_fold(0_u32, |sum, d| {
-                d.is_ascii_digit().then(|| sum * 10 + u32::from(d - b'0'))
-            })
+            digits.iter().try_fold(0_u32, |sum, d| d.is_ascii_digit().then(|| sum * 10 + u32::from(d - b'0')))
         };
         let year = i32::try_from(number(&[y0, y1, y2, y3])?).ok()?;
         Self::from_parts(year, number(&[m0, m1])?, number(&[d0, d1])?)
@@ -133,16 +127,8 @@ mod tests {
 
     #[test]
     fn no_such_day_is_refused() {
-        for text in [
-            "2021-02-29",
-            "1900-02-29",
-            "2020-13-01",
-            "2020-00-10",
-            "2020-1-1",
-            "20200101",
-            "2020-01-01x",
-            "",
-        ] {
+        for text in ["2021-02-29", "1900-02-29", "2020-13-01", "2020-00-10", "2020-1-1", "20200101", "2020-01-01x", ""]
+        {
             assert_eq!(Day::parse(text), None, "{text}");
         }
     }

@@ -211,12 +211,7 @@ impl DeIdentifier {
             .into_iter()
             .map(|table| Layout::of(table, catalog).ok_or(BadCatalog { table }))
             .collect::<Result<_, _>>()?;
-        Ok(Self {
-            key,
-            profile: catalog.profile,
-            data_cut,
-            layouts,
-        })
+        Ok(Self { key, profile: catalog.profile, data_cut, layouts })
     }
 
     /// The rows of one patient, from the newest version of each of the patient's records.
@@ -225,12 +220,7 @@ impl DeIdentifier {
     /// highest ledger index stands. Without a person row there are no rows.
     #[must_use]
     pub fn patient(&self, person: i64, records: &[Consented]) -> (Option<DeIdentified>, Vec<Refused>) {
-        let mut out = DeIdentified {
-            person,
-            tables: Rows::default(),
-            moved: 0,
-            dropped: 0,
-        };
+        let mut out = DeIdentified { person, tables: Rows::default(), moved: 0, dropped: 0 };
         let mut refused = Vec::new();
         let mut read = Vec::new();
         for record in records {
@@ -249,10 +239,7 @@ impl DeIdentifier {
             rows.sort_unstable();
         }
         if out.tables.first().is_none_or(Vec::is_empty) {
-            refused.extend(read.into_iter().map(|transaction| Refused {
-                transaction,
-                fault: Fault::NoPerson,
-            }));
+            refused.extend(read.into_iter().map(|transaction| Refused { transaction, fault: Fault::NoPerson }));
             refused.sort_by_key(|r| r.transaction);
             return (None, refused);
         }
@@ -295,11 +282,7 @@ impl DeIdentifier {
                     Fit::Dropped => dropped += 1,
                     Fit::Kept(count) => {
                         moved += count;
-                        table.push(Row {
-                            cells,
-                            consent: consented.purposes(),
-                            transaction: record.transaction,
-                        });
+                        table.push(Row { cells, consent: consented.purposes(), transaction: record.transaction });
                     }
                 }
             }

@@ -16,11 +16,7 @@ impl Interval {
     #[must_use]
     pub fn scaled(self, scale: i8) -> Self {
         let one = 10f64.powi(i32::from(scale));
-        Self {
-            low: self.low / one,
-            high: self.high / one,
-            sigma: self.sigma / one,
-        }
+        Self { low: self.low / one, high: self.high / one, sigma: self.sigma / one }
     }
 }
 
@@ -32,11 +28,7 @@ pub(crate) fn symmetric(value: i64, sigma: f64, half_width: u64) -> Interval {
         reason = "noisy values and widths are under 2^53 wherever they mean anything"
     )]
     let (value, half) = (value as f64, half_width as f64);
-    Interval {
-        low: value - half,
-        high: value + half,
-        sigma,
-    }
+    Interval { low: value - half, high: value + half, sigma }
 }
 
 /// The interval of a count that was seen only because it passed `over`: the equal-tailed confidence interval
@@ -53,21 +45,13 @@ pub(crate) fn truncated(value: i64, sigma: f64, over: u64, k_min: u64) -> Interv
         let (mut low, mut high) = (value - 40.0 * sigma - over, value + 40.0 * sigma);
         for _ in 0..200 {
             let middle = f64::midpoint(low, high);
-            if upper(middle, from) < wanted {
-                low = middle
-            } else {
-                high = middle
-            }
+            if upper(middle, from) < wanted { low = middle } else { high = middle }
         }
         f64::midpoint(low, high)
     };
     let low = solve(value - 0.5, 0.025).max(k_min);
     let high = solve(value + 0.5, 0.975).max(low);
-    Interval {
-        low: low.floor(),
-        high: high.ceil(),
-        sigma,
-    }
+    Interval { low: low.floor(), high: high.ceil(), sigma }
 }
 
 /// P[Z > z] of a standard normal.

@@ -71,11 +71,7 @@ fn format_units(units: u128, places: usize, f: &mut fmt::Formatter<'_>) -> fmt::
     let padded = format!("{units:0>width$}", width = places + 1);
     let (whole, fraction) = padded.split_at(padded.len() - places);
     let fraction = fraction.trim_end_matches('0');
-    if fraction.is_empty() {
-        write!(f, "{whole}")
-    } else {
-        write!(f, "{whole}.{fraction}")
-    }
+    if fraction.is_empty() { write!(f, "{whole}") } else { write!(f, "{whole}.{fraction}") }
 }
 
 impl Rho {
@@ -122,11 +118,7 @@ impl Rho {
         while units > 0 && Self(units).epsilon(delta_rep) > epsilon {
             units -= 1;
         }
-        if units == 0 {
-            Err(LossError::OutOfRange)
-        } else {
-            Ok(Self(units))
-        }
+        if units == 0 { Err(LossError::OutOfRange) } else { Ok(Self(units)) }
     }
 
     /// `rho + 2 sqrt(rho ln(1/delta_rep))`, rounded up to a millionth.
@@ -219,27 +211,18 @@ pub struct PrivacyLoss {
 
 impl PrivacyLoss {
     /// Nothing.
-    pub const ZERO: Self = Self {
-        rho: Rho::ZERO,
-        delta: Delta::ZERO,
-    };
+    pub const ZERO: Self = Self { rho: Rho::ZERO, delta: Delta::ZERO };
 
     /// Adaptive sequential composition.
     #[must_use]
     pub const fn plus(self, other: Self) -> Self {
-        Self {
-            rho: self.rho.plus(other.rho),
-            delta: self.delta.plus(other.delta),
-        }
+        Self { rho: self.rho.plus(other.rho), delta: self.delta.plus(other.delta) }
     }
 
     /// What is left of `self` after `spent`, each part at least 0.
     #[must_use]
     pub const fn less(self, spent: Self) -> Self {
-        Self {
-            rho: self.rho.less(spent.rho),
-            delta: self.delta.less(spent.delta),
-        }
+        Self { rho: self.rho.less(spent.rho), delta: self.delta.less(spent.delta) }
     }
 
     /// Is each part within `cap`?
@@ -264,10 +247,7 @@ mod tests {
         for text in ["", ".", "1.", ".5", "-1", "+1", "1e-3", "NaN", "inf", "0x1", "1 "] {
             assert_eq!(Rho::parse(text), Err(LossError::NotADecimal), "{text}");
         }
-        assert_eq!(
-            Rho::parse("1e308".trim_end_matches("e308")).unwrap(),
-            Rho::from_units(RHO_ONE)
-        );
+        assert_eq!(Rho::parse("1e308".trim_end_matches("e308")).unwrap(), Rho::from_units(RHO_ONE));
         assert_eq!(Rho::parse(&"9".repeat(60)), Err(LossError::OutOfRange));
     }
 
@@ -281,11 +261,7 @@ mod tests {
     fn bad_epsilons_are_refused() {
         let delta = Delta::parse("0.00000001").unwrap();
         for epsilon in [0.0, -1.0, f64::NAN, f64::INFINITY, 1e308, 1e-300] {
-            assert_eq!(
-                Rho::from_epsilon(epsilon, delta),
-                Err(LossError::OutOfRange),
-                "{epsilon}"
-            );
+            assert_eq!(Rho::from_epsilon(epsilon, delta), Err(LossError::OutOfRange), "{epsilon}");
         }
     }
 

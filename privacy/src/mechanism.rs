@@ -63,21 +63,13 @@ impl Gaussian {
         // sigma^2 >= D^2/(2 rho); a float start a hair below it, then exact steps up: a handful.
         #[expect(clippy::cast_precision_loss, reason = "only a starting point")]
         let start = (d_squared as f64 / 2.0 / ((rho.units() - 1) as f64 / 1e12)).sqrt() * SIGMA_ONE as f64;
-        if !(start < SIGMA_LARGEST as f64) {
+        if start.is_nan() || start >= SIGMA_LARGEST as f64 {
             return Err(MechanismError::NoScale);
         }
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "positive and under 2^52"
-        )]
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "positive and under 2^52")]
         let mut steps = (start as u64).saturating_sub(2).max(1);
         loop {
-            let found = Self {
-                d_squared,
-                sigma_steps: steps,
-                rho: charge(d_squared, steps),
-            };
+            let found = Self { d_squared, sigma_steps: steps, rho: charge(d_squared, steps) };
             if found.rho <= rho {
                 return Ok(found);
             }
@@ -97,11 +89,7 @@ impl Gaussian {
         if d_squared == 0 || sigma_steps == 0 || sigma_steps > SIGMA_LARGEST {
             return Err(MechanismError::NoScale);
         }
-        Ok(Self {
-            d_squared,
-            sigma_steps,
-            rho: charge(d_squared, sigma_steps),
-        })
+        Ok(Self { d_squared, sigma_steps, rho: charge(d_squared, sigma_steps) })
     }
 
     /// Squared L2 sensitivity on the integer grid.
@@ -132,11 +120,7 @@ impl Gaussian {
         let fraction = (self.sigma_steps % SIGMA_ONE) * 9_765_625;
         let digits = format!("{fraction:0>width$}", width = SIGMA_PLACES);
         let digits = digits.trim_end_matches('0');
-        if digits.is_empty() {
-            whole.to_string()
-        } else {
-            format!("{whole}.{digits}")
-        }
+        if digits.is_empty() { whole.to_string() } else { format!("{whole}.{digits}") }
     }
 
     fn sigma_rational(&self) -> RBig {
@@ -150,11 +134,7 @@ impl Gaussian {
         if self.sigma_steps <= ACCURACY_SEARCH_LARGEST * SIGMA_ONE {
             // OpenDP's accuracy a has P[|noise| >= a] <= alpha, so a - 1 is the closed half-width.
             if let Ok(accuracy) = discrete_gaussian_scale_to_accuracy(sigma, 0.05) {
-                #[expect(
-                    clippy::cast_possible_truncation,
-                    clippy::cast_sign_loss,
-                    reason = "small and positive"
-                )]
+                #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "small and positive")]
                 return (accuracy.ceil() as u64).saturating_sub(1);
             }
         }
@@ -177,11 +157,7 @@ impl Gaussian {
             #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates")]
             Ok(Delta::from_units((units as u128).saturating_add(1)))
         };
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "under 2^58, saturates"
-        )]
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "under 2^58, saturates")]
         let mut high = (self.sigma() * 40.0).ceil() as u64 + 2;
         if product(high)? > delta {
             return Err(MechanismError::NoScale);
@@ -190,11 +166,7 @@ impl Gaussian {
         let mut low = 0;
         while high - low > 1 {
             let middle = low + (high - low) / 2;
-            if product(middle)? <= delta {
-                high = middle
-            } else {
-                low = middle
-            }
+            if product(middle)? <= delta { high = middle } else { low = middle }
         }
         Ok((high, product(high)?))
     }
@@ -212,9 +184,7 @@ impl Gaussian {
             None,
         )
         .map_err(|_| MechanismError::Source)?;
-        let mapped = measurement
-            .map(&sensitivity(self.d_squared))
-            .map_err(|_| MechanismError::Source)?;
+        let mapped = measurement.map(&sensitivity(self.d_squared)).map_err(|_| MechanismError::Source)?;
         let charged = RBig::from_parts(IBig::from(self.rho.units()), UBig::from(RHO_ONE));
         match RBig::try_from(mapped) {
             Ok(mapped) if mapped <= charged => {}
@@ -228,11 +198,7 @@ impl Gaussian {
 }
 
 fn saturate(value: &IBig) -> i64 {
-    i64::try_from(value).unwrap_or(if value.sign() == Sign::Negative {
-        i64::MIN
-    } else {
-        i64::MAX
-    })
+    i64::try_from(value).unwrap_or(if value.sign() == Sign::Negative { i64::MIN } else { i64::MAX })
 }
 
 /// The least d on a grid of 2^-40 with d^2 >= D^2.
@@ -290,10 +256,7 @@ mod tests {
     #[test]
     fn prices_that_no_noise_fits_are_errors_and_end() {
         for (d_squared, units) in [(1, 0), (1, 1), (0, 5), (u128::MAX >> 8, 2)] {
-            assert_eq!(
-                Gaussian::priced(d_squared, Rho::from_units(units)),
-                Err(MechanismError::NoScale)
-            );
+            assert_eq!(Gaussian::priced(d_squared, Rho::from_units(units)), Err(MechanismError::NoScale));
         }
     }
 

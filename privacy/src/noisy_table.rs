@@ -40,10 +40,7 @@ impl Release {
             .map(|draw| {
                 let sigma: f64 = draw.sigma.parse().unwrap_or(0.0);
                 #[expect(clippy::cast_possible_truncation, reason = "float to integer saturates")]
-                draw.values
-                    .iter()
-                    .map(|v| v.saturating_add((normal() * sigma).round() as i64))
-                    .collect()
+                draw.values.iter().map(|v| v.saturating_add((normal() * sigma).round() as i64)).collect()
             })
             .collect();
         self.table_of(plan, &values)
@@ -77,10 +74,7 @@ impl Release {
         for output in &plan.measured().outputs {
             columns.push(output_array(output, values)?);
         }
-        let options = CastOptions {
-            safe: true,
-            ..CastOptions::default()
-        };
+        let options = CastOptions { safe: true, ..CastOptions::default() };
         let columns = columns
             .iter()
             .zip(plan.release_schema().fields())
@@ -99,34 +93,20 @@ fn output_array(output: &Output, values: &[Vec<i64>]) -> Result<ArrayRef, Failed
         Output::CentredSum { centred, count, range } => {
             let middle = i128::from(range.middle());
             let pairs = column(centred)?.iter().zip(column(count)?);
-            decimal(
-                pairs.map(|(s, n)| i128::from(*s) + middle * i128::from(*n)),
-                range.scale,
-            )?
+            decimal(pairs.map(|(s, n)| i128::from(*s) + middle * i128::from(*n)), range.scale)?
         }
         Output::Mean { centred, count, range } => {
-            #[expect(
-                clippy::cast_precision_loss,
-                reason = "a noisy mean needs no more than a float's digits"
-            )]
+            #[expect(clippy::cast_precision_loss, reason = "a noisy mean needs no more than a float's digits")]
             let mean = |(s, n): (&i64, &i64)| {
                 let mean = range.middle() as f64 + *s as f64 / (*n).max(1) as f64;
                 mean.clamp(range.low as f64, range.high as f64) / 10f64.powi(i32::from(range.scale))
             };
-            Arc::new(
-                column(centred)?
-                    .iter()
-                    .zip(column(count)?)
-                    .map(mean)
-                    .collect::<Float64Array>(),
-            )
+            Arc::new(column(centred)?.iter().zip(column(count)?).map(mean).collect::<Float64Array>())
         }
     })
 }
 
 fn decimal(values: impl Iterator<Item = i128>, scale: i8) -> Result<ArrayRef, Failed> {
-    let array = Decimal128Array::from_iter_values(values)
-        .with_precision_and_scale(38, scale)
-        .map_err(|_| Failed)?;
+    let array = Decimal128Array::from_iter_values(values).with_precision_and_scale(38, scale).map_err(|_| Failed)?;
     Ok(Arc::new(array))
 }

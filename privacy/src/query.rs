@@ -39,15 +39,9 @@ impl Query {
     /// does not have exactly the aggregate's columns.
     pub fn new(private: LogicalPlan, post: LogicalPlan) -> Result<Self, PlanError> {
         let LogicalPlan::Aggregate(private) = private else {
-            return Err(PlanError::new(
-                Code::RowLevelOutput,
-                "the question has no aggregate over patients' rows",
-            ));
+            return Err(PlanError::new(Code::RowLevelOutput, "the question has no aggregate over patients' rows"));
         };
-        let query = Self {
-            private,
-            post: bound::post::total_post(post)?,
-        };
+        let query = Self { private, post: bound::post::total_post(post)? };
         query.post_reads_the_aggregate()?;
         Ok(query)
     }
@@ -87,14 +81,9 @@ impl Query {
                     let schema = scan.source.schema();
                     let fields = self.private.schema.fields();
                     faulty |= schema.fields().len() != fields.len()
-                        || schema
-                            .fields()
-                            .iter()
-                            .zip(fields.iter())
-                            .enumerate()
-                            .any(|(index, (ours, theirs))| {
-                                *ours.name() != noisy_column(index) || ours.data_type() != theirs.data_type()
-                            });
+                        || schema.fields().iter().zip(fields.iter()).enumerate().any(|(index, (ours, theirs))| {
+                            *ours.name() != noisy_column(index) || ours.data_type() != theirs.data_type()
+                        });
                 }
                 Ok(TreeNodeRecursion::Continue)
             })

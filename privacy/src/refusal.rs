@@ -111,10 +111,9 @@ impl Code {
 
     const fn words(self) -> (&'static str, &'static str) {
         match self {
-            Self::RowLevelOutput => (
-                "ROW_LEVEL_OUTPUT",
-                "Ask for an aggregate: SELECT county, COUNT(*) FROM person GROUP BY county",
-            ),
+            Self::RowLevelOutput => {
+                ("ROW_LEVEL_OUTPUT", "Ask for an aggregate: SELECT county, COUNT(*) FROM person GROUP BY county")
+            }
             Self::UnitInOutput => (
                 "UNIT_IN_OUTPUT",
                 "Leave person_id out of the output and the keys; count patients by COUNT(DISTINCT person_id)",
@@ -127,10 +126,9 @@ impl Code {
                 "OUTER_JOIN_NULLS_PRIVATE",
                 "Keep the table of patients on the preserved side (person LEFT JOIN ..) and use that side's person_id",
             ),
-            Self::CrossJoinPrivate => (
-                "CROSS_JOIN_PRIVATE",
-                "Join tables of patients on the patient: .. JOIN b ON a.person_id = b.person_id",
-            ),
+            Self::CrossJoinPrivate => {
+                ("CROSS_JOIN_PRIVATE", "Join tables of patients on the patient: .. JOIN b ON a.person_id = b.person_id")
+            }
             Self::PrivateSubqueryInExpr => (
                 "PRIVATE_SUBQUERY_IN_EXPR",
                 "Tie the sub-query to the patient: person_id IN (SELECT person_id ..), or EXISTS (.. WHERE b.person_id = a.person_id)",
@@ -157,10 +155,7 @@ impl Code {
             ),
             Self::Recursive => ("RECURSIVE", "Write the query without WITH RECURSIVE"),
             Self::GroupingSets => ("GROUPING_SETS", "Use a plain GROUP BY, one question for each grouping"),
-            Self::VolatileFn => (
-                "VOLATILE_FN",
-                "Leave the function out; now() is the day on which the data ends",
-            ),
+            Self::VolatileFn => ("VOLATILE_FN", "Leave the function out; now() is the day on which the data ends"),
             Self::UnboundedColumn => (
                 "UNBOUNDED_COLUMN",
                 "Sum a column with declared bounds, or a CASE, sum, difference or product of such columns and numbers",
@@ -180,24 +175,18 @@ impl Code {
             ),
             Self::NotAQuery => ("NOT_A_QUERY", "Send one SELECT over the tables of the catalog"),
             Self::Syntax => ("SYNTAX", "Send one SELECT statement in standard SQL"),
-            Self::UnknownName => (
-                "UNKNOWN_NAME",
-                "See the tables and columns at /v1/datasets, the functions in DIALECT.md",
-            ),
+            Self::UnknownName => {
+                ("UNKNOWN_NAME", "See the tables and columns at /v1/datasets, the functions in DIALECT.md")
+            }
             Self::TypeMismatch => ("TYPE_MISMATCH", "Cast one side: CAST(x AS BIGINT), DATE '2020-01-31'"),
             Self::MultipleStatements => ("MULTIPLE_STATEMENTS", "Send one statement at a time"),
-            Self::TooLarge => (
-                "TOO_LARGE",
-                "Send at most 64 KiB of text, nested at most 64 deep, over at most 64 tables",
-            ),
-            Self::Precision => (
-                "PRECISION",
-                "These dates keep only the year: use date_trunc('year', x) or EXTRACT(YEAR FROM x)",
-            ),
-            Self::InvalidGrouping => (
-                "INVALID_GROUPING",
-                "Add the column to GROUP BY or put it inside an aggregate",
-            ),
+            Self::TooLarge => {
+                ("TOO_LARGE", "Send at most 64 KiB of text, nested at most 64 deep, over at most 64 tables")
+            }
+            Self::Precision => {
+                ("PRECISION", "These dates keep only the year: use date_trunc('year', x) or EXTRACT(YEAR FROM x)")
+            }
+            Self::InvalidGrouping => ("INVALID_GROUPING", "Add the column to GROUP BY or put it inside an aggregate"),
         }
     }
 }
@@ -221,10 +210,7 @@ pub struct PlanError {
 impl PlanError {
     /// A refusal with its detail.
     pub fn new(code: Code, detail: impl Into<String>) -> Self {
-        Self {
-            code,
-            detail: detail.into(),
-        }
+        Self { code, detail: detail.into() }
     }
 }
 
@@ -238,10 +224,7 @@ mod tests {
         let names: BTreeSet<&str> = Code::ALL.iter().map(|c| c.as_str()).collect();
         assert_eq!(names.len(), Code::ALL.len());
         for code in Code::ALL {
-            assert!(
-                code.as_str().chars().all(|c| c.is_ascii_uppercase() || c == '_'),
-                "{code}"
-            );
+            assert!(code.as_str().chars().all(|c| c.is_ascii_uppercase() || c == '_'), "{code}");
             assert!(code.hint().len() > 20, "{code} has no hint");
         }
     }

@@ -203,10 +203,7 @@ impl Release {
             .map(|key| {
                 let data_type = DataType::from_str(&key.data_type).map_err(|_| Failed)?;
                 let text: ArrayRef = Arc::new(StringArray::from(key.values.clone()));
-                let options = CastOptions {
-                    safe: false,
-                    ..CastOptions::default()
-                };
+                let options = CastOptions { safe: false, ..CastOptions::default() };
                 cast_with_options(&text, &data_type, &options).map_err(|_| Failed)
             })
             .collect()
@@ -218,30 +215,8 @@ impl Release {
         if stored.format != FORMAT {
             return None;
         }
-        let Stored {
-            query_id,
-            cache_key,
-            snapshot,
-            rho,
-            delta,
-            over,
-            k_min,
-            keys,
-            draws,
-            ..
-        } = stored;
-        Some(Self {
-            format: FORMAT,
-            query_id,
-            cache_key,
-            snapshot,
-            rho,
-            delta,
-            over,
-            k_min,
-            keys,
-            draws,
-        })
+        let Stored { query_id, cache_key, snapshot, rho, delta, over, k_min, keys, draws, .. } = stored;
+        Some(Self { format: FORMAT, query_id, cache_key, snapshot, rho, delta, over, k_min, keys, draws })
     }
 }
 
@@ -289,19 +264,10 @@ fn add_noise(plan: &BoundedPlan, query_id: &str, raw: RawBatches) -> Result<Rele
         let column = exact.get(threshold.draw).ok_or(Failed)?;
         // Keys with too few patients go before the draw; their number stays inside.
         let enough: Vec<usize> = (0..column.len())
-            .filter(|row| {
-                column
-                    .get(*row)
-                    .is_some_and(|n| *n >= 0 && n.unsigned_abs() >= threshold.k_min)
-            })
+            .filter(|row| column.get(*row).is_some_and(|n| *n >= 0 && n.unsigned_abs() >= threshold.k_min))
             .collect();
         let values: Vec<i64> = enough.iter().filter_map(|row| column.get(*row).copied()).collect();
-        let drawn = plan
-            .draws()
-            .get(threshold.draw)
-            .ok_or(Failed)?
-            .add_noise(&values)
-            .map_err(|_| Failed)?;
+        let drawn = plan.draws().get(threshold.draw).ok_or(Failed)?.add_noise(&values).map_err(|_| Failed)?;
         let over = i64::try_from(threshold.over).map_err(|_| Failed)?;
         let (rows, passed): (Vec<usize>, Vec<i64>) = enough.into_iter().zip(drawn).filter(|(_, n)| *n > over).unzip();
         *noisy.get_mut(threshold.draw).ok_or(Failed)? = Some(passed);
@@ -322,13 +288,7 @@ fn add_noise(plan: &BoundedPlan, query_id: &str, raw: RawBatches) -> Result<Rele
                     draw.add_noise(&values).map_err(|_| Failed)?
                 }
             };
-            Ok(ReleasedDraw {
-                what,
-                scale,
-                sigma: draw.sigma_decimal(),
-                half_width: draw.half_width(),
-                values,
-            })
+            Ok(ReleasedDraw { what, scale, sigma: draw.sigma_decimal(), half_width: draw.half_width(), values })
         })
         .collect::<Result<Vec<_>, Failed>>()?;
     let keys = keys
@@ -342,10 +302,7 @@ fn add_noise(plan: &BoundedPlan, query_id: &str, raw: RawBatches) -> Result<Rele
                 Some(rows) => rows.iter().map(|row| value(*row)).collect(),
                 None => (0..text.len()).map(value).collect(),
             };
-            Ok(KeyColumn {
-                data_type: key.data_type().to_string(),
-                values,
-            })
+            Ok(KeyColumn { data_type: key.data_type().to_string(), values })
         })
         .collect::<Result<Vec<_>, Failed>>()?;
     Ok(Release {
@@ -395,10 +352,7 @@ fn converter(types: &[DataType]) -> Result<RowConverter, Failed> {
 fn zero_filled(plan: &BoundedPlan, public: &[Vec<ScalarValue>], raw: RawBatches) -> Result<Exact, Failed> {
     let (found_keys, found) = columns(plan, raw)?;
     if plan.key_types().is_empty() {
-        let values = found
-            .iter()
-            .map(|column| vec![column.first().copied().unwrap_or(0)])
-            .collect();
+        let values = found.iter().map(|column| vec![column.first().copied().unwrap_or(0)]).collect();
         return Ok((Vec::new(), values));
     }
     let keys = plan
@@ -406,9 +360,8 @@ fn zero_filled(plan: &BoundedPlan, public: &[Vec<ScalarValue>], raw: RawBatches)
         .iter()
         .enumerate()
         .map(|(index, data_type)| {
-            let values = public
-                .iter()
-                .map(|cell| cell.get(index).ok_or(Failed)?.cast_to(data_type).map_err(|_| Failed));
+            let values =
+                public.iter().map(|cell| cell.get(index).ok_or(Failed)?.cast_to(data_type).map_err(|_| Failed));
             let values = values.collect::<Result<Vec<_>, Failed>>()?;
             if values.is_empty() {
                 return Ok(new_empty_array(data_type));
@@ -418,21 +371,12 @@ fn zero_filled(plan: &BoundedPlan, public: &[Vec<ScalarValue>], raw: RawBatches)
         .collect::<Result<Vec<_>, Failed>>()?;
     let converter = converter(plan.key_types())?;
     let found_rows = converter.convert_columns(&found_keys).map_err(|_| Failed)?;
-    let place: HashMap<&[u8], usize> = found_rows
-        .iter()
-        .enumerate()
-        .map(|(index, row)| (row.data(), index))
-        .collect();
+    let place: HashMap<&[u8], usize> = found_rows.iter().enumerate().map(|(index, row)| (row.data(), index)).collect();
     let cells = converter.convert_columns(&keys).map_err(|_| Failed)?;
     let places: Vec<Option<usize>> = cells.iter().map(|cell| place.get(cell.data()).copied()).collect();
     let values = found
         .iter()
-        .map(|column| {
-            places
-                .iter()
-                .map(|p| p.and_then(|p| column.get(p).copied()).unwrap_or(0))
-                .collect()
-        })
+        .map(|column| places.iter().map(|p| p.and_then(|p| column.get(p).copied()).unwrap_or(0)).collect())
         .collect();
     Ok((keys, values))
 }
@@ -440,26 +384,15 @@ fn zero_filled(plan: &BoundedPlan, public: &[Vec<ScalarValue>], raw: RawBatches)
 /// Unknown keys in canonical order, so that the order of noise does not depend on how rows were read.
 fn ordered(plan: &BoundedPlan, raw: RawBatches) -> Result<Exact, Failed> {
     let (keys, values) = columns(plan, raw)?;
-    let rows = converter(plan.key_types())?
-        .convert_columns(&keys)
-        .map_err(|_| Failed)?;
-    let mut order: Vec<(&[u8], usize)> = rows
-        .iter()
-        .enumerate()
-        .map(|(index, row)| (row.data(), index))
-        .collect();
+    let rows = converter(plan.key_types())?.convert_columns(&keys).map_err(|_| Failed)?;
+    let mut order: Vec<(&[u8], usize)> = rows.iter().enumerate().map(|(index, row)| (row.data(), index)).collect();
     let mut sorted: Vec<(Vec<u8>, usize)> = order.drain(..).map(|(row, index)| (row.to_vec(), index)).collect();
     sorted.sort_unstable();
     let order: Vec<usize> = sorted.into_iter().map(|(_, index)| index).collect();
     let indices: Result<Vec<u32>, _> = order.iter().map(|index| u32::try_from(*index)).collect();
     let indices = UInt32Array::from(indices.map_err(|_| Failed)?);
-    let keys = keys
-        .iter()
-        .map(|key| take(key, &indices, None).map_err(|_| Failed))
-        .collect::<Result<Vec<_>, _>>()?;
-    let values = values
-        .iter()
-        .map(|column| order.iter().filter_map(|index| column.get(*index).copied()).collect())
-        .collect();
+    let keys = keys.iter().map(|key| take(key, &indices, None).map_err(|_| Failed)).collect::<Result<Vec<_>, _>>()?;
+    let values =
+        values.iter().map(|column| order.iter().filter_map(|index| column.get(*index).copied()).collect()).collect();
     Ok((keys, values))
 }

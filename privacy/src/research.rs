@@ -31,9 +31,8 @@ pub struct Region {
 pub const FIRST_DAY: &str = "1900-01-01";
 
 /// Age bands, ten years each; age is the data cut's year minus the year of birth.
-pub const AGE_BANDS: [&str; 10] = [
-    "0-9", "10-19", "20-29", "30-39", "40-49", "50-59", "60-69", "70-79", "80-89", "90+",
-];
+pub const AGE_BANDS: [&str; 10] =
+    ["0-9", "10-19", "20-29", "30-39", "40-49", "50-59", "60-69", "70-79", "80-89", "90+"];
 /// Genders.
 pub const GENDERS: [&str; 4] = ["female", "male", "other", "unknown"];
 /// Races (US Census categories, as Synthea spells them).
@@ -62,19 +61,13 @@ pub const CONDITION_CATEGORIES: [(&str, &str); 41] = [
     ("END003", "Diabetes mellitus with complication"),
     ("END009", "Obesity"),
     ("END010", "Disorders of lipid metabolism"),
-    (
-        "END016",
-        "Other specified and unspecified nutritional and metabolic disorders",
-    ),
+    ("END016", "Other specified and unspecified nutritional and metabolic disorders"),
     ("GEN002", "Acute and unspecified renal failure"),
     ("GEN003", "Chronic kidney disease"),
     ("GEN004", "Urinary tract infections"),
     ("INF002", "Septicemia"),
     ("INF012", "Coronavirus disease 2019 (COVID-19)"),
-    (
-        "INJ",
-        "Injury, poisoning and certain other consequences of external causes",
-    ),
+    ("INJ", "Injury, poisoning and certain other consequences of external causes"),
     ("MBD002", "Depressive disorders"),
     ("MBD005", "Anxiety and fear-related disorders"),
     ("MBD017", "Alcohol-related disorders"),
@@ -114,26 +107,10 @@ pub const PRIVATE_TABLES: [&str; 8] = [
 /// `regions` the states and counties that people may live in.
 #[must_use]
 pub fn research_catalog(data_cut: &str, profile: Profile, declared_patients: u64, regions: &[Region]) -> Catalog {
-    let columns = Columns {
-        data_cut,
-        profile,
-        regions,
-    };
-    let one = Contribution {
-        scan_rows: 1,
-        rows: 1,
-        groups: 1,
-    };
-    let visits = Contribution {
-        scan_rows: 2000,
-        rows: 4,
-        groups: 20,
-    };
-    let events = Contribution {
-        scan_rows: 5000,
-        rows: 4,
-        groups: 20,
-    };
+    let columns = Columns { data_cut, profile, regions };
+    let one = Contribution { scan_rows: 1, rows: 1, groups: 1 };
+    let visits = Contribution { scan_rows: 2000, rows: 4, groups: 20 };
+    let events = Contribution { scan_rows: 5000, rows: 4, groups: 20 };
     let private: [(&str, Contribution, u64, Vec<Column>); 8] = [
         ("person", one, 1, columns.person()),
         ("observation_period", one, 1, columns.observation_period()),
@@ -148,43 +125,19 @@ pub fn research_catalog(data_cut: &str, profile: Profile, declared_patients: u64
         .into_iter()
         .map(|(name, bounds, per_patient, columns)| {
             let declared_rows = declared_patients.saturating_mul(per_patient);
-            (
-                name.to_owned(),
-                Table {
-                    private: Some(bounds),
-                    declared_rows,
-                    columns,
-                },
-            )
+            (name.to_owned(), Table { private: Some(bounds), declared_rows, columns })
         })
         .collect();
     for (name, declared_rows, columns) in public_tables(data_cut) {
-        tables.insert(
-            name.to_owned(),
-            Table {
-                private: None,
-                declared_rows,
-                columns,
-            },
-        );
+        tables.insert(name.to_owned(), Table { private: None, declared_rows, columns });
     }
-    Catalog {
-        dataset: "research".to_owned(),
-        data_cut: data_cut.to_owned(),
-        profile,
-        declared_patients,
-        tables,
-    }
+    Catalog { dataset: "research".to_owned(), data_cut: data_cut.to_owned(), profile, declared_patients, tables }
 }
 
 /// Public tables: name, size, columns.
 fn public_tables(data_cut: &str) -> [(&'static str, u64, Vec<Column>); 4] {
     let number = |low, high| Kind::Integer { low, high };
-    let day = Kind::Date {
-        low: FIRST_DAY.to_owned(),
-        high: data_cut.to_owned(),
-        year_only: false,
-    };
+    let day = Kind::Date { low: FIRST_DAY.to_owned(), high: data_cut.to_owned(), year_only: false };
     [
         (
             "region",
@@ -229,15 +182,7 @@ fn public_tables(data_cut: &str) -> [(&'static str, u64, Vec<Column>); 4] {
                 column("standard", Kind::Text, false),
                 column("age_low", number(0, 130), false),
                 column("age_high", number(0, 130), true),
-                column(
-                    "weight",
-                    Kind::Decimal {
-                        scale: 6,
-                        low: 0,
-                        high: 1_000_000,
-                    },
-                    false,
-                ),
+                column("weight", Kind::Decimal { scale: 6, low: 0, high: 1_000_000 }, false),
             ],
         ),
     ]
@@ -245,12 +190,7 @@ fn public_tables(data_cut: &str) -> [(&'static str, u64, Vec<Column>); 4] {
 
 /// A column without a domain.
 fn column(name: &str, kind: Kind, nullable: bool) -> Column {
-    Column {
-        name: name.to_owned(),
-        kind,
-        nullable,
-        domain: None,
-    }
+    Column { name: name.to_owned(), kind, nullable, domain: None }
 }
 
 /// A text or id column with its public keys, in order and each once.
@@ -258,10 +198,7 @@ fn keyed<S: Into<String>>(name: &str, kind: Kind, nullable: bool, domain: impl I
     let mut domain: Vec<String> = domain.into_iter().map(Into::into).collect();
     domain.sort_unstable();
     domain.dedup();
-    Column {
-        domain: Some(domain),
-        ..column(name, kind, nullable)
-    }
+    Column { domain: Some(domain), ..column(name, kind, nullable) }
 }
 
 /// What the columns of one dataset depend on.
@@ -278,20 +215,12 @@ impl Columns<'_> {
 
     fn date(&self, name: &str, nullable: bool) -> Column {
         let year_only = self.profile == Profile::SafeHarbor;
-        let kind = Kind::Date {
-            low: FIRST_DAY.to_owned(),
-            high: self.data_cut.to_owned(),
-            year_only,
-        };
+        let kind = Kind::Date { low: FIRST_DAY.to_owned(), high: self.data_cut.to_owned(), year_only };
         column(name, kind, nullable)
     }
 
     fn of_level(&self, level: &str) -> Vec<String> {
-        self.regions
-            .iter()
-            .filter(|r| r.level == level)
-            .map(|r| r.region_code.clone())
-            .collect()
+        self.regions.iter().filter(|r| r.level == level).map(|r| r.region_code.clone()).collect()
     }
 
     /// A county column: its domain under an expert's determination, always null without one.
@@ -309,27 +238,14 @@ impl Columns<'_> {
             Profile::SafeHarbor => (cut_year - 90).max(1900),
             Profile::ExpertDetermination => 1900,
         };
-        let years = Kind::Integer {
-            low: first_year,
-            high: cut_year,
-        };
+        let years = Kind::Integer { low: first_year, high: cut_year };
         vec![
             self.unit(),
-            keyed(
-                "year_of_birth",
-                years,
-                false,
-                (first_year..=cut_year).map(|y| y.to_string()),
-            ),
+            keyed("year_of_birth", years, false, (first_year..=cut_year).map(|y| y.to_string())),
             keyed("age_band", Kind::Text, false, AGE_BANDS),
             keyed("gender_concept_id", Kind::Id, false, ["0", "8507", "8532"]),
             keyed("gender", Kind::Text, false, GENDERS),
-            keyed(
-                "race_concept_id",
-                Kind::Id,
-                false,
-                ["0", "8515", "8516", "8527", "8557", "8657"],
-            ),
+            keyed("race_concept_id", Kind::Id, false, ["0", "8515", "8516", "8527", "8557", "8657"]),
             keyed("race", Kind::Text, false, RACES),
             keyed("ethnicity_concept_id", Kind::Id, false, ["0", "38003563", "38003564"]),
             keyed("ethnicity", Kind::Text, false, ETHNICITIES),
@@ -373,12 +289,7 @@ impl Columns<'_> {
 
     fn condition(&self) -> Vec<Column> {
         let mut columns = self.coded("condition");
-        columns.push(keyed(
-            "condition_category",
-            Kind::Text,
-            false,
-            CONDITION_CATEGORIES.map(|(code, _)| code),
-        ));
+        columns.push(keyed("condition_category", Kind::Text, false, CONDITION_CATEGORIES.map(|(code, _)| code)));
         columns.push(self.date("condition_start_date", false));
         columns.push(self.date("condition_end_date", true));
         columns
@@ -388,15 +299,7 @@ impl Columns<'_> {
         let mut columns = self.coded("drug");
         columns.push(self.date("drug_exposure_start_date", false));
         columns.push(self.date("drug_exposure_end_date", true));
-        columns.push(column(
-            "quantity",
-            Kind::Decimal {
-                scale: 2,
-                low: 0,
-                high: 1_000_000,
-            },
-            true,
-        ));
+        columns.push(column("quantity", Kind::Decimal { scale: 2, low: 0, high: 1_000_000 }, true));
         columns.push(column("days_supply", Kind::Integer { low: 0, high: 365 }, true));
         columns.push(column("lot_number", Kind::Text, true));
         columns
@@ -405,15 +308,7 @@ impl Columns<'_> {
     fn measurement(&self) -> Vec<Column> {
         let mut columns = self.coded("measurement");
         columns.push(self.date("measurement_date", false));
-        columns.push(column(
-            "value_as_number",
-            Kind::Decimal {
-                scale: 2,
-                low: 0,
-                high: 100_000,
-            },
-            true,
-        ));
+        columns.push(column("value_as_number", Kind::Decimal { scale: 2, low: 0, high: 100_000 }, true));
         columns.push(column("value_as_string", Kind::Text, true));
         columns.push(column("unit_source_value", Kind::Text, true));
         columns
@@ -426,11 +321,7 @@ impl Columns<'_> {
     }
 
     fn death(&self) -> Vec<Column> {
-        vec![
-            self.unit(),
-            self.date("death_date", false),
-            column("cause_source_value", Kind::Text, true),
-        ]
+        vec![self.unit(), self.date("death_date", false), column("cause_source_value", Kind::Text, true)]
     }
 }
 

@@ -79,25 +79,19 @@ fn planned(
 ) -> std::result::Result<LogicalPlan, SqlError> {
     let cut = Day::parse(&catalog.data_cut).map_or(0, |day| day.0);
     let context = Context::new(catalog, cut);
-    let options = ParserOptions::new()
-        .with_collect_spans(true)
-        .with_map_string_types_to_utf8view(false);
+    let options = ParserOptions::new().with_collect_spans(true).with_map_string_types_to_utf8view(false);
     let statement = Statement::Query(parsed.query.clone());
     let plan = SqlToRel::new_with_options(&context, options)
         .sql_statement_to_plan(statement)
         .map_err(|error| not_planned(parsed, catalog, &error))?;
     let rewritten = with_params(plan, params).and_then(plain);
     let plan = rewritten.map_err(|error| not_planned(parsed, catalog, &error))?;
-    TypeCoercion::new()
-        .analyze(plan, &ConfigOptions::default())
-        .map_err(|error| not_planned(parsed, catalog, &error))
+    TypeCoercion::new().analyze(plan, &ConfigOptions::default()).map_err(|error| not_planned(parsed, catalog, &error))
 }
 
 fn with_params(plan: LogicalPlan, params: &BTreeMap<String, Value>) -> Result<LogicalPlan> {
-    let named: HashMap<String, ScalarAndMetadata> = params
-        .iter()
-        .map(|(name, value)| (name.clone(), ScalarValue::from(value).into()))
-        .collect();
+    let named: HashMap<String, ScalarAndMetadata> =
+        params.iter().map(|(name, value)| (name.clone(), ScalarValue::from(value).into())).collect();
     let values = ParamValues::Map(named);
     let preserver = |plan: &LogicalPlan| NamePreserver::new(plan);
     let replaced = plan.transform_up_with_subqueries(|node| {
@@ -127,11 +121,7 @@ fn plain(plan: LogicalPlan) -> Result<LogicalPlan> {
     let plan = decorrelate(connect(plan)?)?;
     let grouped = plan.transform_up_with_subqueries(|node| match node {
         LogicalPlan::Distinct(Distinct::All(input)) => {
-            let keys = input
-                .schema()
-                .iter()
-                .map(|field| Expr::Column(Column::from(field)))
-                .collect();
+            let keys = input.schema().iter().map(|field| Expr::Column(Column::from(field))).collect();
             let grouped = Aggregate::try_new(input, keys, Vec::new())?;
             Ok(Transformed::yes(LogicalPlan::Aggregate(grouped)))
         }
@@ -142,11 +132,7 @@ fn plain(plan: LogicalPlan) -> Result<LogicalPlan> {
 
 /// The core's refusal with its likeliest place.
 fn placed(parsed: &Parsed, refusal: PlanError) -> SqlError {
-    let named = refusal
-        .detail
-        .rsplit(' ')
-        .next()
-        .and_then(|word| parsed.suspects.ident(word));
+    let named = refusal.detail.rsplit(' ').next().and_then(|word| parsed.suspects.ident(word));
     let span = match refusal.code {
         Code::UnknownName => named.unwrap_or_else(|| parsed.suspects.place(refusal.code)),
         code => parsed.suspects.place(code),
@@ -165,30 +151,21 @@ fn not_planned(parsed: &Parsed, catalog: &Catalog, error: &DataFusionError) -> S
     };
     match error.find_root() {
         DataFusionError::SchemaError(schema, _) => match schema.as_ref() {
-            SchemaError::FieldNotFound { field, .. } => say(
-                Code::UnknownName,
-                format!("no column {}", field.name),
-                parsed.suspects.ident(&field.name),
-            ),
+            SchemaError::FieldNotFound { field, .. } => {
+                say(Code::UnknownName, format!("no column {}", field.name), parsed.suspects.ident(&field.name))
+            }
             SchemaError::AmbiguousReference { field } => say(
                 Code::UnknownName,
-                format!(
-                    "the column {} is in several tables: write table.{}",
-                    field.name, field.name
-                ),
+                format!("the column {} is in several tables: write table.{}", field.name, field.name),
                 parsed.suspects.ident(&field.name),
             ),
-            SchemaError::DuplicateQualifiedField { name, .. } | SchemaError::DuplicateUnqualifiedField { name } => say(
-                Code::UnknownName,
-                format!("two columns are called {name}: give one an alias"),
-                None,
-            ),
+            SchemaError::DuplicateQualifiedField { name, .. } | SchemaError::DuplicateUnqualifiedField { name } => {
+                say(Code::UnknownName, format!("two columns are called {name}: give one an alias"), None)
+            }
         },
-        DataFusionError::Plan(words) if words.contains("GROUP BY") => say(
-            Code::InvalidGrouping,
-            "a column is neither grouped by nor inside an aggregate".into(),
-            None,
-        ),
+        DataFusionError::Plan(words) if words.contains("GROUP BY") => {
+            say(Code::InvalidGrouping, "a column is neither grouped by nor inside an aggregate".into(), None)
+        }
         DataFusionError::Plan(words) if words.contains("no such table") => {
             let (words, span) = match unknown_table(parsed, catalog) {
                 Some((name, span)) => (format!("no table {name}"), Some(span)),
@@ -196,11 +173,9 @@ fn not_planned(parsed: &Parsed, catalog: &Catalog, error: &DataFusionError) -> S
             };
             say(Code::UnknownName, words, span)
         }
-        DataFusionError::NotImplemented(_) => say(
-            Code::Syntax,
-            "a form of SQL that is not part of the dialect".into(),
-            None,
-        ),
+        DataFusionError::NotImplemented(_) => {
+            say(Code::Syntax, "a form of SQL that is not part of the dialect".into(), None)
+        }
         _ => say(Code::TypeMismatch, "types or arguments do not fit".into(), None),
     }
 }

@@ -37,11 +37,7 @@ impl<'a> Context<'a> {
                 day: today,
                 signature: Signature::nullary(Volatility::Immutable),
             })),
-            planners: vec![
-                Arc::new(Syntax),
-                Arc::new(AggregateFunctionPlanner),
-                Arc::new(WindowFunctionPlanner),
-            ],
+            planners: vec![Arc::new(Syntax), Arc::new(AggregateFunctionPlanner), Arc::new(WindowFunctionPlanner)],
             options: ConfigOptions::default(),
         }
     }

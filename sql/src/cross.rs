@@ -23,10 +23,7 @@ pub(crate) fn connect(plan: LogicalPlan) -> Result<LogicalPlan> {
         classes.learn(predicate);
         classes.learn_joins(input);
         let input = connected(input, &classes)?;
-        Ok(Transformed::yes(LogicalPlan::Filter(Filter::try_new(
-            predicate.clone(),
-            Arc::new(input),
-        )?)))
+        Ok(Transformed::yes(LogicalPlan::Filter(Filter::try_new(predicate.clone(), Arc::new(input))?)))
     })?;
     Ok(connected.data)
 }
@@ -38,11 +35,7 @@ struct Classes(Vec<Vec<Column>>);
 impl Classes {
     fn learn(&mut self, predicate: &Expr) {
         for part in conjuncts(predicate) {
-            if let Expr::BinaryExpr(BinaryExpr {
-                left,
-                op: Operator::Eq,
-                right,
-            }) = part
+            if let Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right }) = part
                 && let (Expr::Column(a), Expr::Column(b)) = (left.as_ref(), right.as_ref())
             {
                 self.equate(a, b);
@@ -118,11 +111,7 @@ pub(crate) fn conjuncts(expr: &Expr) -> Vec<&Expr> {
     let mut open = vec![expr];
     while let Some(next) = open.pop() {
         match next {
-            Expr::BinaryExpr(BinaryExpr {
-                left,
-                op: Operator::And,
-                right,
-            }) => {
+            Expr::BinaryExpr(BinaryExpr { left, op: Operator::And, right }) => {
                 open.extend([right.as_ref(), left.as_ref()]);
             }
             other => found.push(other),

@@ -40,19 +40,11 @@ impl Rewrite {
                 Ok(LogicalPlan::Projection(Projection::try_new(expr, Arc::new(base))?))
             }
             LogicalPlan::Aggregate(aggregate)
-                if aggregate
-                    .group_expr
-                    .iter()
-                    .chain(&aggregate.aggr_expr)
-                    .any(has_tied_scalar) =>
+                if aggregate.group_expr.iter().chain(&aggregate.aggr_expr).any(has_tied_scalar) =>
             {
                 let (base, group) = self.named(aggregate.group_expr, Arc::unwrap_or_clone(aggregate.input))?;
                 let (base, folds) = self.named(aggregate.aggr_expr, base)?;
-                Ok(LogicalPlan::Aggregate(Aggregate::try_new(
-                    Arc::new(base),
-                    group,
-                    folds,
-                )?))
+                Ok(LogicalPlan::Aggregate(Aggregate::try_new(Arc::new(base), group, folds)?))
             }
             other => Ok(other),
         }
@@ -85,11 +77,7 @@ impl Rewrite {
             Some(predicate) => LogicalPlan::Filter(Filter::try_new(predicate, Arc::new(base))?),
             None => base,
         };
-        if widened {
-            LogicalPlanBuilder::from(filtered).project(columns)?.build()
-        } else {
-            Ok(filtered)
-        }
+        if widened { LogicalPlanBuilder::from(filtered).project(columns)?.build() } else { Ok(filtered) }
     }
 
     fn semi_in(&mut self, base: LogicalPlan, within: &InSubquery, negated: bool) -> Result<LogicalPlan> {
@@ -119,18 +107,11 @@ impl Rewrite {
             _ => None,
         };
         let (right, names) = self.renamed(inner, &ties, outer_of_tie.as_ref().map(|(_, column)| column))?;
-        ties = ties
-            .into_iter()
-            .map(|tie| over(tie, &names, base.schema()))
-            .collect::<Result<Vec<_>>>()?;
+        ties = ties.into_iter().map(|tie| over(tie, &names, base.schema())).collect::<Result<Vec<_>>>()?;
         if let Some((outer, column)) = outer_of_tie {
             ties.push(outer.eq(over(column, &names, base.schema())?));
         }
-        let kind = if negated {
-            JoinType::LeftAnti
-        } else {
-            JoinType::LeftSemi
-        };
+        let kind = if negated { JoinType::LeftAnti } else { JoinType::LeftSemi };
         let joined = Join::try_new(
             Arc::new(base),
             Arc::new(right),
@@ -162,15 +143,10 @@ impl Rewrite {
         }
         read.sort();
         let fresh = |index: usize| format!("__tie{}_{index}", self.joins);
-        let names: Vec<(Column, Column)> = read
-            .into_iter()
-            .enumerate()
-            .map(|(i, column)| (column, Column::from_name(fresh(i))))
-            .collect();
-        let mut exprs: Vec<Expr> = names
-            .iter()
-            .map(|(from, to)| Expr::Column(from.clone()).alias(to.name.clone()))
-            .collect();
+        let names: Vec<(Column, Column)> =
+            read.into_iter().enumerate().map(|(i, column)| (column, Column::from_name(fresh(i)))).collect();
+        let mut exprs: Vec<Expr> =
+            names.iter().map(|(from, to)| Expr::Column(from.clone()).alias(to.name.clone())).collect();
         if exprs.is_empty() {
             exprs.push(lit(1_i64).alias(fresh(0)));
         }
@@ -238,11 +214,8 @@ impl Rewrite {
         }
         self.joins += 1;
         let name = |kind: &str, index: usize| format!("__scalar{}_{kind}{index}", self.joins);
-        let group: Vec<Expr> = pairs
-            .iter()
-            .enumerate()
-            .map(|(i, (_, inner))| Expr::Column(inner.clone()).alias(name("key", i)))
-            .collect();
+        let group: Vec<Expr> =
+            pairs.iter().enumerate().map(|(i, (_, inner))| Expr::Column(inner.clone()).alias(name("key", i))).collect();
         let folds: Vec<Expr> = aggregate
             .aggr_expr
             .iter()
@@ -255,9 +228,7 @@ impl Rewrite {
             .enumerate()
             .map(|(i, (outer, _))| Expr::Column(outer.clone()).eq(Expr::Column(Column::from_name(name("key", i)))));
         let on: Vec<Expr> = on.collect();
-        let joined = LogicalPlanBuilder::from(base)
-            .join_on(right, JoinType::Left, on)?
-            .build()?;
+        let joined = LogicalPlanBuilder::from(base).join_on(right, JoinType::Left, on)?.build()?;
         // No rows: a count of nothing is 0, every other aggregate of nothing is NULL.
         let schema = Arc::clone(&aggregate.schema);
         let new = result.clone().unalias_nested().data.transform_up(|expr| {
@@ -270,10 +241,7 @@ impl Rewrite {
             let fold = Expr::Column(Column::from_name(name("fold", index)));
             let counts = aggregate.aggr_expr.get(index).is_some_and(is_count);
             let new = match (counts, functions::scalar("coalesce")) {
-                (true, Some(func)) => Expr::ScalarFunction(ScalarFunction {
-                    func,
-                    args: vec![fold, lit(0_i64)],
-                }),
+                (true, Some(func)) => Expr::ScalarFunction(ScalarFunction { func, args: vec![fold, lit(0_i64)] }),
                 _ => fold,
             };
             Ok(Transformed::new(new, true, TreeNodeRecursion::Jump))
@@ -301,12 +269,7 @@ fn has_tied_scalar(expr: &Expr) -> bool {
 
 /// `inner = outer`, as (outer, inner).
 fn tied_pair(tie: &Expr) -> Option<(Column, Column)> {
-    let Expr::BinaryExpr(BinaryExpr {
-        left,
-        op: Operator::Eq,
-        right,
-    }) = tie
-    else {
+    let Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right }) = tie else {
         return None;
     };
     match (left.as_ref(), right.as_ref()) {
@@ -322,9 +285,8 @@ fn untied(plan: LogicalPlan, outer: &DFSchema, any_match: bool) -> Result<(Logic
     match plan {
         LogicalPlan::Filter(Filter { predicate, input, .. }) => {
             let (input, mut ties) = untied(Arc::unwrap_or_clone(input), outer, any_match)?;
-            let (tied, free): (Vec<&Expr>, Vec<&Expr>) = conjuncts(&predicate)
-                .into_iter()
-                .partition(|part| part.contains_outer());
+            let (tied, free): (Vec<&Expr>, Vec<&Expr>) =
+                conjuncts(&predicate).into_iter().partition(|part| part.contains_outer());
             if tied.iter().any(|tie| !reads_only(tie, outer)) {
                 return plan_err!("a sub-query reads a row further out");
             }
@@ -345,10 +307,7 @@ fn untied(plan: LogicalPlan, outer: &DFSchema, any_match: bool) -> Result<(Logic
                     }
                 }
             }
-            Ok((
-                LogicalPlan::Projection(Projection::try_new(expr, Arc::new(input))?),
-                ties,
-            ))
+            Ok((LogicalPlan::Projection(Projection::try_new(expr, Arc::new(input))?), ties))
         }
         // The order of rows means nothing here.
         LogicalPlan::Sort(sort) if sort.fetch.is_none() => untied(Arc::unwrap_or_clone(sort.input), outer, any_match),

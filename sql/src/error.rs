@@ -42,14 +42,7 @@ impl SqlError {
 
     pub(crate) fn new(code: Code, message: impl Into<String>, span: Span, text: &str) -> Self {
         let (start, length) = measured(span, text);
-        Self {
-            code,
-            message: message.into(),
-            line: start.line,
-            column: start.column,
-            length,
-            hint: code.hint(),
-        }
+        Self { code, message: message.into(), line: start.line, column: start.column, length, hint: code.hint() }
     }
 
     pub(crate) fn at(refusal: PlanError, span: Span, text: &str) -> Self {

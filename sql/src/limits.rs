@@ -58,12 +58,7 @@ pub(crate) fn check_tokens(tokens: &[TokenWithSpan], text: &str) -> Result<(), S
         };
         let too_deep = chains.len() > MAX_DEPTH * 4;
         if count > MAX_TOKENS || length > MAX_CHAIN || too_deep || sets > MAX_DEPTH {
-            return Err(SqlError::new(
-                Code::TooLarge,
-                "the question is too long or nested too deep",
-                *span,
-                text,
-            ));
+            return Err(SqlError::new(Code::TooLarge, "the question is too long or nested too deep", *span, text));
         }
     }
     Ok(())
@@ -95,21 +90,11 @@ fn breaks(token: &Token) -> bool {
 pub(crate) fn check_tree(statement: &Statement, text: &str) -> Result<(), SqlError> {
     let mut depths = Depths::default();
     if let ControlFlow::Break(span) = statement.visit(&mut depths) {
-        return Err(SqlError::new(
-            Code::TooLarge,
-            "the question is nested too deep",
-            span,
-            text,
-        ));
+        return Err(SqlError::new(Code::TooLarge, "the question is nested too deep", span, text));
     }
     let mut tables = Tables::default();
     if let ControlFlow::Break(span) = statement.visit(&mut tables) {
-        return Err(SqlError::new(
-            Code::TooLarge,
-            "the question reads too many tables",
-            span,
-            text,
-        ));
+        return Err(SqlError::new(Code::TooLarge, "the question reads too many tables", span, text));
     }
     Ok(())
 }
@@ -126,11 +111,7 @@ impl Visitor for Depths {
     fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<Span> {
         self.exprs += 1;
         // The span of a deep tree would be found by another walk of it.
-        if self.exprs > MAX_DEPTH * 3 {
-            ControlFlow::Break(shallow(expr))
-        } else {
-            ControlFlow::Continue(())
-        }
+        if self.exprs > MAX_DEPTH * 3 { ControlFlow::Break(shallow(expr)) } else { ControlFlow::Continue(()) }
     }
 
     fn post_visit_expr(&mut self, _: &Expr) -> ControlFlow<Span> {
@@ -140,11 +121,7 @@ impl Visitor for Depths {
 
     fn pre_visit_query(&mut self, _: &Query) -> ControlFlow<Span> {
         self.queries += 1;
-        if self.queries > MAX_DEPTH {
-            ControlFlow::Break(Span::empty())
-        } else {
-            ControlFlow::Continue(())
-        }
+        if self.queries > MAX_DEPTH { ControlFlow::Break(Span::empty()) } else { ControlFlow::Continue(()) }
     }
 
     fn post_visit_query(&mut self, _: &Query) -> ControlFlow<Span> {

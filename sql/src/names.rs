@@ -46,16 +46,8 @@ const AGGREGATES: [&str; 15] = [
 ];
 
 /// Window functions that a question may name.
-const WINDOWS: [&str; 8] = [
-    "row_number",
-    "rank",
-    "dense_rank",
-    "percent_rank",
-    "lag",
-    "lead",
-    "first_value",
-    "last_value",
-];
+const WINDOWS: [&str; 8] =
+    ["row_number", "rank", "dense_rank", "percent_rank", "lag", "lead", "first_value", "last_value"];
 
 static ENGINE_SCALARS: LazyLock<Vec<String>> = LazyLock::new(|| {
     let known = datafusion::functions::all_default_functions();
@@ -82,10 +74,7 @@ pub(crate) fn aggregate(name: &str) -> Option<Arc<AggregateUDF>> {
     if !AGGREGATES.contains(&name) {
         return None;
     }
-    ENGINE_AGGREGATES
-        .iter()
-        .find(|function| is_aggregate(function, name))
-        .map(Arc::clone)
+    ENGINE_AGGREGATES.iter().find(|function| is_aggregate(function, name)).map(Arc::clone)
 }
 
 /// The window function of this name.
@@ -93,10 +82,7 @@ pub(crate) fn window(name: &str) -> Option<Arc<WindowUDF>> {
     if !WINDOWS.contains(&name) {
         return None;
     }
-    ENGINE_WINDOWS
-        .iter()
-        .find(|function| function.name() == name)
-        .map(Arc::clone)
+    ENGINE_WINDOWS.iter().find(|function| function.name() == name).map(Arc::clone)
 }
 
 /// Does this function need OVER?

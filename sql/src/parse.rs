@@ -39,46 +39,23 @@ impl Parsed {
 pub fn parse(text: &str) -> Result<Parsed, SqlError> {
     let failed = || SqlError::new(Code::TooLarge, "the question could not be read", Span::empty(), "");
     if text.len() > MAX_TEXT_BYTES {
-        return Err(SqlError::new(
-            Code::TooLarge,
-            "the text is longer than 64 KiB",
-            Span::empty(),
-            "",
-        ));
+        return Err(SqlError::new(Code::TooLarge, "the text is longer than 64 KiB", Span::empty(), ""));
     }
     std::thread::scope(|scope| {
-        let thread = std::thread::Builder::new()
-            .stack_size(STACK_BYTES)
-            .spawn_scoped(scope, || parsed(text));
-        thread.map_or_else(
-            |_| Err(failed()),
-            |thread| thread.join().unwrap_or_else(|_| Err(failed())),
-        )
+        let thread = std::thread::Builder::new().stack_size(STACK_BYTES).spawn_scoped(scope, || parsed(text));
+        thread.map_or_else(|_| Err(failed()), |thread| thread.join().unwrap_or_else(|_| Err(failed())))
     })
 }
 
 fn parsed(text: &str) -> Result<Parsed, SqlError> {
     let dialect = GenericDialect {};
-    let tokens = Tokenizer::new(&dialect, text)
-        .tokenize_with_location()
-        .map_err(|error| {
-            let start = error.location;
-            let end = Location {
-                line: start.line,
-                column: start.column + 1,
-            };
-            SqlError::new(
-                Code::Syntax,
-                "the text has a character or a quote that is not SQL",
-                Span::new(start, end),
-                text,
-            )
-        })?;
+    let tokens = Tokenizer::new(&dialect, text).tokenize_with_location().map_err(|error| {
+        let start = error.location;
+        let end = Location { line: start.line, column: start.column + 1 };
+        SqlError::new(Code::Syntax, "the text has a character or a quote that is not SQL", Span::new(start, end), text)
+    })?;
     check_tokens(&tokens, text)?;
-    let words: Vec<&TokenWithSpan> = tokens
-        .iter()
-        .filter(|t| !matches!(t.token, Token::Whitespace(_)))
-        .collect();
+    let words: Vec<&TokenWithSpan> = tokens.iter().filter(|t| !matches!(t.token, Token::Whitespace(_))).collect();
     check_start(&words, text)?;
     one_statement(&words, text)?;
 
@@ -86,36 +63,21 @@ fn parsed(text: &str) -> Result<Parsed, SqlError> {
     let mut parser = Parser::new(&dialect)
         .with_recursion_limit(crate::limits::MAX_DEPTH * 3)
         .with_tokens_with_locations(tokens.clone());
-    let statement = parser
-        .parse_statement()
-        .map_err(|error| not_parsed(&error, parser.peek_token().span, end, text))?;
+    let statement =
+        parser.parse_statement().map_err(|error| not_parsed(&error, parser.peek_token().span, end, text))?;
     while parser.consume_token(&Token::SemiColon) {}
     let next = parser.peek_token();
     if next.token != Token::EOF {
-        return Err(SqlError::new(
-            Code::Syntax,
-            "the statement does not end here",
-            next.span,
-            text,
-        ));
+        return Err(SqlError::new(Code::Syntax, "the statement does not end here", next.span, text));
     }
     check_tree(&statement, text)?;
     let Statement::Query(query) = statement else {
         let span = words.first().map_or_else(Span::empty, |t| t.span);
-        return Err(SqlError::new(
-            Code::NotAQuery,
-            "the statement is not a question",
-            span,
-            text,
-        ));
+        return Err(SqlError::new(Code::NotAQuery, "the statement is not a question", span, text));
     };
     sight::check(&query, text)?;
     let suspects = suspects::find(&query);
-    Ok(Parsed {
-        query,
-        text: text.to_owned(),
-        suspects,
-    })
+    Ok(Parsed { query, text: text.to_owned(), suspects })
 }
 
 fn not_parsed(error: &ParserError, at: Span, end: Span, text: &str) -> SqlError {
@@ -136,10 +98,7 @@ fn check_start(words: &[&TokenWithSpan], text: &str) -> Result<(), SqlError> {
     let refuse = |code, words: &str, span| Err(SqlError::new(code, words, span, text));
     match first {
         None => refuse(Code::Syntax, "there is no statement", Span::empty()),
-        Some(TokenWithSpan {
-            token: Token::Word(word),
-            span,
-        }) => match word.keyword {
+        Some(TokenWithSpan { token: Token::Word(word), span }) => match word.keyword {
             Keyword::SELECT | Keyword::WITH | Keyword::VALUES => Ok(()),
             Keyword::NoKeyword => refuse(Code::Syntax, "a question begins with SELECT or WITH", *span),
             _ => refuse(Code::NotAQuery, "the statement is not a question", *span),
@@ -149,17 +108,11 @@ fn check_start(words: &[&TokenWithSpan], text: &str) -> Result<(), SqlError> {
 }
 
 fn one_statement(words: &[&TokenWithSpan], text: &str) -> Result<(), SqlError> {
-    let after = words
-        .iter()
-        .skip_while(|t| t.token != Token::SemiColon)
-        .find(|t| t.token != Token::SemiColon);
+    let after = words.iter().skip_while(|t| t.token != Token::SemiColon).find(|t| t.token != Token::SemiColon);
     match after {
-        Some(second) => Err(SqlError::new(
-            Code::MultipleStatements,
-            "a second statement begins here",
-            second.span,
-            text,
-        )),
+        Some(second) => {
+            Err(SqlError::new(Code::MultipleStatements, "a second statement begins here", second.span, text))
+        }
         None => Ok(()),
     }
 }

@@ -51,10 +51,7 @@ impl Visitor for Sight {
             }
         }
         let body = query.body.as_ref();
-        if matches!(
-            body,
-            SetExpr::Insert(_) | SetExpr::Update(_) | SetExpr::Delete(_) | SetExpr::Merge(_)
-        ) {
+        if matches!(body, SetExpr::Insert(_) | SetExpr::Update(_) | SetExpr::Delete(_) | SetExpr::Merge(_)) {
             return refuse(Code::NotAQuery, "the statement is not a question", query.span());
         }
         let unknown = !query.locks.is_empty()
@@ -130,17 +127,11 @@ impl Visitor for Sight {
                     && json_path.is_none()
                     && index_hints.is_empty();
                 if !plain {
-                    return refuse(
-                        Code::Syntax,
-                        "a table with clauses that are not part of the dialect",
-                        span,
-                    );
+                    return refuse(Code::Syntax, "a table with clauses that are not part of the dialect", span);
                 }
                 alias.iter().try_for_each(|alias| reserved(&alias.name))
             }
-            TableFactor::Derived {
-                lateral, sample, alias, ..
-            } => {
+            TableFactor::Derived { lateral, sample, alias, .. } => {
                 if *lateral {
                     return refuse(Code::PrivateSubqueryInExpr, "LATERAL", span);
                 }
@@ -160,10 +151,7 @@ impl Visitor for Sight {
 
     fn pre_visit_relation(&mut self, relation: &ObjectName) -> ControlFlow<Refusal> {
         let idents: Vec<&Ident> = relation.0.iter().filter_map(|part| part.as_ident()).collect();
-        let first = idents
-            .first()
-            .map(|ident| ident.value.to_lowercase())
-            .unwrap_or_default();
+        let first = idents.first().map(|ident| ident.value.to_lowercase()).unwrap_or_default();
         let engine = ["information_schema", "pg_catalog", "datafusion", "system"].contains(&first.as_str());
         if engine && idents.len() > 1 {
             return refuse(Code::NotAQuery, "tables of the engine", relation.span());
@@ -198,22 +186,16 @@ impl Visitor for Sight {
                 refuse(Code::NonTotalFn, "patterns are written by LIKE", span)
             }
             Expr::Like { pattern, .. } | Expr::ILike { pattern, .. } if !matches!(pattern.as_ref(), Expr::Value(_)) => {
-                refuse(
-                    Code::NonTotalFn,
-                    "the pattern of LIKE must be written as a literal",
-                    pattern.span(),
-                )
+                refuse(Code::NonTotalFn, "the pattern of LIKE must be written as a literal", pattern.span())
             }
             Expr::Identifier(ident) if ident.value.starts_with('@') => {
                 refuse(Code::NotAQuery, "variables of the engine", span)
             }
             Expr::Identifier(ident) => reserved(ident),
             Expr::CompoundIdentifier(idents) => idents.iter().try_for_each(reserved),
-            Expr::Array(_) | Expr::Struct { .. } | Expr::Map(_) | Expr::Dictionary(_) | Expr::Lambda(_) => refuse(
-                Code::NonTotalFn,
-                "lists and structures are not part of the dialect",
-                span,
-            ),
+            Expr::Array(_) | Expr::Struct { .. } | Expr::Map(_) | Expr::Dictionary(_) | Expr::Lambda(_) => {
+                refuse(Code::NonTotalFn, "lists and structures are not part of the dialect", span)
+            }
             _ => ControlFlow::Continue(()),
         }
     }
@@ -222,11 +204,7 @@ impl Visitor for Sight {
 /// Names that our own rewriting uses.
 fn reserved(ident: &Ident) -> ControlFlow<Refusal> {
     if ident.value.starts_with("__") {
-        return refuse(
-            Code::UnknownName,
-            "names that begin with two underscores are reserved",
-            ident.span,
-        );
+        return refuse(Code::UnknownName, "names that begin with two underscores are reserved", ident.span);
     }
     ControlFlow::Continue(())
 }

@@ -33,10 +33,7 @@ enum Rows {
 /// A refusal of the plan: rows of patients at the top, a released result that meets patients' rows again, or what the
 /// core refuses below an aggregate.
 pub(crate) fn split(plan: LogicalPlan, catalog: &Catalog) -> Result<(LogicalPlan, LogicalPlan), PlanError> {
-    let mut split = Split {
-        catalog,
-        released: None,
-    };
+    let mut split = Split { catalog, released: None };
     let (post, rows) = split.node(&plan)?;
     match (rows, split.released) {
         (Rows::Noisy, Some(private)) => Ok((LogicalPlan::Aggregate(private), post)),
@@ -112,10 +109,7 @@ impl Split<'_> {
                 }
                 if has(Rows::Noisy) && has(Rows::Patients) {
                     return Err(if sets {
-                        PlanError::new(
-                            Code::SetopMixed,
-                            "a released result and patients' rows in one set operation",
-                        )
+                        PlanError::new(Code::SetopMixed, "a released result and patients' rows in one set operation")
                     } else {
                         PlanError::new(Code::NestedDp, "a released result meets patients' rows again")
                     });
@@ -169,9 +163,8 @@ impl Split<'_> {
             _ => self.released = Some(aggregate.clone()),
         }
         let fields = aggregate.schema.fields().iter().enumerate();
-        let columns: Vec<Field> = fields
-            .map(|(index, field)| Field::new(noisy_column(index), field.data_type().clone(), true))
-            .collect();
+        let columns: Vec<Field> =
+            fields.map(|(index, field)| Field::new(noisy_column(index), field.data_type().clone(), true)).collect();
         let source = Arc::new(LogicalTableSource::new(Arc::new(Schema::new(columns))));
         let noisy = TableReference::bare(NOISY);
         let scan = fits(TableScanBuilder::new(noisy.clone(), source).build())?;

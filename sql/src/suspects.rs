@@ -50,19 +50,13 @@ pub(crate) fn find(query: &Query) -> Suspects {
 
 /// An identifier as the planner reads it.
 fn normal(ident: &Ident) -> String {
-    if ident.quote_style.is_some() {
-        ident.value.clone()
-    } else {
-        ident.value.to_lowercase()
-    }
+    if ident.quote_style.is_some() { ident.value.clone() } else { ident.value.to_lowercase() }
 }
 
 fn is_unit(expr: &Expr) -> bool {
     match expr {
         Expr::Identifier(ident) => ident.value.eq_ignore_ascii_case(UNIT),
-        Expr::CompoundIdentifier(idents) => idents
-            .last()
-            .is_some_and(|ident| ident.value.eq_ignore_ascii_case(UNIT)),
+        Expr::CompoundIdentifier(idents) => idents.last().is_some_and(|ident| ident.value.eq_ignore_ascii_case(UNIT)),
         Expr::Nested(inner) => is_unit(inner),
         _ => false,
     }
@@ -87,17 +81,12 @@ impl Suspects {
     /// The likeliest place of a refusal; an empty span when none was noted.
     pub(crate) fn place(&self, code: Code) -> Span {
         let of_code = self.places.iter().filter(|(noted, _, _)| *noted == code);
-        of_code
-            .min_by_key(|(_, rank, _)| *rank)
-            .map_or_else(Span::empty, |(_, _, span)| *span)
+        of_code.min_by_key(|(_, rank, _)| *rank).map_or_else(Span::empty, |(_, _, span)| *span)
     }
 
     /// The place of an identifier.
     pub(crate) fn ident(&self, name: &str) -> Option<Span> {
-        self.idents
-            .iter()
-            .find(|(known, _)| known.eq_ignore_ascii_case(name))
-            .map(|(_, span)| *span)
+        self.idents.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, span)| *span)
     }
 
     /// Tables that the question reads, in the order of the text.
@@ -281,8 +270,7 @@ impl Visitor for Suspects {
         match expr {
             Expr::Identifier(ident) => self.idents.push((ident.value.clone(), ident.span)),
             Expr::CompoundIdentifier(idents) => {
-                self.idents
-                    .extend(idents.iter().map(|ident: &Ident| (ident.value.clone(), ident.span)));
+                self.idents.extend(idents.iter().map(|ident: &Ident| (ident.value.clone(), ident.span)));
             }
             Expr::Subquery(_) => self.note(Code::PrivateSubqueryInExpr, 0, span),
             Expr::InSubquery { subquery, negated, .. } => {

@@ -15,11 +15,7 @@ use serde_json::{Value, json};
 #[must_use]
 pub fn binary() -> PathBuf {
     let test = std::env::current_exe().ok();
-    let found = test
-        .as_deref()
-        .and_then(Path::parent)
-        .and_then(Path::parent)
-        .map(|dir| dir.join("epiledger"));
+    let found = test.as_deref().and_then(Path::parent).and_then(Path::parent).map(|dir| dir.join("epiledger"));
     match found {
         Some(path) if path.exists() => path,
         _ => fail("the binary is missing: run `cargo test --workspace`"),
@@ -29,9 +25,7 @@ pub fn binary() -> PathBuf {
 /// Real records, where they lie beside the checkout. A missing folder is said, not failed.
 #[must_use]
 pub fn real_data(name: &str) -> Option<PathBuf> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../../shared/data")
-        .join(name);
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data").join(name);
     if root.exists() {
         return Some(root);
     }
@@ -103,12 +97,7 @@ impl App {
             fail(&format!("{args:?} did not say where it serves: {line:?}"))
         };
         let url = started["url"].as_str().unwrap_or_default().to_owned();
-        Self {
-            child,
-            url,
-            keys: started["keys"].clone(),
-            data: data.to_owned(),
-        }
+        Self { child, url, keys: started["keys"].clone(), data: data.to_owned() }
     }
 
     /// The process id.
@@ -126,9 +115,7 @@ impl App {
     /// Asks it to stop in order, and waits.
     #[must_use]
     pub fn stop(mut self) -> Option<ExitStatus> {
-        let _ = Command::new("kill")
-            .args(["-TERM", &self.child.id().to_string()])
-            .status();
+        let _ = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status();
         self.child.wait().ok()
     }
 
@@ -158,9 +145,7 @@ impl App {
     /// `POST` of JSON with a role's key and more headers.
     #[must_use]
     pub fn post_with(&self, role: &str, path: &str, body: &Value, headers: &[(&str, &str)]) -> Reply {
-        let mut request = agent()
-            .post(format!("{}{path}", self.url))
-            .header("Content-Type", "application/json");
+        let mut request = agent().post(format!("{}{path}", self.url)).header("Content-Type", "application/json");
         if let Some(key) = self.keys[role].as_str() {
             request = request.header("Authorization", format!("Bearer {key}"));
         }
@@ -173,11 +158,7 @@ impl App {
     /// A researcher's question at this rho.
     #[must_use]
     pub fn ask(&self, sql: &str, rho: &str) -> Reply {
-        self.post(
-            "researcher",
-            "/v1/statements",
-            &json!({ "sql": sql, "privacy": { "rho": rho } }),
-        )
+        self.post("researcher", "/v1/statements", &json!({ "sql": sql, "privacy": { "rho": rho } }))
     }
 
     /// `GET /v1/budget` of the researcher.
@@ -190,10 +171,7 @@ impl App {
     #[must_use]
     pub fn audit(&self) -> Vec<Value> {
         let found = self.get("board", "/v1/audit?limit=1000").json();
-        found["entries"]
-            .as_array()
-            .cloned()
-            .unwrap_or_else(|| fail(&format!("no entries: {found}")))
+        found["entries"].as_array().cloned().unwrap_or_else(|| fail(&format!("no entries: {found}")))
     }
 }
 
@@ -207,12 +185,7 @@ impl Drop for App {
 /// Runs the binary to its end over a data folder.
 #[must_use]
 pub fn run(data: &Path, args: &[&str]) -> Output {
-    Command::new(binary())
-        .args(args)
-        .arg("--data")
-        .arg(data)
-        .output()
-        .unwrap_or_else(|e| fail(&e.to_string()))
+    Command::new(binary()).args(args).arg("--data").arg(data).output().unwrap_or_else(|e| fail(&e.to_string()))
 }
 
 fn agent() -> ureq::Agent {
@@ -221,21 +194,10 @@ fn agent() -> ureq::Agent {
 
 fn reply(result: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Reply {
     let mut response = result.unwrap_or_else(|e| fail(&e.to_string()));
-    let content_type = response
-        .headers()
-        .get("content-type")
-        .and_then(|v| v.to_str().ok())
-        .unwrap_or_default()
-        .to_owned();
-    let bytes = response
-        .body_mut()
-        .read_to_vec()
-        .unwrap_or_else(|e| fail(&e.to_string()));
-    Reply {
-        status: response.status().as_u16(),
-        content_type,
-        bytes,
-    }
+    let content_type =
+        response.headers().get("content-type").and_then(|v| v.to_str().ok()).unwrap_or_default().to_owned();
+    let bytes = response.body_mut().read_to_vec().unwrap_or_else(|e| fail(&e.to_string()));
+    Reply { status: response.status().as_u16(), content_type, bytes }
 }
 
 /// Fails the test that runs.

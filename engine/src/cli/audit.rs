@@ -46,14 +46,7 @@ pub(super) enum Verb {
 pub(super) fn run(context: &Context, verb: Verb) -> Result<(), Failure> {
     match verb {
         Verb::Verify { dir } => verify_and_show(context, &dir.unwrap_or_else(|| context.settings.data.join("audit"))),
-        Verb::Search {
-            kind,
-            principal,
-            protocol,
-            text,
-            from,
-            limit,
-        } => {
+        Verb::Search { kind, principal, protocol, text, from, limit } => {
             let client = Client::find(&context.settings, Role::Board)?;
             let mut query = String::new();
             let (from, limit) = (from.map(|n| n.to_string()), limit.map(|n| n.to_string()));
@@ -71,13 +64,7 @@ pub(super) fn run(context: &Context, verb: Verb) -> Result<(), Failure> {
                 query.push_str(&format!("{name}={}", escaped(&value)));
             }
             let document = client.get(&format!("/v1/audit{query}"))?;
-            context.show(&document, |d| {
-                render::list(d, "entries")
-                    .iter()
-                    .map(line)
-                    .collect::<Vec<_>>()
-                    .join("\n")
-            });
+            context.show(&document, |d| render::list(d, "entries").iter().map(line).collect::<Vec<_>>().join("\n"));
             Ok(())
         }
     }
@@ -105,10 +92,7 @@ pub(super) fn verify_folder(dir: &Path) -> Result<String, Failure> {
 }
 
 fn in_words(dir: &Path, report: &Report) -> Result<String, Failure> {
-    report
-        .fault
-        .as_ref()
-        .map_or_else(|| Ok(report.to_string()), |fault| Err(broken(dir, fault)))
+    report.fault.as_ref().map_or_else(|| Ok(report.to_string()), |fault| Err(broken(dir, fault)))
 }
 
 fn broken(dir: &Path, fault: &Fault) -> Failure {
@@ -151,10 +135,7 @@ mod tests {
     fn an_entry_is_a_line_with_its_question_below() {
         let body = serde_json::json!({ "principal": "r", "rho": "0.1", "delta": "0" });
         let entry = serde_json::json!({ "index": 3, "type": "query.intent", "body": body, "text": "SELECT\n1" });
-        assert_eq!(
-            line(&entry),
-            "3 query.intent principal=r rho=0.1 delta=0\n    SELECT\n    1"
-        );
+        assert_eq!(line(&entry), "3 query.intent principal=r rho=0.1 delta=0\n    SELECT\n    1");
     }
 
     #[test]

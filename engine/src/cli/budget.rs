@@ -41,25 +41,14 @@ enum Verb {
 pub(super) fn run(context: &Context, args: Args) -> Result<(), Failure> {
     match args.verb {
         None => show(context),
-        Some(Verb::Set {
-            approvers,
-            rho_cap,
-            delta_cap,
-        }) => set(context, &approvers, rho_cap, delta_cap),
+        Some(Verb::Set { approvers, rho_cap, delta_cap }) => set(context, &approvers, rho_cap, delta_cap),
     }
 }
 
 fn show(context: &Context) -> Result<(), Failure> {
     let document = Client::find(&context.settings, Role::Researcher)?.get("/v1/budget")?;
     context.show(&document, |d| {
-        let members = [
-            "/level",
-            "/name",
-            "/spent/rho",
-            "/cap/rho",
-            "/remaining/rho",
-            "/remaining/epsilon",
-        ];
+        let members = ["/level", "/name", "/spent/rho", "/cap/rho", "/remaining/rho", "/remaining/epsilon"];
         let levels = render::objects(render::list(d, "levels"), &members);
         let remaining = render::price(d.get("remaining").unwrap_or(&Value::Null));
         format!("{levels}\nremaining at the tightest level: {remaining}")
@@ -74,9 +63,7 @@ fn set(
     delta_cap: Option<String>,
 ) -> Result<(), Failure> {
     if !offline(&context.settings) {
-        return Err(Failure::usage(
-            "a server runs over this folder; stop it, set the policy, start it again",
-        ));
+        return Err(Failure::usage("a server runs over this folder; stop it, set the policy, start it again"));
     }
     let [one, two] = approvers else {
         return Err(Failure::usage(
@@ -101,20 +88,13 @@ fn set(
         policy.delta_cap = delta;
     }
     let default = open::default_policy(session.server.engine.catalog(), policy.approvers.clone());
-    let caps = Policy::read(&policy)
-        .ok_or_else(|| Failure::usage("a cap is not a decimal number such as 0.5"))?
-        .cap;
+    let caps = Policy::read(&policy).ok_or_else(|| Failure::usage("a cap is not a decimal number such as 0.5"))?.cap;
     if !Policy::read(&default).is_some_and(|default| caps.within(default.cap)) {
-        let message = format!(
-            "a cap is past the default: rho {}, delta {}",
-            default.rho_cap, default.delta_cap
-        );
+        let message = format!("a cap is past the default: rho {}, delta {}", default.rho_cap, default.delta_cap);
         return Err(Failure::new(Exit::Policy, message));
     }
     let index = session.server.engine.set_policy(policy).map_err(Failure::of)?;
     session.close()?;
-    context.show(&json!({ "index": index }), |d| {
-        format!("policy set: log entry {}", d["index"])
-    });
+    context.show(&json!({ "index": index }), |d| format!("policy set: log entry {}", d["index"]));
     Ok(())
 }

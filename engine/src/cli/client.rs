@@ -93,13 +93,7 @@ impl fmt::Display for Refusal {
         write!(f, "{code}: {}", text("detail").unwrap_or("the server says no more"))?;
         if let Some(position) = self.problem.get("position") {
             let at = |name: &str| position.get(name).and_then(Value::as_u64).unwrap_or(0);
-            write!(
-                f,
-                " (line {}, column {}, length {})",
-                at("line"),
-                at("column"),
-                at("length")
-            )?;
+            write!(f, " (line {}, column {}, length {})", at("line"), at("column"), at("length"))?;
         }
         if let Some(hint) = text("hint") {
             write!(f, "\nhint: {hint}")?;
@@ -117,15 +111,8 @@ impl Client {
     /// A client of `url` with a key.
     #[must_use]
     pub fn new(url: &str, key: Option<SecretString>) -> Self {
-        let config = ureq::Agent::config_builder()
-            .http_status_as_error(false)
-            .timeout_global(Some(PATIENCE))
-            .build();
-        Self {
-            agent: config.into(),
-            url: url.trim_end_matches('/').to_owned(),
-            key,
-        }
+        let config = ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(PATIENCE)).build();
+        Self { agent: config.into(), url: url.trim_end_matches('/').to_owned(), key }
     }
 
     /// The server that the settings name, or the one that runs over the data folder, with a key of `role`.
@@ -145,14 +132,10 @@ impl Client {
             return Err(Failure::new(Exit::Temporary, message));
         };
         // A demo's keys go to that demo alone.
-        let demo_key = demo
-            .filter(|d| d.url == url)
-            .map(|d| SecretString::from(d.keys.of(role)));
+        let demo_key = demo.filter(|d| d.url == url).map(|d| SecretString::from(d.keys.of(role)));
         let Some(key) = own_key.or(demo_key) else {
-            let message = format!(
-                "this needs a {} key: name its file with --key-file or EPILEDGER_KEY_FILE",
-                role.as_str()
-            );
+            let message =
+                format!("this needs a {} key: name its file with --key-file or EPILEDGER_KEY_FILE", role.as_str());
             return Err(Failure::new(Exit::Auth, message));
         };
         Ok(Self::new(&url, Some(key)))
@@ -200,9 +183,7 @@ impl Client {
         body: Option<&Value>,
         accept: Option<&str>,
     ) -> Result<Vec<u8>, Failure> {
-        let mut request = axum::http::Request::builder()
-            .method(method)
-            .uri(format!("{}{path}", self.url));
+        let mut request = axum::http::Request::builder().method(method).uri(format!("{}{path}", self.url));
         if let Some(key) = &self.key {
             request = request.header("authorization", format!("Bearer {}", key.expose_secret()));
         }
@@ -215,30 +196,19 @@ impl Client {
         };
         let sent = match body {
             Some(body) => {
-                let request = request
-                    .header("content-type", "application/json")
-                    .body(body.to_string());
+                let request = request.header("content-type", "application/json").body(body.to_string());
                 self.agent.run(request.map_err(Failure::of)?)
             }
             None => self.agent.run(request.body(()).map_err(Failure::of)?),
         };
         let mut response = sent.map_err(unreachable)?;
         let status = response.status();
-        let bytes = response
-            .body_mut()
-            .with_config()
-            .limit(MAX_ANSWER)
-            .read_to_vec()
-            .map_err(unreachable)?;
+        let bytes = response.body_mut().with_config().limit(MAX_ANSWER).read_to_vec().map_err(unreachable)?;
         if status.is_success() {
             return Ok(bytes);
         }
         let problem = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
-        Err(Refusal {
-            status: status.as_u16(),
-            problem,
-        }
-        .into())
+        Err(Refusal { status: status.as_u16(), problem }.into())
     }
 }
 
@@ -275,10 +245,7 @@ mod tests {
             "hint": "h", "required": price,
         });
         let text = Refusal { status: 422, problem }.to_string();
-        assert!(
-            text.starts_with("UNIT_IN_OUTPUT: d (line 1, column 8, length 9)\nhint: h\nrequired: "),
-            "{text}"
-        );
+        assert!(text.starts_with("UNIT_IN_OUTPUT: d (line 1, column 8, length 9)\nhint: h\nrequired: "), "{text}");
         assert!(text.contains("rho 0.5"));
     }
 

@@ -59,24 +59,13 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<(), Failure> {
         protocol: DEMO_PROTOCOL.to_owned(),
     };
     session.write("client.json", &document)?;
-    context.say(&format!(
-        "serving at {} (answers leave at once: timing is immediate)\n",
-        running.url
-    ));
+    context.say(&format!("serving at {} (answers leave at once: timing is immediate)\n", running.url));
 
-    let client = Client::new(
-        &running.url,
-        Some(SecretString::from(document.keys.researcher.as_str())),
-    );
+    let client = Client::new(&running.url, Some(SecretString::from(document.keys.researcher.as_str())));
     for panel in panel::DEMO {
         let body = json!({ "sql": panel.sql, "privacy": { "rho": panel.rho } });
         let answer = client.post("/v1/statements", &body)?;
-        context.say(&format!(
-            "{}\n  {}\n{}\n",
-            panel.title,
-            panel.sql,
-            render::answer(&answer, render::DEMO_ROWS)
-        ));
+        context.say(&format!("{}\n  {}\n{}\n", panel.title, panel.sql, render::answer(&answer, render::DEMO_ROWS)));
     }
     session.server.engine.audit().flush().map_err(Failure::of)?;
     let report = audit::verify_folder(&data.join("audit"))?;
@@ -85,9 +74,7 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<(), Failure> {
     if context.json {
         let mut stdout = std::io::stdout();
         let line = serde_json::to_string(&document).map_err(Failure::of)?;
-        writeln!(stdout, "{line}")
-            .and_then(|()| stdout.flush())
-            .map_err(Failure::of)?;
+        writeln!(stdout, "{line}").and_then(|()| stdout.flush()).map_err(Failure::of)?;
     }
     if args.once {
         return session.stop(running);
@@ -110,13 +97,9 @@ fn prepare(context: &Context, args: &Args) -> Result<(), Failure> {
             return Err(Failure::usage(message));
         }
         if Client::runs(data) {
-            return Err(Failure::usage(format!(
-                "a demo runs over {shown} already; stop it, or name another --data"
-            )));
+            return Err(Failure::usage(format!("a demo runs over {shown} already; stop it, or name another --data")));
         }
-        context.say(&format!(
-            "going on with the demo in {shown}; its questions were paid, so they are free now"
-        ));
+        context.say(&format!("going on with the demo in {shown}; its questions were paid, so they are free now"));
         return Ok(());
     }
     let empty = match std::fs::read_dir(data) {
@@ -131,14 +114,7 @@ fn prepare(context: &Context, args: &Args) -> Result<(), Failure> {
     context.say(&format!("simulating {} people in {shown}", args.people));
     open::create_demo(data, args.people, args.seed, &mut |step| context.say(&step)).map_err(Failure::of)?;
     context.say(&audit::verify_folder(&data.join("ledger"))?);
-    write(
-        data,
-        &DemoFile {
-            people: args.people,
-            seed: args.seed,
-            keys: None,
-        },
-    )
+    write(data, &DemoFile { people: args.people, seed: args.seed, keys: None })
 }
 
 fn write(data: &Path, file: &DemoFile) -> Result<(), Failure> {
@@ -150,24 +126,15 @@ fn write(data: &Path, file: &DemoFile) -> Result<(), Failure> {
 fn keys(session: &Session, data: &Path, args: &Args) -> Result<RoleKeys, Failure> {
     let old = read::<DemoFile>(&data.join("demo.json")).and_then(|file| file.keys);
     let good = |keys: &RoleKeys| {
-        Role::ALL
-            .iter()
-            .all(|role| session.server.keys.find(&SecretString::from(keys.of(*role))).is_some())
+        Role::ALL.iter().all(|role| session.server.keys.find(&SecretString::from(keys.of(*role))).is_some())
     };
     if let Some(keys) = old.filter(good) {
         return Ok(keys);
     }
     let make = |role: Role| -> Result<String, Failure> {
-        let request = KeyRequest {
-            principal: open::demo_principal(role).to_owned(),
-            role,
-            days: 366,
-        };
-        let made = session
-            .server
-            .create_key(&request, open::demo_principal(Role::Operator));
-        made.map(|m| m.token.expose_secret().to_owned())
-            .map_err(|p| Failure::of(&p.detail))
+        let request = KeyRequest { principal: open::demo_principal(role).to_owned(), role, days: 366 };
+        let made = session.server.create_key(&request, open::demo_principal(Role::Operator));
+        made.map(|m| m.token.expose_secret().to_owned()).map_err(|p| Failure::of(&p.detail))
     };
     let keys = RoleKeys {
         researcher: make(Role::Researcher)?,
@@ -176,14 +143,7 @@ fn keys(session: &Session, data: &Path, args: &Args) -> Result<RoleKeys, Failure
         steward: make(Role::Steward)?,
         operator: make(Role::Operator)?,
     };
-    write(
-        data,
-        &DemoFile {
-            people: args.people,
-            seed: args.seed,
-            keys: Some(keys.clone()),
-        },
-    )?;
+    write(data, &DemoFile { people: args.people, seed: args.seed, keys: Some(keys.clone()) })?;
     Ok(keys)
 }
 
@@ -212,12 +172,7 @@ mod tests {
             steward: "s".into(),
             operator: "o".into(),
         };
-        let file = ClientFile {
-            url: "http://127.0.0.1:1".into(),
-            data_dir: "d".into(),
-            keys,
-            protocol: "p".into(),
-        };
+        let file = ClientFile { url: "http://127.0.0.1:1".into(), data_dir: "d".into(), keys, protocol: "p".into() };
         let text = instructions(&file);
         let line = text.lines().find(|l| l.starts_with("curl ")).unwrap();
         assert!(line.contains("http://127.0.0.1:1/v1/statements") && line.contains("Bearer epl_r_1'"));

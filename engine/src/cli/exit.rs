@@ -45,10 +45,7 @@ pub struct Failure {
 impl Failure {
     /// A failure with a code.
     pub fn new(exit: Exit, message: impl Into<String>) -> Self {
-        Self {
-            exit,
-            message: message.into(),
-        }
+        Self { exit, message: message.into() }
     }
 
     /// The command was given something it can't take.
@@ -83,24 +80,8 @@ mod tests {
 
     #[test]
     fn each_status_has_its_exit_code() {
-        let of = |status: u16| {
-            Failure::from(Refusal {
-                status,
-                problem: json!({"detail": "x"}),
-            })
-            .exit as u8
-        };
-        let cases = [
-            (401, 5),
-            (403, 5),
-            (422, 3),
-            (429, 4),
-            (409, 75),
-            (503, 75),
-            (504, 75),
-            (404, 1),
-            (500, 1),
-        ];
+        let of = |status: u16| Failure::from(Refusal { status, problem: json!({"detail": "x"}) }).exit as u8;
+        let cases = [(401, 5), (403, 5), (422, 3), (429, 4), (409, 75), (503, 75), (504, 75), (404, 1), (500, 1)];
         for (status, exit) in cases {
             assert_eq!(of(status), exit, "{status}");
         }

@@ -22,11 +22,7 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<(), Failure> {
             step(progress);
             true
         };
-        let options = Options {
-            force: args.cut,
-            watch: &watch,
-            ..Options::at(today())
-        };
+        let options = Options { force: args.cut, watch: &watch, ..Options::at(today()) };
         Pipeline::run(&context.settings.data, options).map_err(Failure::of)
     });
     bar.finish_and_clear();

@@ -105,11 +105,7 @@ fn here(context: &Context, verb: &Verb) -> Result<Value, Failure> {
             json!({ "keys": keys })
         }
         Verb::Create { principal, role, days } => {
-            let request = KeyRequest {
-                principal: principal.clone(),
-                role: (*role).into(),
-                days: *days,
-            };
+            let request = KeyRequest { principal: principal.clone(), role: (*role).into(), days: *days };
             let made = server.create_key(&request, OWNER).map_err(|p| Failure::of(&p.detail))?;
             json!({ "token": made.token.expose_secret(), "key": Shown::from(made.key) })
         }

@@ -139,13 +139,7 @@ pub(super) fn run(context: &Context, verb: Verb) -> Result<(), Failure> {
             context.show(&summary, summarized);
             Ok(())
         }
-        Verb::Import {
-            synthea,
-            consent,
-            data_cut,
-            declared_patients,
-            profile,
-        } => {
+        Verb::Import { synthea, consent, data_cut, declared_patients, profile } => {
             let consent = match consent {
                 ConsentName::All => ImportConsent::All,
                 ConsentName::None => ImportConsent::None,
@@ -157,11 +151,7 @@ pub(super) fn run(context: &Context, verb: Verb) -> Result<(), Failure> {
                 ProfileName::Expert => Profile::ExpertDetermination,
                 ProfileName::SafeHarbor => Profile::SafeHarbor,
             };
-            let options = ImportOptions {
-                declared_patients,
-                profile,
-                ..ImportOptions::new(consent, cut)
-            };
+            let options = ImportOptions { declared_patients, profile, ..ImportOptions::new(consent, cut) };
             let (bar, summary) =
                 progress::with_bar(|step| import_synthea(data, &synthea, &options, step).map_err(Failure::of));
             bar.finish_and_clear();
@@ -169,29 +159,11 @@ pub(super) fn run(context: &Context, verb: Verb) -> Result<(), Failure> {
             context.show(&summary, summarized);
             Ok(())
         }
-        Verb::Determine {
-            method,
-            date,
-            expires,
-            risk_max,
-        } => {
-            let body = Determination {
-                expert: EXPERT.to_owned(),
-                method,
-                date,
-                expires,
-                risk_max,
-            };
+        Verb::Determine { method, date, expires, risk_max } => {
+            let body = Determination { expert: EXPERT.to_owned(), method, date, expires, risk_max };
             append(context, Party::Expert, EXPERT, Transaction::Determination(body))
         }
-        Verb::Grant {
-            patient,
-            grantee,
-            purposes,
-            categories,
-            valid_from,
-            valid_to,
-        } => {
+        Verb::Grant { patient, grantee, purposes, categories, valid_from, valid_to } => {
             let body = GrantAccess {
                 patient: patient.clone(),
                 grantee,
@@ -204,22 +176,13 @@ pub(super) fn run(context: &Context, verb: Verb) -> Result<(), Failure> {
             };
             append(context, Party::Patient, &patient, Transaction::GrantAccess(body))
         }
-        Verb::Revoke {
-            patient,
-            grant,
-            purpose,
-        } => {
+        Verb::Revoke { patient, grant, purpose } => {
             let scope = match (&grant, &purpose) {
                 (Some(_), _) => Scope::Grant,
                 (None, Some(_)) => Scope::Purpose,
                 (None, None) => Scope::All,
             };
-            let body = RevokeAccess {
-                patient: patient.clone(),
-                scope,
-                grant_index: grant,
-                purpose,
-            };
+            let body = RevokeAccess { patient: patient.clone(), scope, grant_index: grant, purpose };
             append(context, Party::Patient, &patient, Transaction::RevokeAccess(body))
         }
         Verb::Verify { dir } => audit::verify_and_show(context, &dir.unwrap_or_else(|| data.join("ledger"))),
@@ -231,22 +194,14 @@ pub(super) fn run(context: &Context, verb: Verb) -> Result<(), Failure> {
 fn append(context: &Context, party: Party, owner: &str, transaction: Transaction) -> Result<(), Failure> {
     let data = &context.settings.data;
     let key = signing_key(data, party, owner).map_err(Failure::of)?.ok_or_else(|| {
-        let message = format!(
-            "no key of {owner} lies in {}/keys; the party signs with its own key",
-            data.display()
-        );
+        let message = format!("no key of {owner} lies in {}/keys; the party signs with its own key", data.display());
         Failure::new(Exit::Auth, message)
     })?;
     let entry = SignedTransaction::sign(transaction, &key).map_err(Failure::of)?;
     let folder = Folder::new(data);
     let note = NoteKey::load(&folder.ledger_key()).map_err(Failure::of)?;
     let log = Log::open(Arc::new(StdFs), &folder.ledger(), note).map_err(Failure::of)?;
-    let appended = log
-        .append(vec![NewEntry {
-            entry,
-            blobs: Vec::new(),
-        }])
-        .map_err(Failure::of)?;
+    let appended = log.append(vec![NewEntry { entry, blobs: Vec::new() }]).map_err(Failure::of)?;
     log.flush().map_err(Failure::of)?;
     context.show(&json!({ "index": appended.first }), |d| {
         format!("ledger entry {}; it takes effect at the next ingest", d["index"])
@@ -269,10 +224,7 @@ fn show(context: &Context, dir: &Path, index: Option<u64>) -> Result<(), Failure
     }
     context.show(&Value::from(entries), |list| {
         let lines = list.as_array().map_or(&[][..], Vec::as_slice).iter();
-        lines
-            .map(|e| format!("{} {}", e["index"], e["entry"]))
-            .collect::<Vec<_>>()
-            .join("\n")
+        lines.map(|e| format!("{} {}", e["index"], e["entry"])).collect::<Vec<_>>().join("\n")
     });
     Ok(())
 }

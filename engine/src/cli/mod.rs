@@ -99,20 +99,12 @@ impl Context {
     /// Words for people: stdout, or stderr when stdout is for JSON.
     pub fn say(&self, words: &str) {
         // A closed pipe must not stop a server that is running well.
-        let _ = if self.json {
-            writeln!(std::io::stderr(), "{words}")
-        } else {
-            writeln!(std::io::stdout(), "{words}")
-        };
+        let _ = if self.json { writeln!(std::io::stderr(), "{words}") } else { writeln!(std::io::stdout(), "{words}") };
     }
 
     /// The command's data: the document itself under `--json`, else its words.
     pub fn show(&self, document: &Value, words: impl FnOnce(&Value) -> String) {
-        let text = if self.json {
-            document.to_string()
-        } else {
-            words(document)
-        };
+        let text = if self.json { document.to_string() } else { words(document) };
         let _ = writeln!(std::io::stdout(), "{text}");
     }
 }
@@ -136,26 +128,19 @@ fn segment(id: &str) -> Result<&str, Failure> {
     if !id.is_empty() && id.chars().all(fine) && !id.starts_with('.') {
         return Ok(id);
     }
-    Err(Failure::usage(format!(
-        "`{id}` is no id: letters, digits, `-`, `_` and `.` alone"
-    )))
+    Err(Failure::usage(format!("`{id}` is no id: letters, digits, `-`, `_` and `.` alone")))
 }
 
 fn dispatch(cli: Cli) -> Result<(), Failure> {
     let Cli { common, command } = cli;
     let environment = environment();
-    let file = common
-        .config
-        .or_else(|| environment.get("EPILEDGER_CONFIG").map(PathBuf::from));
+    let file = common.config.or_else(|| environment.get("EPILEDGER_CONFIG").map(PathBuf::from));
     let mut settings = Settings::load(file.as_deref(), &environment).map_err(|e| Failure::usage(e.to_string()))?;
     settings.data = common.data.unwrap_or(settings.data);
     settings.url = common.url.or(settings.url);
     settings.key_file = common.key_file.or(settings.key_file);
     telemetry::start(&settings.log).map_err(|e| Failure::usage(e.to_string()))?;
-    let context = Context {
-        settings,
-        json: common.json,
-    };
+    let context = Context { settings, json: common.json };
     match command {
         Command::Demo(args) => demo::run(&context, &args),
         Command::Bench(args) => bench::run(&context, &args),
@@ -186,10 +171,7 @@ mod tests {
         assert_eq!(names, all.split(' ').collect::<Vec<_>>());
         let ledger = command.find_subcommand("ledger").unwrap();
         let verbs: Vec<&str> = ledger.get_subcommands().map(clap::Command::get_name).collect();
-        assert_eq!(
-            verbs,
-            ["simulate", "import", "determine", "grant", "revoke", "verify", "show"]
-        );
+        assert_eq!(verbs, ["simulate", "import", "determine", "grant", "revoke", "verify", "show"]);
     }
 
     #[test]

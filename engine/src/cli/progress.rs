@@ -51,21 +51,10 @@ mod tests {
     #[test]
     fn the_bar_follows_the_steps_and_starts_again_with_each_stage() {
         let (bar, sum) = with_bar(|step| {
-            step(Progress {
-                stage: Stage::Simulate,
-                done: 7,
-                total: 7,
-            });
-            step(Progress {
-                stage: Stage::Verify,
-                done: 2,
-                total: 9,
-            });
+            step(Progress { stage: Stage::Simulate, done: 7, total: 7 });
+            step(Progress { stage: Stage::Verify, done: 2, total: 9 });
             5
         });
-        assert_eq!(
-            (sum, bar.position(), bar.length(), bar.prefix().as_str()),
-            (5, 2, Some(9), "verify")
-        );
+        assert_eq!((sum, bar.position(), bar.length(), bar.prefix().as_str()), (5, 2, Some(9), "verify"));
     }
 }

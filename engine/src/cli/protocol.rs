@@ -76,16 +76,8 @@ pub(super) fn run(context: &Context, verb: Verb) -> Result<(), Failure> {
     };
     context.show(&document, |d| match &verb {
         Verb::List => {
-            let members = [
-                "/protocol",
-                "/title",
-                "/purpose",
-                "/status",
-                "/valid_from",
-                "/valid_to",
-                "/spent/rho",
-                "/cap/rho",
-            ];
+            let members =
+                ["/protocol", "/title", "/purpose", "/status", "/valid_from", "/valid_to", "/spent/rho", "/cap/rho"];
             render::objects(render::list(d, "protocols"), &members)
         }
         Verb::Approve(_) => format!("approved: log entry {}", d["index"]),
@@ -102,10 +94,9 @@ fn there(client: &Client, verb: &Verb) -> Result<Value, Failure> {
             let body = serde_json::to_value(approving.body()).map_err(Failure::of)?;
             client.post("/v1/protocols", &body)
         }
-        Verb::Suspend { protocol } => client.post(
-            &format!("/v1/protocols/{}/suspend", super::segment(protocol)?),
-            &json!({}),
-        ),
+        Verb::Suspend { protocol } => {
+            client.post(&format!("/v1/protocols/{}/suspend", super::segment(protocol)?), &json!({}))
+        }
     }
 }
 
@@ -115,18 +106,14 @@ fn here(context: &Context, verb: &Verb) -> Result<Value, Failure> {
     let session = Session::open(&settings.data, settings.timing, false)?;
     let board = || {
         let file = settings.key_file.as_deref().ok_or_else(|| {
-            Failure::new(
-                Exit::Auth,
-                "this needs a board key: name its file with --key-file or EPILEDGER_KEY_FILE",
-            )
+            Failure::new(Exit::Auth, "this needs a board key: name its file with --key-file or EPILEDGER_KEY_FILE")
         })?;
         let who = session.principal(file)?;
         match who.role {
             Role::Board => Ok(who),
-            other => Err(Failure::new(
-                Exit::Auth,
-                format!("a {} key may not do this; a board key may", other.as_str()),
-            )),
+            other => {
+                Err(Failure::new(Exit::Auth, format!("a {} key may not do this; a board key may", other.as_str())))
+            }
         }
     };
     let engine = &session.server.engine;

@@ -60,14 +60,8 @@ impl Args {
         };
         set("protocol", self.protocol.clone().map(Value::from));
         set("row_limit", self.row_limit.map(Value::from));
-        let named = [
-            ("epsilon", &self.epsilon),
-            ("rho", &self.rho),
-            ("accuracy", &self.accuracy),
-        ];
-        let price = named
-            .into_iter()
-            .find_map(|(name, value)| value.as_ref().map(|v| json!({ name: v })));
+        let named = [("epsilon", &self.epsilon), ("rho", &self.rho), ("accuracy", &self.accuracy)];
+        let price = named.into_iter().find_map(|(name, value)| value.as_ref().map(|v| json!({ name: v })));
         set("privacy", price);
         Ok(body)
     }
@@ -103,9 +97,7 @@ pub(super) fn estimate(context: &Context, args: &Args) -> Result<(), Failure> {
         let primitives = render::objects(render::list(d, "primitives"), &["/what", "/sigma", "/half_width"]);
         let keys = of("keys").as_str().unwrap_or("?");
         let cells = of("cells").as_u64().map_or(String::new(), |n| format!(", {n} cells"));
-        let rule = of("k_min")
-            .as_u64()
-            .map_or(String::new(), |k| format!(", groups under {k} patients never shown"));
+        let rule = of("k_min").as_u64().map_or(String::new(), |k| format!(", groups under {k} patients never shown"));
         format!(
             "{primitives}\nprice {}\nkeys {keys}{cells}{rule}\nremaining {}",
             render::price(of("price")),
@@ -135,10 +127,7 @@ mod tests {
             "sql": "SELECT 1", "params": {"a": 5, "b": "text"}, "row_limit": 3, "privacy": {"rho": "0.001"},
         });
         assert_eq!(args.body().unwrap(), expected);
-        let broken = Args {
-            params: vec!["a".into()],
-            ..args
-        };
+        let broken = Args { params: vec!["a".into()], ..args };
         assert!(broken.body().is_err());
     }
 }

@@ -10,24 +10,10 @@ pub const DEMO_ROWS: usize = 24;
 #[must_use]
 pub fn answer(document: &Value, most: usize) -> String {
     let columns = list(document, "columns");
-    let role = |i: usize| {
-        columns
-            .get(i)
-            .and_then(|c| c.get("role"))
-            .and_then(Value::as_str)
-            .unwrap_or_default()
-    };
-    let name = |i: usize| {
-        columns
-            .get(i)
-            .and_then(|c| c.get("name"))
-            .and_then(Value::as_str)
-            .unwrap_or_default()
-    };
+    let role = |i: usize| columns.get(i).and_then(|c| c.get("role")).and_then(Value::as_str).unwrap_or_default();
+    let name = |i: usize| columns.get(i).and_then(|c| c.get("name")).and_then(Value::as_str).unwrap_or_default();
     // `x`, `x_low`, `x_high`, `x_sigma` stand together: the value's cell takes its ends in.
-    let shown: Vec<usize> = (0..columns.len())
-        .filter(|i| matches!(role(*i), "key" | "value"))
-        .collect();
+    let shown: Vec<usize> = (0..columns.len()).filter(|i| matches!(role(*i), "key" | "value")).collect();
     let mut heads: Vec<String> = Vec::new();
     for i in &shown {
         heads.push(name(*i).to_owned());
@@ -53,17 +39,9 @@ pub fn answer(document: &Value, most: usize) -> String {
         text.push_str(&format!("\n.. and {} more rows", rows.len() - most));
     }
     let of = |name: &str| document.get(name).unwrap_or(&Value::Null);
-    let index = document
-        .pointer("/receipt/index")
-        .map_or_else(|| "-".to_owned(), Value::to_string);
-    let snapshot = document
-        .pointer("/snapshot/number")
-        .map_or_else(|| "-".to_owned(), Value::to_string);
-    let cached = if of("cached") == &Value::Bool(true) {
-        " (asked before, so free)"
-    } else {
-        ""
-    };
+    let index = document.pointer("/receipt/index").map_or_else(|| "-".to_owned(), Value::to_string);
+    let snapshot = document.pointer("/snapshot/number").map_or_else(|| "-".to_owned(), Value::to_string);
+    let cached = if of("cached") == &Value::Bool(true) { " (asked before, so free)" } else { "" };
     text.push_str(&format!(
         "\nprice {}{cached}\nremaining {}\nsnapshot {snapshot}, receipt: log entry {index}",
         price(of("price")),
@@ -76,10 +54,7 @@ pub fn answer(document: &Value, most: usize) -> String {
 #[must_use]
 pub fn price(price: &Value) -> String {
     let text = |name: &str| price.get(name).and_then(Value::as_str).unwrap_or("?");
-    let epsilon = price
-        .get("epsilon")
-        .and_then(Value::as_f64)
-        .map_or_else(|| "?".to_owned(), |e| format!("{e:.3}"));
+    let epsilon = price.get("epsilon").and_then(Value::as_f64).map_or_else(|| "?".to_owned(), |e| format!("{e:.3}"));
     format!("epsilon {epsilon} (rho {}, delta {})", text("rho"), text("delta"))
 }
 
@@ -97,16 +72,8 @@ pub fn table(heads: Vec<String>, rows: Vec<Vec<String>>) -> String {
 /// A list of objects as a table of the named members.
 #[must_use]
 pub fn objects(list: &[Value], members: &[&str]) -> String {
-    let rows = list.iter().map(|o| {
-        members
-            .iter()
-            .map(|m| cell(o.pointer(m).unwrap_or(&Value::Null)))
-            .collect()
-    });
-    let heads = members
-        .iter()
-        .map(|m| m.trim_start_matches('/').replace('/', " "))
-        .collect();
+    let rows = list.iter().map(|o| members.iter().map(|m| cell(o.pointer(m).unwrap_or(&Value::Null))).collect());
+    let heads = members.iter().map(|m| m.trim_start_matches('/').replace('/', " ")).collect();
     table(heads, rows.collect())
 }
 

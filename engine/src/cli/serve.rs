@@ -23,9 +23,7 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<(), Failure> {
     let running = session.start(address)?;
     context.say(&format!("serving at {}; Ctrl-C stops", running.url));
     if context.json {
-        context.show(&json!({ "url": running.url, "data_dir": settings.data }), |_| {
-            String::new()
-        });
+        context.show(&json!({ "url": running.url, "data_dir": settings.data }), |_| String::new());
     }
     session.serve_until_signal(running)
 }

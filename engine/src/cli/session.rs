@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tokio::runtime::{Builder, Runtime};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
@@ -31,23 +32,19 @@ pub(super) struct Running {
     pub url: String,
     stop: oneshot::Sender<()>,
     task: JoinHandle<Result<(), ServeError>>,
+    /// Ctrl-C and termination, listened for from the start: a stop right after the first words is in order too.
+    signals: [Signal; 2],
 }
 
 impl Session {
     /// Opens the folder; takes the audit log's lock.
     pub fn open(data: &Path, timing: Timing, demo: bool) -> Result<Self, Failure> {
         let runtime = Builder::new_multi_thread().enable_all().build().map_err(Failure::of)?;
-        let options = OpenOptions {
-            immediate: timing == Timing::Immediate,
-        };
+        let options = OpenOptions { immediate: timing == Timing::Immediate };
         let engine = runtime.block_on(Engine::open(data, options)).map_err(Failure::of)?;
         let keys = ApiKeys::open(data).map_err(Failure::of)?;
         let server = Server::new(engine, keys, data.to_path_buf(), demo);
-        Ok(Self {
-            runtime,
-            server,
-            data: data.to_path_buf(),
-        })
+        Ok(Self { runtime, server, data: data.to_path_buf() })
     }
 
     /// Listens and serves in the background; writes `server.json`.
@@ -57,10 +54,7 @@ impl Session {
             other => Failure::of(other),
         })?;
         let url = format!("http://{bound}");
-        let file = ServerFile {
-            url: url.clone(),
-            pid: std::process::id(),
-        };
+        let file = ServerFile { url: url.clone(), pid: std::process::id() };
         self.write("server.json", &file)?;
         let (stop, stopped) = oneshot::channel::<()>();
         let app = Arc::clone(&self.server);
@@ -68,12 +62,22 @@ impl Session {
             // A dropped sender stops the server too.
             let _ = stopped.await;
         }));
-        Ok(Running { url, stop, task })
+        let signals = {
+            let _inside = self.runtime.enter();
+            [listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?]
+        };
+        Ok(Running { url, stop, task, signals })
     }
 
     /// Waits for Ctrl-C or a termination signal, then stops.
-    pub fn serve_until_signal(&self, running: Running) -> Result<(), Failure> {
-        self.runtime.block_on(signal()).map_err(Failure::of)?;
+    pub fn serve_until_signal(&self, mut running: Running) -> Result<(), Failure> {
+        let [interrupt, terminate] = &mut running.signals;
+        self.runtime.block_on(async {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+        });
         self.stop(running)
     }
 
@@ -99,10 +103,7 @@ impl Session {
     pub fn principal(&self, key_file: &Path) -> Result<Principal, Failure> {
         let key = self.server.keys.find(&read_key(key_file)?);
         let key = key.ok_or_else(|| {
-            let message = format!(
-                "the key in {} isn't known here, has expired or was revoked",
-                key_file.display()
-            );
+            let message = format!("the key in {} isn't known here, has expired or was revoked", key_file.display());
             Failure::new(Exit::Auth, message)
         })?;
         Ok(self.server.principal(&key))
@@ -123,11 +124,6 @@ pub(super) fn offline(settings: &Settings) -> bool {
     settings.url.is_none() && !Client::runs(&settings.data)
 }
 
-async fn signal() -> std::io::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate())?;
-    tokio::select! {
-        ended = tokio::signal::ctrl_c() => ended,
-        _ = terminate.recv() => Ok(()),
-    }
+fn listen(kind: SignalKind) -> Result<Signal, Failure> {
+    signal(kind).map_err(Failure::of)
 }

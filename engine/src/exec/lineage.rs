@@ -56,25 +56,14 @@ struct Walked {
 /// # Errors
 /// The plan can't be rebuilt.
 pub fn carry(post: &LogicalPlan, noisy: &RecordBatch, tables: &dyn Tables) -> Result<Carried> {
-    let mut walk = Walk {
-        noisy,
-        tables,
-        public: 0,
-    };
+    let mut walk = Walk { noisy, tables, public: 0 };
     let Walked { plan, lineage } = walk.node(post)?;
     // Joins interleave carried columns; put the visible ones first.
     let mut order: Vec<usize> = (0..lineage.len()).collect();
     order.sort_by_key(|index| is_carried(plan.schema().field(*index).name()));
-    let visible = order
-        .iter()
-        .filter(|index| !is_carried(plan.schema().field(**index).name()))
-        .count();
+    let visible = order.iter().filter(|index| !is_carried(plan.schema().field(**index).name())).count();
     let columns = order.iter().map(|index| column(plan.schema(), *index)).collect();
-    let lineage = order
-        .iter()
-        .take(visible)
-        .map(|index| lineage.get(*index).cloned().flatten())
-        .collect();
+    let lineage = order.iter().take(visible).map(|index| lineage.get(*index).cloned().flatten()).collect();
     let plan = LogicalPlan::Projection(Projection::try_new(columns, Arc::new(plan))?);
     Ok(Carried { plan, visible, lineage })
 }
@@ -105,11 +94,7 @@ impl Walk<'_> {
         if let LogicalPlan::TableScan(scan) = node {
             return self.scan(scan);
         }
-        let inputs = node
-            .inputs()
-            .into_iter()
-            .map(|input| self.node(input))
-            .collect::<Result<Vec<_>>>()?;
+        let inputs = node.inputs().into_iter().map(|input| self.node(input)).collect::<Result<Vec<_>>>()?;
         match node {
             LogicalPlan::Projection(projection) => match inputs.into_iter().next() {
                 Some(input) => project(&projection.expr, input),
@@ -150,9 +135,7 @@ impl Walk<'_> {
         } else {
             (self.tables.public(name).unwrap_or_default(), false)
         };
-        let schema = batches
-            .first()
-            .map_or_else(|| scan.source.schema(), RecordBatch::schema);
+        let schema = batches.first().map_or_else(|| scan.source.schema(), RecordBatch::schema);
         let provider = provider_as_source(Arc::new(MemTable::try_new(schema, vec![batches])?));
         let plan = LogicalPlanBuilder::scan(scan.table_name.clone(), provider, None)?.build()?;
         let mut columns = Vec::new();
@@ -161,11 +144,7 @@ impl Walk<'_> {
         for (index, field) in scan.projected_schema.fields().iter().enumerate() {
             let copy = if noisy {
                 // Projections of the scan keep the noisy table's numbering by name, `c<i>`.
-                field
-                    .name()
-                    .trim_start_matches('c')
-                    .parse()
-                    .map_or_else(|_| base(index), base)
+                field.name().trim_start_matches('c').parse().map_or_else(|_| base(index), base)
             } else {
                 self.public += 1;
                 format!("{PUBLIC}{}", self.public)
@@ -192,10 +171,7 @@ fn with_cell(noisy: &RecordBatch) -> Result<RecordBatch> {
     fields.push(Field::new(CELL, datafusion::arrow::datatypes::DataType::UInt64, true));
     let mut columns = noisy.columns().to_vec();
     columns.push(Arc::new(cells));
-    Ok(RecordBatch::try_new(
-        Arc::new(datafusion::arrow::datatypes::Schema::new(fields)),
-        columns,
-    )?)
+    Ok(RecordBatch::try_new(Arc::new(datafusion::arrow::datatypes::Schema::new(fields)), columns)?)
 }
 
 /// The projection, then every carried column of its input; expressions in terms of carried columns.
@@ -239,13 +215,8 @@ fn project(exprs: &[Expr], input: Walked) -> Result<Walked> {
 
 /// The columns that the old input had, without the carried ones.
 fn visible_part(input: Walked, old: &LogicalPlan) -> Result<LogicalPlan> {
-    let columns = (0..old.schema().fields().len())
-        .map(|index| column(old.schema(), index))
-        .collect();
-    Ok(LogicalPlan::Projection(Projection::try_new(
-        columns,
-        Arc::new(input.plan),
-    )?))
+    let columns = (0..old.schema().fields().len()).map(|index| column(old.schema(), index)).collect();
+    Ok(LogicalPlan::Projection(Projection::try_new(columns, Arc::new(input.plan))?))
 }
 
 fn opaque(plan: LogicalPlan) -> Walked {

@@ -65,9 +65,7 @@ impl LocalExecutor {
     }
 
     fn state(&self) -> SessionState {
-        let mut config = SessionConfig::new()
-            .with_target_partitions(self.partitions)
-            .with_collect_statistics(false);
+        let mut config = SessionConfig::new().with_target_partitions(self.partitions).with_collect_statistics(false);
         let options = config.options_mut();
         options.optimizer.skip_failed_rules = false;
         options.optimizer.repartition_file_scans = false;
@@ -80,6 +78,7 @@ impl LocalExecutor {
     }
 
     /// Runs any plan that was allowed to run: the bounded one, and those over released numbers.
+    #[expect(clippy::disallowed_methods, reason = "this is the one place where plans run")]
     pub(super) async fn run(&self, plan: &LogicalPlan) -> Result<Vec<RecordBatch>> {
         let state = self.state();
         let optimized = state.optimize(plan)?;
@@ -91,10 +90,7 @@ impl LocalExecutor {
 /// DataFusion's rules of [`RULES`], in that order.
 fn rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
     let known = Optimizer::new().rules;
-    RULES
-        .iter()
-        .filter_map(|name| known.iter().find(|rule| rule.name() == *name).cloned())
-        .collect()
+    RULES.iter().filter_map(|name| known.iter().find(|rule| rule.name() == *name).cloned()).collect()
 }
 
 impl Executor for LocalExecutor {

@@ -72,11 +72,7 @@ pub async fn answer(
 
     let values: Vec<Value> = (0..carried.visible)
         .map(|index| {
-            Value::classify(
-                carried.lineage.get(index).cloned().flatten(),
-                keys,
-                plan.release_schema().fields().len(),
-            )
+            Value::classify(carried.lineage.get(index).cloned().flatten(), keys, plan.release_schema().fields().len())
         })
         .collect::<Result<_>>()?;
     let intervals = intervals(plan, release, &rows, &values, keys)?;
@@ -86,43 +82,25 @@ pub async fn answer(
     for (index, (value, interval)) in values.iter().zip(intervals).enumerate() {
         let name = rows.schema().field(index).name().clone();
         let array = shown(rows.column(index))?;
-        let role = if matches!(value, Value::Key) {
-            ColumnRole::Key
-        } else {
-            ColumnRole::Value
-        };
-        columns.push(AnswerColumn {
-            name: name.clone(),
-            type_name: type_name(array.data_type()).into(),
-            role,
-        });
+        let role = if matches!(value, Value::Key) { ColumnRole::Key } else { ColumnRole::Value };
+        columns.push(AnswerColumn { name: name.clone(), type_name: type_name(array.data_type()).into(), role });
         arrays.push(array);
         if role == ColumnRole::Value {
             for ((suffix, role), ends) in SUFFIXES.into_iter().zip(interval) {
-                columns.push(AnswerColumn {
-                    name: format!("{name}_{suffix}"),
-                    type_name: "number".into(),
-                    role,
-                });
+                columns.push(AnswerColumn { name: format!("{name}_{suffix}"), type_name: "number".into(), role });
                 arrays.push(Arc::new(Float64Array::from(ends)));
             }
         }
     }
-    let fields: Vec<Field> = columns
-        .iter()
-        .zip(&arrays)
-        .map(|(c, a)| Field::new(&c.name, a.data_type().clone(), true))
-        .collect();
+    let fields: Vec<Field> =
+        columns.iter().zip(&arrays).map(|(c, a)| Field::new(&c.name, a.data_type().clone(), true)).collect();
     let options = datafusion::arrow::array::RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
     let batch = RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), arrays, &options)?;
     Ok(Answered { columns, batch })
 }
 
-const SUFFIXES: [(&str, ColumnRole); 3] = [
-    ("low", ColumnRole::Low),
-    ("high", ColumnRole::High),
-    ("sigma", ColumnRole::Sigma),
-];
+const SUFFIXES: [(&str, ColumnRole); 3] =
+    [("low", ColumnRole::Low), ("high", ColumnRole::High), ("sigma", ColumnRole::Sigma)];
 
 /// Low, high and sigma of each row.
 type Ends = [Vec<Option<f64>>; 3];
@@ -167,11 +145,7 @@ fn intervals(
     let count = rows.num_rows();
     let nothing = || -> Ends { [vec![None; count], vec![None; count], vec![None; count]] };
     let mut ends: Vec<Ends> = values.iter().map(|_| nothing()).collect();
-    let cells = rows
-        .schema()
-        .index_of(CELL)
-        .ok()
-        .map(|i| rows.column(i).as_primitive::<UInt64Type>().clone());
+    let cells = rows.schema().index_of(CELL).ok().map(|i| rows.column(i).as_primitive::<UInt64Type>().clone());
     let Some(cells) = cells else { return Ok(ends) };
     let mut simulated: Vec<(usize, Arc<dyn PhysicalExpr>)> = Vec::new();
     let schema = DFSchema::try_from(rows.schema().as_ref().clone())?;
@@ -195,10 +169,7 @@ fn intervals(
         return Ok(ends);
     }
     let replicates = (REPLICATE_BUDGET / (count * simulated.len())).clamp(200, 1_000);
-    let mut drawn: Vec<Vec<Vec<f64>>> = simulated
-        .iter()
-        .map(|_| vec![Vec::with_capacity(replicates); count])
-        .collect();
+    let mut drawn: Vec<Vec<Vec<f64>>> = simulated.iter().map(|_| vec![Vec::with_capacity(replicates); count]).collect();
     let mut normal = normal_source(release);
     for _ in 0..replicates {
         let table = release
@@ -289,11 +260,7 @@ fn summary(mut values: Vec<f64>) -> [Option<f64>; 3] {
     let sigma = (values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / (n - 1.0)).sqrt();
     // The outer order statistics of the 2.5 % tails.
     let cut = count / 40;
-    [
-        values.get(cut.saturating_sub(1)).copied(),
-        values.get(count - cut.max(1)).copied(),
-        Some(sigma),
-    ]
+    [values.get(cut.saturating_sub(1)).copied(), values.get(count - cut.max(1)).copied(), Some(sigma)]
 }
 
 /// Standard normal draws, the same for the same release: an answer given again has the same intervals.
@@ -311,15 +278,8 @@ fn as_numbers(array: &ArrayRef) -> Result<Option<Float64Array>> {
     if !array.data_type().is_numeric() {
         return Ok(None);
     }
-    let options = CastOptions {
-        safe: true,
-        ..CastOptions::default()
-    };
-    Ok(Some(
-        cast_with_options(array, &DataType::Float64, &options)?
-            .as_primitive::<Float64Type>()
-            .clone(),
-    ))
+    let options = CastOptions { safe: true, ..CastOptions::default() };
+    Ok(Some(cast_with_options(array, &DataType::Float64, &options)?.as_primitive::<Float64Type>().clone()))
 }
 
 /// An array as answers show it: integers, floats, text, booleans, dates; decimals and other floats as f64,
@@ -334,10 +294,7 @@ fn shown(array: &ArrayRef) -> Result<ArrayRef> {
         DataType::Timestamp(_, _) => DataType::Timestamp(TimeUnit::Millisecond, None),
         _ => DataType::Utf8,
     };
-    let options = CastOptions {
-        safe: true,
-        ..CastOptions::default()
-    };
+    let options = CastOptions { safe: true, ..CastOptions::default() };
     Ok(cast_with_options(array, &target, &options)?)
 }
 

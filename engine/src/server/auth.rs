@@ -42,9 +42,7 @@ pub async fn gate(State(gate): State<Gate>, mut request: Request, next: Next) ->
     };
     if !route.access().allows(principal.role) {
         let role = principal.role.as_str();
-        let logged = server
-            .off_thread(move |s| s.engine.denied(&principal, route.path()))
-            .await;
+        let logged = server.off_thread(move |s| s.engine.denied(&principal, route.path())).await;
         // A denial that can't be logged is still a denial; the reason goes to the operator.
         match logged.map(|result| result.map_err(Problem::from)) {
             Ok(Ok(())) => {}
@@ -69,9 +67,7 @@ fn principal(server: &Server, route: Route, headers: &HeaderMap) -> Option<Princ
 fn bearer(headers: &HeaderMap) -> Option<SecretString> {
     let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
     let (scheme, token) = value.split_once(' ')?;
-    scheme
-        .eq_ignore_ascii_case("bearer")
-        .then(|| SecretString::from(token.trim()))
+    scheme.eq_ignore_ascii_case("bearer").then(|| SecretString::from(token.trim()))
 }
 
 /// The key in the login cookie.
@@ -102,10 +98,7 @@ mod tests {
         assert_eq!(bearer(&headers).unwrap().expose_secret(), "epl_a_b");
         headers.insert(header::AUTHORIZATION, HeaderValue::from_static("Basic epl_a_b"));
         assert!(bearer(&headers).is_none());
-        headers.insert(
-            header::COOKIE,
-            HeaderValue::from_static("x=1; epiledger_key=epl_c_d; y=2"),
-        );
+        headers.insert(header::COOKIE, HeaderValue::from_static("x=1; epiledger_key=epl_c_d; y=2"));
         assert_eq!(cookie(&headers).unwrap().expose_secret(), "epl_c_d");
     }
 }

@@ -92,12 +92,8 @@ impl Problem {
     /// 401: no key, or not a valid one.
     #[must_use]
     pub fn unauthorized() -> Self {
-        Self::new(
-            StatusCode::UNAUTHORIZED,
-            "UNAUTHORIZED",
-            "this needs a valid API key; none came with the request",
-        )
-        .hint("send `Authorization: Bearer epl_<id>_<secret>`; a key may also have expired or been revoked")
+        Self::new(StatusCode::UNAUTHORIZED, "UNAUTHORIZED", "this needs a valid API key; none came with the request")
+            .hint("send `Authorization: Bearer epl_<id>_<secret>`; a key may also have expired or been revoked")
     }
 
     /// 404: nothing there, or nothing that the caller may see.
@@ -119,21 +115,12 @@ impl From<QueryError> for Problem {
     fn from(error: QueryError) -> Self {
         let detail = error.to_string();
         match error {
-            QueryError::Refused {
-                code,
-                message,
-                position,
-                hint,
-            } => {
+            QueryError::Refused { code, message, position, hint } => {
                 let mut problem = Self::new(StatusCode::UNPROCESSABLE_ENTITY, &code, message).hint(hint);
                 problem.position = position;
                 problem
             }
-            QueryError::Budget {
-                required,
-                remaining,
-                level,
-            } => {
+            QueryError::Budget { required, remaining, level } => {
                 let mut problem = Self::new(StatusCode::TOO_MANY_REQUESTS, "BUDGET_EXHAUSTED", detail)
                     .hint("ask for less accuracy (a smaller epsilon), or ask the board for another protocol");
                 problem.required = Some(*required);
@@ -156,10 +143,7 @@ impl IntoResponse for Problem {
         let body = serde_json::to_vec(&self).unwrap_or_default();
         let mut response = (status, body).into_response();
         let headers = response.headers_mut();
-        headers.insert(
-            header::CONTENT_TYPE,
-            HeaderValue::from_static("application/problem+json"),
-        );
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
@@ -175,20 +159,12 @@ mod tests {
     use super::*;
 
     fn price(rho: &str) -> Box<Price> {
-        Box::new(Price {
-            rho: rho.into(),
-            delta: "0".into(),
-            epsilon: 1.0,
-        })
+        Box::new(Price { rho: rho.into(), delta: "0".into(), epsilon: 1.0 })
     }
 
     #[test]
     fn a_refusal_keeps_code_span_and_hint_and_leaves_out_empty_members() {
-        let position = Some(Position {
-            line: 1,
-            column: 8,
-            length: 9,
-        });
+        let position = Some(Position { line: 1, column: 8, length: 9 });
         let error = QueryError::Refused {
             code: "UNIT_IN_OUTPUT".into(),
             message: "person_id is in the output".into(),
@@ -205,11 +181,7 @@ mod tests {
 
     #[test]
     fn each_error_has_its_status() {
-        let budget = QueryError::Budget {
-            required: price("2"),
-            remaining: price("1"),
-            level: "protocol".into(),
-        };
+        let budget = QueryError::Budget { required: price("2"), remaining: price("1"), level: "protocol".into() };
         let cases = [
             (budget, 429),
             (QueryError::Forbidden("no".into()), 403),

@@ -94,17 +94,13 @@ impl ApiKeys {
     pub fn open(data: &Path) -> Result<Self, KeyError> {
         let path = data.join("keys").join("api.json");
         let keys = match std::fs::read(&path) {
-            Ok(bytes) => serde_json::from_slice(&bytes).map_err(|source| KeyError::Broken {
-                path: path.clone(),
-                source,
-            })?,
+            Ok(bytes) => {
+                serde_json::from_slice(&bytes).map_err(|source| KeyError::Broken { path: path.clone(), source })?
+            }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
             Err(source) => return Err(KeyError::Io { path, source }),
         };
-        Ok(Self {
-            path,
-            keys: RwLock::new(keys),
-        })
+        Ok(Self { path, keys: RwLock::new(keys) })
     }
 
     /// Every key, newest last.
@@ -141,10 +137,7 @@ impl ApiKeys {
         next.push(key.clone());
         self.store(&next)?;
         *keys = next;
-        Ok(NewKey {
-            key,
-            token: SecretString::from(format!("epl_{id}_{secret}")),
-        })
+        Ok(NewKey { key, token: SecretString::from(format!("epl_{id}_{secret}")) })
     }
 
     /// Takes a key away; it stays in the list.
@@ -179,14 +172,9 @@ impl ApiKeys {
     }
 
     fn store(&self, keys: &[ApiKey]) -> Result<(), KeyError> {
-        let io = |source| KeyError::Io {
-            path: self.path.clone(),
-            source,
-        };
-        let text = serde_json::to_vec_pretty(keys).map_err(|source| KeyError::Broken {
-            path: self.path.clone(),
-            source,
-        })?;
+        let io = |source| KeyError::Io { path: self.path.clone(), source };
+        let text =
+            serde_json::to_vec_pretty(keys).map_err(|source| KeyError::Broken { path: self.path.clone(), source })?;
         write_private(&self.path, &text).map_err(io)
     }
 }
@@ -199,12 +187,7 @@ pub fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
     std::fs::create_dir_all(folder)?;
     let beside = path.with_extension("new");
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&beside)?;
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
     file.write_all(bytes)?;
     file.sync_all()?;
     std::fs::rename(&beside, path)?;
@@ -274,10 +257,7 @@ mod tests {
         let keys = ApiKeys::open(dir.path()).unwrap();
         assert!(matches!(keys.create("a b", Role::Board, 1), Err(KeyError::BadName)));
         assert!(matches!(keys.create("", Role::Board, 1), Err(KeyError::BadName)));
-        assert!(matches!(
-            keys.create("a", Role::Board, 0),
-            Err(KeyError::BadLifetime(0))
-        ));
+        assert!(matches!(keys.create("a", Role::Board, 0), Err(KeyError::BadLifetime(0))));
         assert!(keys.list().is_empty());
     }
 }

@@ -50,13 +50,7 @@ impl Server {
     /// A server over an open engine.
     #[must_use]
     pub fn new(engine: Arc<Engine>, keys: ApiKeys, data: PathBuf, demo: bool) -> Arc<Self> {
-        Arc::new(Self {
-            engine,
-            keys,
-            data,
-            demo,
-            questions: Semaphore::new(CONCURRENT_QUESTIONS),
-        })
+        Arc::new(Self { engine, keys, data, demo, questions: Semaphore::new(CONCURRENT_QUESTIONS) })
     }
 
     /// The principal behind a key: its protocols are those in which the board names it.
@@ -72,12 +66,7 @@ impl Server {
                 .collect(),
             Role::Board | Role::Steward | Role::Operator => Vec::new(),
         };
-        Principal {
-            name: key.principal.clone(),
-            key_id: key.id.clone(),
-            role: key.role,
-            protocols,
-        }
+        Principal { name: key.principal.clone(), key_id: key.id.clone(), role: key.role, protocols }
     }
 
     /// Runs work that waits for the disk away from the threads that answer requests.
@@ -90,8 +79,6 @@ impl Server {
         F: FnOnce(&Self) -> T + Send + 'static,
     {
         let server = Arc::clone(self);
-        tokio::task::spawn_blocking(move || work(&server))
-            .await
-            .map_err(|e| Problem::internal(&e))
+        tokio::task::spawn_blocking(move || work(&server)).await.map_err(|e| Problem::internal(&e))
     }
 }

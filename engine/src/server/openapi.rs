@@ -39,22 +39,13 @@ pub fn build() -> OpenApi {
     let info = InfoBuilder::new()
         .title("Epiledger")
         .version(env!("CARGO_PKG_VERSION"))
-        .description(Some(
-            "Differentially private answers about populations, each question on a public log.",
-        ));
-    let scheme = HttpBuilder::new()
-        .scheme(HttpAuthScheme::Bearer)
-        .bearer_format("epl_<id>_<secret>")
-        .build();
+        .description(Some("Differentially private answers about populations, each question on a public log."));
+    let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("epl_<id>_<secret>").build();
     let components = ComponentsBuilder::new()
         .schemas_from_iter(schema::all())
         .security_scheme(BEARER, SecurityScheme::Http(scheme))
         .build();
-    OpenApiBuilder::new()
-        .info(info.build())
-        .paths(paths.build())
-        .components(Some(components))
-        .build()
+    OpenApiBuilder::new().info(info.build()).paths(paths.build()).components(Some(components)).build()
 }
 
 fn operation(route: Route) -> utoipa::openapi::path::Operation {
@@ -81,19 +72,14 @@ fn operation(route: Route) -> utoipa::openapi::path::Operation {
     }
     if let Some(name) = schema::body(route) {
         let body = RequestBodyBuilder::new()
-            .content(
-                "application/json",
-                ContentBuilder::new().schema(Some(reference(name))).build(),
-            )
+            .content("application/json", ContentBuilder::new().schema(Some(reference(name))).build())
             .required(Some(Required::True));
         operation = operation.request_body(Some(body.build()));
     }
     operation = operation.response(success(route), answer(route));
     for (status, about) in problems(route) {
         let content = ContentBuilder::new().schema(Some(reference("Problem"))).build();
-        let response = ResponseBuilder::new()
-            .description(about)
-            .content("application/problem+json", content);
+        let response = ResponseBuilder::new().description(about).content("application/problem+json", content);
         operation = operation.response(status, response.build());
     }
     if let Access::Roles(roles) = route.access() {
@@ -150,10 +136,7 @@ fn problems(route: Route) -> Vec<(&'static str, &'static str)> {
         ]),
         Route::Estimate => list.extend([("400", "The request is malformed."), ("422", "The rules refuse it.")]),
         Route::Statement | Route::StatementResult => {
-            list.extend([
-                ("404", "Nothing there that the caller may read."),
-                ("406", "No such format."),
-            ]);
+            list.extend([("404", "Nothing there that the caller may read."), ("406", "No such format.")]);
         }
         Route::Ready => list.push(("503", "Not ready.")),
         r if r.path().contains('{') => list.push(("404", "Nothing there.")),
@@ -242,20 +225,12 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_sent_has_the_members_that_the_document_lists() {
-        let price = || Price {
-            rho: "1".into(),
-            delta: "0".into(),
-            epsilon: 1.0,
-        };
+        let price = || Price { rho: "1".into(), delta: "0".into(), epsilon: 1.0 };
         let body = Format::Json.respond(&answer()).unwrap().into_body();
         let bytes = axum::body::to_bytes(body, usize::MAX).await.unwrap();
         matches_schema("Answer", &serde_json::from_slice(&bytes).unwrap());
         matches_schema("Price", &serde_json::to_value(price()).unwrap());
-        let primitive = EstimatedPrimitive {
-            what: "COUNT(*)".into(),
-            sigma: "1".into(),
-            half_width: Some(2.0),
-        };
+        let primitive = EstimatedPrimitive { what: "COUNT(*)".into(), sigma: "1".into(), half_width: Some(2.0) };
         matches_schema("Primitive", &serde_json::to_value(&primitive).unwrap());
         let estimate = Estimate {
             price: price(),
@@ -286,11 +261,7 @@ mod tests {
         };
         matches_schema("Release", &serde_json::to_value(release).unwrap());
         let mut problem = Problem::unauthorized();
-        problem.position = Some(Position {
-            line: 1,
-            column: 1,
-            length: 1,
-        });
+        problem.position = Some(Position { line: 1, column: 1, length: 1 });
         (problem.required, problem.remaining, problem.level) = (Some(price()), Some(price()), Some("protocol".into()));
         matches_schema("Problem", &serde_json::to_value(problem).unwrap());
     }

@@ -209,13 +209,9 @@ mod tests {
                     Route::AuditPage,
                 ],
                 Role::Steward => &[Route::Datasets, Route::Schema, Route::Budget, Route::Protocols],
-                Role::Operator => &[
-                    Route::LedgerCheckpoint,
-                    Route::LedgerTile,
-                    Route::Keys,
-                    Route::KeyCreate,
-                    Route::KeyRevoke,
-                ],
+                Role::Operator => {
+                    &[Route::LedgerCheckpoint, Route::LedgerTile, Route::Keys, Route::KeyCreate, Route::KeyRevoke]
+                }
             };
             list.iter().copied().collect()
         };

@@ -24,14 +24,8 @@ const POLICY: &str = "default-src 'none'; script-src 'none'; style-src 'self'; i
 pub fn router(server: Arc<Server>) -> Router {
     let mut router = Router::new();
     for route in Route::ALL.iter().copied() {
-        let guard = Gate {
-            server: Arc::clone(&server),
-            route,
-        };
-        router = router.route(
-            route.path(),
-            handler(route).route_layer(from_fn_with_state(guard, gate)),
-        );
+        let guard = Gate { server: Arc::clone(&server), route };
+        router = router.route(route.path(), handler(route).route_layer(from_fn_with_state(guard, gate)));
     }
     router
         .fallback(async || Problem::not_found("no such address; /openapi.json lists them"))
@@ -83,17 +77,12 @@ fn handler(route: Route) -> MethodRouter<Arc<Server>> {
 
 /// Headers of every response; a handler's own Cache-Control stays.
 async fn guarded(mut response: Response) -> Response {
-    let fixed: [(HeaderName, &str); 3] = [
-        (CONTENT_SECURITY_POLICY, POLICY),
-        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (REFERRER_POLICY, "no-referrer"),
-    ];
+    let fixed: [(HeaderName, &str); 3] =
+        [(CONTENT_SECURITY_POLICY, POLICY), (X_CONTENT_TYPE_OPTIONS, "nosniff"), (REFERRER_POLICY, "no-referrer")];
     let headers = response.headers_mut();
     for (name, value) in fixed {
         headers.insert(name, HeaderValue::from_static(value));
     }
-    headers
-        .entry(CACHE_CONTROL)
-        .or_insert(HeaderValue::from_static("no-store"));
+    headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     response
 }

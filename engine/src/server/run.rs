@@ -59,12 +59,8 @@ pub async fn run(
 ) -> Result<(), ServeError> {
     let app = router(Arc::clone(&server));
     axum::serve(listener, app).with_graceful_shutdown(stop).await?;
-    let flushed = server
-        .off_thread(|s| s.engine.audit().flush().map_err(|e| e.to_string()))
-        .await;
-    flushed
-        .map_err(|p| ServeError::Log(p.detail.clone()))?
-        .map_err(ServeError::Log)
+    let flushed = server.off_thread(|s| s.engine.audit().flush().map_err(|e| e.to_string())).await;
+    flushed.map_err(|p| ServeError::Log(p.detail.clone()))?.map_err(ServeError::Log)
 }
 
 #[cfg(test)]

@@ -68,21 +68,12 @@ impl App {
         let engine = runtime.block_on(Engine::open(&data, options)).unwrap();
         let server = Server::new(engine, ApiKeys::open(&data).unwrap(), data, true);
         let tokens = Role::ALL.into_iter().map(|role| {
-            let request = KeyRequest {
-                principal: open::demo_principal(role).to_owned(),
-                role,
-                days: 1,
-            };
+            let request = KeyRequest { principal: open::demo_principal(role).to_owned(), role, days: 1 };
             let made = server.create_key(&request, "test").unwrap();
             (role, made.token.expose_secret().to_owned())
         });
         let tokens = tokens.collect();
-        Self {
-            server,
-            tokens,
-            runtime,
-            _folder: folder,
-        }
+        Self { server, tokens, runtime, _folder: folder }
     }
 
     pub fn token(&self, role: Role) -> &str {
@@ -94,11 +85,7 @@ impl App {
     }
 
     pub fn ask(&self, method: Method, path: &str) -> Ask<'_> {
-        Ask {
-            app: self,
-            request: Request::builder().method(method).uri(path),
-            body: Body::empty(),
-        }
+        Ask { app: self, request: Request::builder().method(method).uri(path), body: Body::empty() }
     }
 
     pub fn read(&self, role: Role, path: &str) -> Reply {
@@ -106,10 +93,7 @@ impl App {
     }
 
     pub fn query(&self, body: &Value) -> Reply {
-        self.ask(Method::POST, "/v1/statements")
-            .role(Role::Researcher)
-            .json(body)
-            .send()
+        self.ask(Method::POST, "/v1/statements").role(Role::Researcher).json(body).send()
     }
 
     /// Entries in the audit log.
@@ -145,11 +129,7 @@ impl Ask<'_> {
             let response = app.oneshot(request).await.unwrap();
             let (parts, body) = response.into_parts();
             let body = to_bytes(body, usize::MAX).await.unwrap().to_vec();
-            Reply {
-                status: parts.status,
-                headers: parts.headers,
-                body,
-            }
+            Reply { status: parts.status, headers: parts.headers, body }
         })
     }
 }

@@ -10,10 +10,7 @@ use crate::app::{App, Reply};
 
 fn ask(app: &App, format: Format) -> Reply {
     let body = json!({ "sql": "SELECT age_band, COUNT(*) AS n FROM person GROUP BY age_band ORDER BY age_band" });
-    let ask = app
-        .ask(Method::POST, "/v1/statements")
-        .role(Role::Researcher)
-        .json(&body);
+    let ask = app.ask(Method::POST, "/v1/statements").role(Role::Researcher).json(&body);
     let reply = ask.header("accept", format.media_type()).send();
     assert_eq!(reply.status, StatusCode::OK, "{}", reply.text());
     assert_eq!(reply.headers["content-type"], format.media_type());
@@ -36,12 +33,7 @@ fn rows_are_equal_in_all_text_formats_and_arrow() {
         assert_eq!(cells.next().unwrap(), row[0].as_str().unwrap());
         assert_eq!(cells.next().unwrap().parse::<f64>().unwrap(), row[1].as_f64().unwrap());
     }
-    for name in [
-        "epiledger-price-rho",
-        "epiledger-price-epsilon",
-        "epiledger-snapshot",
-        "epiledger-index",
-    ] {
+    for name in ["epiledger-price-rho", "epiledger-price-epsilon", "epiledger-snapshot", "epiledger-index"] {
         assert!(csv.headers.contains_key(name), "{name}");
     }
 
@@ -61,13 +53,7 @@ fn rows_are_equal_in_all_text_formats_and_arrow() {
 fn the_query_string_beats_accept() {
     let app = App::get();
     let body = json!({ "sql": "SELECT ethnicity, COUNT(*) AS n FROM person GROUP BY ethnicity" });
-    let ask = app
-        .ask(Method::POST, "/v1/statements?format=csv")
-        .role(Role::Researcher)
-        .json(&body);
+    let ask = app.ask(Method::POST, "/v1/statements?format=csv").role(Role::Researcher).json(&body);
     let reply = ask.header("accept", "text/html").send();
-    assert_eq!(
-        (reply.status, &reply.headers["content-type"]),
-        (StatusCode::OK, &"text/csv".parse().unwrap())
-    );
+    assert_eq!((reply.status, &reply.headers["content-type"]), (StatusCode::OK, &"text/csv".parse().unwrap()));
 }

@@ -1,10 +1,6 @@
 //! The HTTP interface in-process: the real router over a small simulated data folder, no socket.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "set-up and reading of replies: a failure here fails the test"
-)]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "set-up and reading of replies: a failure here fails the test")]
 
 mod app;
 mod formats;

@@ -14,10 +14,7 @@ fn harmless(app: &App, route: Route) -> Ask<'_> {
         Verb::Delete => Method::DELETE,
     };
     let path = route.path().replace("{*path}", "0/000").replace("{index}", "0");
-    let path = path
-        .replace("{id}", "none")
-        .replace("{dataset}", "none")
-        .replace("{protocol}", "none");
+    let path = path.replace("{id}", "none").replace("{dataset}", "none").replace("{protocol}", "none");
     app.ask(method, &path)
 }
 
@@ -33,12 +30,7 @@ fn every_role_on_every_route() {
                 // A wrong paste into the login form is a 401 of its own.
                 assert!(!denied || route == Route::Login, "{cell}: {}", reply.status);
                 assert_ne!(reply.status, StatusCode::METHOD_NOT_ALLOWED, "{cell}");
-                assert_ne!(
-                    reply.status,
-                    StatusCode::INTERNAL_SERVER_ERROR,
-                    "{cell}: {}",
-                    reply.text()
-                );
+                assert_ne!(reply.status, StatusCode::INTERNAL_SERVER_ERROR, "{cell}: {}", reply.text());
             } else {
                 assert_eq!(reply.status, StatusCode::FORBIDDEN, "{cell}");
                 assert_eq!(reply.json()["code"], "FORBIDDEN", "{cell}");
@@ -100,40 +92,20 @@ fn the_cookie_opens_pages_and_never_the_api() {
 fn a_created_key_works_until_it_is_revoked() {
     let app = App::get();
     let body = serde_json::json!({ "principal": "steward-2", "role": "steward", "days": 2 });
-    let made = app
-        .ask(Method::POST, "/v1/keys")
-        .role(Role::Operator)
-        .json(&body)
-        .send();
+    let made = app.ask(Method::POST, "/v1/keys").role(Role::Operator).json(&body).send();
     assert_eq!(made.status, StatusCode::CREATED, "{}", made.text());
     let made = made.json();
     let token = format!("Bearer {}", made["token"].as_str().unwrap());
-    let get = || {
-        app.ask(Method::GET, "/v1/datasets")
-            .header("authorization", &token)
-            .send()
-            .status
-    };
+    let get = || app.ask(Method::GET, "/v1/datasets").header("authorization", &token).send().status;
     assert_eq!(get(), StatusCode::OK);
     let id = made["key"]["id"].as_str().unwrap();
-    let gone = app
-        .ask(Method::DELETE, &format!("/v1/keys/{id}"))
-        .role(Role::Operator)
-        .send();
+    let gone = app.ask(Method::DELETE, &format!("/v1/keys/{id}")).role(Role::Operator).send();
     assert_eq!(gone.status, StatusCode::OK);
     assert_eq!(get(), StatusCode::UNAUTHORIZED);
     let list = app.read(Role::Operator, "/v1/keys");
-    assert!(
-        !list.text().contains("secret"),
-        "a list of keys shows no secret and no hash"
-    );
+    assert!(!list.text().contains("secret"), "a list of keys shows no secret and no hash");
     let log = app.read(Role::Board, "/v1/audit?type=role.change&limit=1000").json();
-    let roles: Vec<_> = log["entries"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .filter(|e| e["body"]["key_id"] == id)
-        .collect();
+    let roles: Vec<_> = log["entries"].as_array().unwrap().iter().filter(|e| e["body"]["key_id"] == id).collect();
     assert_eq!(roles.len(), 2);
     assert!(roles[1]["body"]["role"].is_null());
 }

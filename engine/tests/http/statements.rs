@@ -27,12 +27,7 @@ fn an_answer_has_every_documented_member_and_its_values_lie_in_their_intervals()
     let answer = app.query(&json!({ "sql": sql, "privacy": { "rho": "0.001" } }));
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
     let answer = answer.json();
-    let names: Vec<&str> = answer["columns"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|c| c["name"].as_str().unwrap())
-        .collect();
+    let names: Vec<&str> = answer["columns"].as_array().unwrap().iter().map(|c| c["name"].as_str().unwrap()).collect();
     assert_eq!(names, ["county", "n", "n_low", "n_high", "n_sigma"]);
     let rows = answer["rows"].as_array().unwrap();
     assert_eq!(rows.len(), 14, "every county is answered");
@@ -43,12 +38,7 @@ fn an_answer_has_every_documented_member_and_its_values_lie_in_their_intervals()
     assert_eq!(answer["state"], "answered");
     assert_close_under(&answer["price"], 0.001);
     assert_eq!(answer["statement_id"].as_str().unwrap().len(), 32);
-    assert!(
-        answer["receipt"]["proof"]
-            .as_str()
-            .unwrap()
-            .starts_with("c2sp.org/tlog-proof@v1\n")
-    );
+    assert!(answer["receipt"]["proof"].as_str().unwrap().starts_with("c2sp.org/tlog-proof@v1\n"));
     assert!(answer["snapshot"]["number"].as_u64().is_some());
 }
 
@@ -83,23 +73,14 @@ fn a_format_that_cannot_be_given_is_refused_before_anything_is_spent() {
     let (before, size) = (budget(app), app.log_size());
     let body = json!({ "sql": "SELECT state, COUNT(*) FROM person GROUP BY state" });
     for (accept, path) in [("text/html", "/v1/statements"), ("*/*", "/v1/statements?format=xls")] {
-        let ask = app
-            .ask(Method::POST, path)
-            .role(Role::Researcher)
-            .header("accept", accept)
-            .json(&body);
+        let ask = app.ask(Method::POST, path).role(Role::Researcher).header("accept", accept).json(&body);
         let reply = ask.send();
         assert_eq!(reply.status, StatusCode::NOT_ACCEPTABLE);
         assert_eq!(reply.json()["code"], "NOT_ACCEPTABLE");
     }
     assert_eq!(budget(app), before);
-    let log = app
-        .read(Role::Board, &format!("/v1/audit?from={size}&limit=1000"))
-        .text();
-    assert!(
-        !log.contains("GROUP BY state"),
-        "a 406 leaves no entry about the question"
-    );
+    let log = app.read(Role::Board, &format!("/v1/audit?from={size}&limit=1000")).text();
+    assert!(!log.contains("GROUP BY state"), "a 406 leaves no entry about the question");
 }
 
 #[test]
@@ -115,12 +96,7 @@ fn a_refusal_has_code_place_and_hint_spends_nothing_and_is_logged_once() {
     assert!(problem["hint"].as_str().is_some_and(|h| !h.is_empty()));
     assert_eq!(budget(app), before);
     let log = app.read(Role::Board, "/v1/audit?type=query.refused&limit=1000").json();
-    let logged: Vec<&Value> = log["entries"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .filter(|e| e["text"] == sql)
-        .collect();
+    let logged: Vec<&Value> = log["entries"].as_array().unwrap().iter().filter(|e| e["text"] == sql).collect();
     assert_eq!(logged.len(), 1);
     assert_eq!(logged[0]["body"]["code"], "UNIT_IN_OUTPUT");
 }
@@ -130,20 +106,14 @@ fn an_estimate_is_free_and_unlogged_and_names_the_price() {
     let app = App::get();
     let before = budget(app);
     let body = json!({ "sql": "SELECT race, COUNT(*) FROM person GROUP BY race", "privacy": { "rho": 0.002 } });
-    let reply = app
-        .ask(Method::POST, "/v1/statements/estimate")
-        .role(Role::Researcher)
-        .json(&body)
-        .send();
+    let reply = app.ask(Method::POST, "/v1/statements/estimate").role(Role::Researcher).json(&body).send();
     assert_eq!(reply.status, StatusCode::OK, "{}", reply.text());
     let estimate = reply.json();
     assert_close_under(&estimate["price"], 0.002);
     assert_eq!(estimate["keys"], "public");
     assert!(estimate["primitives"][0]["half_width"].as_f64().unwrap() > 0.0);
     assert_eq!(budget(app), before);
-    let log = app
-        .read(Role::Board, "/v1/audit?text=GROUP%20BY%20race&limit=1000")
-        .json();
+    let log = app.read(Role::Board, "/v1/audit?text=GROUP%20BY%20race&limit=1000").json();
     assert_eq!(log["entries"].as_array().unwrap().len(), 0);
 }
 
@@ -162,10 +132,7 @@ fn too_dear_a_question_is_429_with_required_and_remaining() {
 fn malformed_requests_are_400_and_say_what_is_wrong() {
     let app = App::get();
     let ask = |body: &str| {
-        let ask = app
-            .ask(Method::POST, "/v1/statements")
-            .role(Role::Researcher)
-            .body(body.to_owned());
+        let ask = app.ask(Method::POST, "/v1/statements").role(Role::Researcher).body(body.to_owned());
         ask.send()
     };
     for body in ["", "[]", "{}", r#"{"sql": 5}"#, r#"{"sql": "SELECT 1", "epsilon": 1}"#] {
@@ -191,8 +158,5 @@ fn the_schema_shows_bounds_and_keys_and_no_hidden_column() {
     assert_eq!(person["private"]["scan_rows"], 1);
     assert_eq!(person["columns"][0]["name"], "person_id");
     assert!(!schema.text().contains("\"_consent\"") && !schema.text().contains("\"_transaction\""));
-    assert_eq!(
-        app.read(Role::Steward, "/v1/datasets/other/schema").status,
-        StatusCode::NOT_FOUND
-    );
+    assert_eq!(app.read(Role::Steward, "/v1/datasets/other/schema").status, StatusCode::NOT_FOUND);
 }

@@ -58,10 +58,7 @@ impl<'a> Patient<'a> {
             // The first pass has read these bytes before; only a damaged disk brings something else here.
             let Ok(LedgerEntry::Transaction(signed)) = parse_ledger_entry(frame.entry) else {
                 let reason = "an entry changed between the passes; run again".to_owned();
-                return Err(IngestError::Damaged {
-                    file: "spill".to_owned(),
-                    reason,
-                });
+                return Err(IngestError::Damaged { file: "spill".to_owned(), reason });
             };
             let owner = patient_of(&signed.transaction).unwrap_or_default();
             if name.get_or_insert_with(|| owner.to_owned()) != owner {
@@ -115,10 +112,7 @@ impl<'a> Patient<'a> {
 
     fn modify(&mut self, frame: &Frame<'a>, body: &ModifyRecord) -> Result<(), Reason> {
         let name = (body.provider.clone(), body.record_id.clone());
-        let newest = self
-            .records
-            .get_mut(&name)
-            .filter(|version| version.index == body.prev_index);
+        let newest = self.records.get_mut(&name).filter(|version| version.index == body.prev_index);
         let version = newest.ok_or(Reason::Key(KeyFault::NotNewest))?;
         version.content = match (body.reason, &body.payload) {
             (Change::Retract, None) => None,
@@ -131,10 +125,7 @@ impl<'a> Patient<'a> {
 
     /// The records that consent in force on the cut's day lets research read.
     pub(super) fn admit(&mut self, cut: Day, unpacker: &mut Unpacker) -> Admitted {
-        let mut admitted = Admitted {
-            records: Vec::new(),
-            denied: 0,
-        };
+        let mut admitted = Admitted { records: Vec::new(), denied: 0 };
         for ((provider, record_id), version) in std::mem::take(&mut self.records) {
             let Some((payload, blob)) = version.content else {
                 continue;
@@ -212,29 +203,19 @@ mod tests {
             wrap_sha256: None,
         };
         let key = SigningKey::from_bytes(&[1; 32]);
-        SignedTransaction::sign(Transaction::GrantAccess(body), &key)
-            .unwrap()
-            .into_bytes()
+        SignedTransaction::sign(Transaction::GrantAccess(body), &key).unwrap().into_bytes()
     }
 
     #[test]
     fn two_patients_under_one_pseudonym_stop_the_ingest() {
         let (one, other) = (grant("p-1"), grant("p-2"));
-        let frame = |index, entry| Frame {
-            person: 5,
-            index,
-            entry,
-            payload: &[],
-        };
+        let frame = |index, entry| Frame { person: 5, index, entry, payload: &[] };
         let fold = |entries: [&'static str; 2]| {
             let bytes = entries.map(|name| if name == "p-1" { &one } else { &other });
             let frames = [frame(1, bytes[0].as_slice()), frame(2, bytes[1].as_slice())];
             Patient::fold(&KeyRegistry::new(), &frames).map(|patient| patient.bad.len())
         };
         assert!(matches!(fold(["p-1", "p-2"]), Err(IngestError::Collision)));
-        assert!(
-            matches!(fold(["p-1", "p-1"]), Ok(2)),
-            "both grants are by a key that nobody registered"
-        );
+        assert!(matches!(fold(["p-1", "p-1"]), Ok(2)), "both grants are by a key that nobody registered");
     }
 }

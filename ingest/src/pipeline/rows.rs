@@ -89,26 +89,17 @@ pub(super) fn make(
                 if bucket >= buckets {
                     return Ok(made);
                 }
-                let part = work
-                    .bucket(bucket)
-                    .inspect_err(|_| next.store(buckets, Ordering::Relaxed))?;
+                let part = work.bucket(bucket).inspect_err(|_| next.store(buckets, Ordering::Relaxed))?;
                 made.merge(part);
                 // The lock keeps the callback's numbers in order.
                 let mut done = done.lock().map_err(|_| IngestError::Worker)?;
                 *done += 1;
-                progress(Progress {
-                    stage: Stage::Tables,
-                    done: *done,
-                    total: u64::from(buckets),
-                })
-                .inspect_err(|_| next.store(buckets, Ordering::Relaxed))?;
+                progress(Progress { stage: Stage::Tables, done: *done, total: u64::from(buckets) })
+                    .inspect_err(|_| next.store(buckets, Ordering::Relaxed))?;
             }
         };
         let threads: Vec<_> = (0..workers).map(|_| scope.spawn(run)).collect();
-        threads
-            .into_iter()
-            .map(|t| t.join().unwrap_or(Err(IngestError::Worker)))
-            .collect::<Vec<_>>()
+        threads.into_iter().map(|t| t.join().unwrap_or(Err(IngestError::Worker))).collect::<Vec<_>>()
     });
     let mut made = Made::default();
     for part in parts {

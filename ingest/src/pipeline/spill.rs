@@ -32,10 +32,7 @@ impl Spill {
                 Ok(BufWriter::with_capacity(BUFFER, file))
             })
             .collect::<Result<_, IngestError>>()?;
-        Ok(Self {
-            dir: dir.to_owned(),
-            files,
-        })
+        Ok(Self { dir: dir.to_owned(), files })
     }
 
     /// Adds a transaction to its patient's bucket.
@@ -65,10 +62,7 @@ impl Spill {
 
     /// Ends writing.
     pub(super) fn finish(mut self) -> Result<(), IngestError> {
-        self.files
-            .iter_mut()
-            .try_for_each(|file| file.flush())
-            .map_err(IngestError::io("write", &self.dir))
+        self.files.iter_mut().try_for_each(|file| file.flush()).map_err(IngestError::io("write", &self.dir))
     }
 }
 
@@ -126,12 +120,7 @@ fn next<'a>(rest: &mut &'a [u8]) -> Option<Frame<'a>> {
     let entry_length = u32::from_be_bytes(take(4)?.try_into().ok()?) as usize;
     let entry = take(entry_length)?;
     let payload = take(length.checked_sub(20 + entry_length)?)?;
-    Some(Frame {
-        person,
-        index,
-        entry,
-        payload,
-    })
+    Some(Frame { person, index, entry, payload })
 }
 
 #[cfg(test)]
@@ -144,12 +133,7 @@ mod tests {
     fn frames_come_back_by_patient_and_index() {
         let dir = tempfile::tempdir().unwrap();
         let dir = dir.path().join("spill");
-        let state = State {
-            ledger_size: 1,
-            cut_at: Day(0),
-            catalog_hash: String::new(),
-            buckets: 4,
-        };
+        let state = State { ledger_size: 1, cut_at: Day(0), catalog_hash: String::new(), buckets: 4 };
         let mut spill = Spill::create(&dir, 4).unwrap();
         spill.add(&state, 9, 3, b"c", Some(b"payload")).unwrap();
         spill.add(&state, 5, 2, b"b", None).unwrap();
@@ -159,14 +143,7 @@ mod tests {
         let frames = frames(&bytes).unwrap();
         let seen: Vec<_> = frames.iter().map(|f| (f.person, f.index, f.entry, f.payload)).collect();
         let empty: &[u8] = b"";
-        assert_eq!(
-            seen,
-            [
-                (5, 2, b"b".as_slice(), empty),
-                (9, 1, b"a", empty),
-                (9, 3, b"c", b"payload")
-            ]
-        );
+        assert_eq!(seen, [(5, 2, b"b".as_slice(), empty), (9, 1, b"a", empty), (9, 3, b"c", b"payload")]);
         assert!(super::frames(&bytes[..bytes.len() - 1]).is_err());
         assert!(read(&dir, 3).unwrap().is_empty());
         remove(&dir).unwrap();

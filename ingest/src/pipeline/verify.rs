@@ -73,10 +73,7 @@ pub(super) fn verify(
             authorities: KeyRegistry::new(),
             determinations: Vec::new(),
             transactions: 0,
-            quarantine: Quarantine {
-                ledger_size: state.ledger_size,
-                ..Quarantine::default()
-            },
+            quarantine: Quarantine { ledger_size: state.ledger_size, ..Quarantine::default() },
         },
     };
     let workers = std::thread::available_parallelism().map_or(2, usize::from);
@@ -98,11 +95,7 @@ pub(super) fn verify(
                     sorter.sort(checked)?;
                     read += 1;
                 }
-                progress(Progress {
-                    stage: Stage::Verify,
-                    done: read,
-                    total: state.ledger_size,
-                })?;
+                progress(Progress { stage: Stage::Verify, done: read, total: state.ledger_size })?;
             }
             if end {
                 return Ok(());
@@ -120,11 +113,7 @@ fn take(entries: &mut dyn Iterator<Item = Result<StoredEntry, LogError>>) -> Res
         .take(BATCH)
         .map(|stored| {
             let (index, entry, blobs) = stored?;
-            Ok(Envelope {
-                index,
-                entry,
-                payload: blobs.into_iter().next(),
-            })
+            Ok(Envelope { index, entry, payload: blobs.into_iter().next() })
         })
         .collect()
 }
@@ -198,8 +187,7 @@ impl Sorter<'_> {
                     Ok(None) => Ok(()),
                     Ok(Some(patient)) => {
                         let Envelope { index, entry, payload } = &verified.envelope;
-                        self.spill
-                            .add(self.state, self.key.person(&patient), *index, entry, payload.as_deref())
+                        self.spill.add(self.state, self.key.person(&patient), *index, entry, payload.as_deref())
                     }
                 }
             }
@@ -212,18 +200,18 @@ impl Sorter<'_> {
         let SignedTransaction { transaction, key, .. } = signed;
         let authorities = &mut self.out.authorities;
         match transaction {
-            Transaction::NewRecord(body) => authorities
-                .may_sign(transaction, key, index)
-                .map(|()| Some(body.patient.clone())),
-            Transaction::ModifyRecord(body) => authorities
-                .may_sign(transaction, key, index)
-                .map(|()| Some(body.patient.clone())),
+            Transaction::NewRecord(body) => {
+                authorities.may_sign(transaction, key, index).map(|()| Some(body.patient.clone()))
+            }
+            Transaction::ModifyRecord(body) => {
+                authorities.may_sign(transaction, key, index).map(|()| Some(body.patient.clone()))
+            }
             Transaction::GrantAccess(body) => Ok(Some(body.patient.clone())),
             Transaction::RevokeAccess(body) => Ok(Some(body.patient.clone())),
             Transaction::Erase(body) => Ok(Some(body.patient.clone())),
-            Transaction::KeyRegister(body) if body.party == Party::Patient => authorities
-                .may_sign(transaction, key, index)
-                .map(|()| Some(body.owner.clone())),
+            Transaction::KeyRegister(body) if body.party == Party::Patient => {
+                authorities.may_sign(transaction, key, index).map(|()| Some(body.owner.clone()))
+            }
             Transaction::KeyRegister(_) => authorities.apply(transaction, key, index).map(|()| None),
             Transaction::KeyRotate(body) => authority_or(authorities, signed, index, &body.owner),
             Transaction::KeyRevoke(body) => authority_or(authorities, signed, index, &body.owner),

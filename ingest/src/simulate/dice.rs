@@ -26,11 +26,7 @@ impl Dice {
     /// A whole number of `low..=high`; `low` when the range is empty.
     pub(super) fn between(&mut self, low: i32, high: i32) -> i32 {
         let width = f64::from(high) - f64::from(low) + 1.0;
-        if width < 1.0 {
-            low
-        } else {
-            low + (self.unit() * width) as i32
-        }
+        if width < 1.0 { low } else { low + (self.unit() * width) as i32 }
     }
 
     /// Position of one of the weights, drawn in proportion to them; 0 when all are 0.

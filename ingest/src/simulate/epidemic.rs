@@ -70,10 +70,7 @@ mod tests {
         let cases: Vec<Day> = (0..people).filter_map(|_| case(&mut dice, 1.0)).collect();
         let share: f64 = WEEKLY.iter().map(|w| f64::from(*w) / 100_000.0).sum();
         assert!((cases.len() as f64 / f64::from(people) - share).abs() < 0.01);
-        let peak = cases
-            .iter()
-            .filter(|d| monday(**d) == Day(FIRST_MONDAY.0 + 7 * 14))
-            .count();
+        let peak = cases.iter().filter(|d| monday(**d) == Day(FIRST_MONDAY.0 + 7 * 14)).count();
         assert!((350..620).contains(&peak), "{peak}");
     }
 }

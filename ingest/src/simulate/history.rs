@@ -21,102 +21,18 @@ struct Lasting {
 }
 
 const LASTING: [Lasting; 12] = [
-    Lasting {
-        code: "59621000",
-        half_age: 55.0,
-        share: 0.55,
-        women: 0.95,
-        by_place: true,
-        drug: Some("314076"),
-    },
-    Lasting {
-        code: "44054006",
-        half_age: 58.0,
-        share: 0.20,
-        women: 0.85,
-        by_place: true,
-        drug: Some("860975"),
-    },
-    Lasting {
-        code: "55822004",
-        half_age: 56.0,
-        share: 0.40,
-        women: 0.95,
-        by_place: false,
-        drug: Some("312961"),
-    },
-    Lasting {
-        code: "53741008",
-        half_age: 70.0,
-        share: 0.18,
-        women: 0.65,
-        by_place: true,
-        drug: Some("309362"),
-    },
-    Lasting {
-        code: "49436004",
-        half_age: 76.0,
-        share: 0.12,
-        women: 0.8,
-        by_place: false,
-        drug: Some("855332"),
-    },
-    Lasting {
-        code: "88805009",
-        half_age: 78.0,
-        share: 0.10,
-        women: 0.9,
-        by_place: true,
-        drug: Some("310429"),
-    },
-    Lasting {
-        code: "431855005",
-        half_age: 72.0,
-        share: 0.14,
-        women: 1.05,
-        by_place: false,
-        drug: None,
-    },
-    Lasting {
-        code: "230690007",
-        half_age: 76.0,
-        share: 0.07,
-        women: 1.0,
-        by_place: true,
-        drug: None,
-    },
-    Lasting {
-        code: "13645005",
-        half_age: 66.0,
-        share: 0.11,
-        women: 1.0,
-        by_place: true,
-        drug: Some("896188"),
-    },
-    Lasting {
-        code: "195967001",
-        half_age: 14.0,
-        share: 0.10,
-        women: 1.1,
-        by_place: true,
-        drug: Some("745679"),
-    },
-    Lasting {
-        code: "162864005",
-        half_age: 34.0,
-        share: 0.28,
-        women: 1.0,
-        by_place: true,
-        drug: None,
-    },
-    Lasting {
-        code: "239873007",
-        half_age: 62.0,
-        share: 0.22,
-        women: 1.2,
-        by_place: false,
-        drug: Some("849574"),
-    },
+    Lasting { code: "59621000", half_age: 55.0, share: 0.55, women: 0.95, by_place: true, drug: Some("314076") },
+    Lasting { code: "44054006", half_age: 58.0, share: 0.20, women: 0.85, by_place: true, drug: Some("860975") },
+    Lasting { code: "55822004", half_age: 56.0, share: 0.40, women: 0.95, by_place: false, drug: Some("312961") },
+    Lasting { code: "53741008", half_age: 70.0, share: 0.18, women: 0.65, by_place: true, drug: Some("309362") },
+    Lasting { code: "49436004", half_age: 76.0, share: 0.12, women: 0.8, by_place: false, drug: Some("855332") },
+    Lasting { code: "88805009", half_age: 78.0, share: 0.10, women: 0.9, by_place: true, drug: Some("310429") },
+    Lasting { code: "431855005", half_age: 72.0, share: 0.14, women: 1.05, by_place: false, drug: None },
+    Lasting { code: "230690007", half_age: 76.0, share: 0.07, women: 1.0, by_place: true, drug: None },
+    Lasting { code: "13645005", half_age: 66.0, share: 0.11, women: 1.0, by_place: true, drug: Some("896188") },
+    Lasting { code: "195967001", half_age: 14.0, share: 0.10, women: 1.1, by_place: true, drug: Some("745679") },
+    Lasting { code: "162864005", half_age: 34.0, share: 0.28, women: 1.0, by_place: true, drug: None },
+    Lasting { code: "239873007", half_age: 62.0, share: 0.22, women: 1.2, by_place: false, drug: Some("849574") },
 ];
 
 /// Short illnesses: code, cases a year, days, a drug.
@@ -136,10 +52,7 @@ const SNOMED: &str = "SNOMED";
 
 /// A person's history; the second bundle, if any, belongs to the category `mental_health`.
 pub(super) fn history(dice: &mut Dice, person: &Person) -> (Bundle, Option<Bundle>) {
-    let mut events = Events {
-        bundle: Bundle::default(),
-        person,
-    };
+    let mut events = Events { bundle: Bundle::default(), person };
     events.lasting(dice);
     events.short(dice);
     events.checkups(dice);
@@ -220,11 +133,7 @@ impl Events<'_> {
     fn lasting(&mut self, dice: &mut Dice) {
         for kind in &LASTING {
             let age = self.person.age_on(self.person.end);
-            let place = if kind.by_place {
-                self.person.county_factor()
-            } else {
-                1.0
-            };
+            let place = if kind.by_place { self.person.county_factor() } else { 1.0 };
             let sex = if self.person.female { kind.women } else { 1.0 };
             let risk = kind.share * place * sex / (1.0 + ((kind.half_age - age) / 8.0).exp());
             // The draw is made for everybody, so that each risk leaves the others' draws alone.
@@ -288,17 +197,9 @@ impl Events<'_> {
 
     fn covid(&mut self, dice: &mut Dice, day: Day) {
         let severe = dice.chance(0.02 + (self.person.age_on(day) / 100.0).powi(3) * 0.3);
-        let visit = if severe {
-            self.visit("IMP", day, 9)
-        } else {
-            self.visit("AMB", day, 0)
-        };
+        let visit = if severe { self.visit("IMP", day, 9) } else { self.visit("AMB", day, 0) };
         self.condition(visit, epidemic::CODE, day, Some(if severe { 35 } else { 14 }));
-        let spo2 = if severe {
-            dice.around(87.0, 3.0)
-        } else {
-            dice.around(96.0, 1.2)
-        };
+        let spo2 = if severe { dice.around(87.0, 3.0) } else { dice.around(96.0, 1.2) };
         self.measure(visit, "2708-6", day, spo2.min(100.0), "%");
     }
 
@@ -323,10 +224,7 @@ impl Events<'_> {
 }
 
 fn mental_health(dice: &mut Dice, person: &Person) -> Bundle {
-    let mut events = Events {
-        bundle: Bundle::default(),
-        person,
-    };
+    let mut events = Events { bundle: Bundle::default(), person };
     let day = events.any_day(dice);
     let visit = events.visit("AMB", day, 0);
     events.condition(visit, DEPRESSION.0, day, None);

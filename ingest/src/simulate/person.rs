@@ -69,19 +69,7 @@ impl Person {
         let zip = format!("{zip_area}{:02}", dice.between(1, 79));
         let case = epidemic::case(dice, factor).filter(|day| start <= *day && *day <= end);
         let consent = consent(dice, must_consent);
-        Self {
-            county,
-            born,
-            female,
-            race,
-            hispanic,
-            zip,
-            start,
-            end,
-            end_reason,
-            consent,
-            case,
-        }
+        Self { county, born, female, race, hispanic, zip, start, end, end_reason, consent, case }
     }
 
     /// Illness in the person's county beside the state's mean.
@@ -138,11 +126,7 @@ fn consent(dice: &mut Dice, must: bool) -> Consent {
     let general_only = dice.chance(0.05);
     let revoked = dice.chance(0.022);
     if must {
-        return Consent::Granted {
-            purpose: "GRU",
-            general_only: false,
-            revoked: false,
-        };
+        return Consent::Granted { purpose: "GRU", general_only: false, revoked: false };
     }
     // 92 in 100 grant: 72 anything, 14 health research, 6 one disease; 4 say no, 4 were never asked.
     let purpose = match draw {
@@ -152,9 +136,5 @@ fn consent(dice: &mut Dice, must: bool) -> Consent {
         d if d < 0.96 => return Consent::Denied,
         _ => return Consent::None,
     };
-    Consent::Granted {
-        purpose,
-        general_only,
-        revoked,
-    }
+    Consent::Granted { purpose, general_only, revoked }
 }

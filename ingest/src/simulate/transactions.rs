@@ -115,12 +115,7 @@ impl World<'_> {
             after: Vec::new(),
         };
         part.consent(&key)?;
-        let signer = Signer {
-            patient: &patient,
-            provider,
-            key: provider_key,
-            period: part.period(),
-        };
+        let signer = Signer { patient: &patient, provider, key: provider_key, period: part.period() };
         signer.records(&mut part, &mut dice, packer)?;
         if let Some(bad) = bad {
             let wrong = SigningKey::from_bytes(&derive(&self.root, "stranger", &name));
@@ -152,10 +147,7 @@ impl World<'_> {
                     After::Correct(changed) => {
                         let (of, blob, payload) = changed.as_ref();
                         let entry = modify(of, Reason::Correct, Some(payload.clone()))?;
-                        NewEntry {
-                            entry,
-                            blobs: vec![blob.clone()],
-                        }
+                        NewEntry { entry, blobs: vec![blob.clone()] }
                     }
                     After::Retract(of) => plain(modify(of, Reason::Retract, None)?),
                     After::Revoke => plain(revoke(&part.patient, &part.seed, Some(grant))?),
@@ -173,33 +165,22 @@ fn revoke(patient: &str, seed: &[u8; 32], grant: Option<u64>) -> Result<Canonica
         grant_index: grant,
         purpose: None,
     };
-    Ok(SignedTransaction::sign(
-        Transaction::RevokeAccess(body),
-        &SigningKey::from_bytes(seed),
-    )?)
+    Ok(SignedTransaction::sign(Transaction::RevokeAccess(body), &SigningKey::from_bytes(seed))?)
 }
 
 impl Part {
     /// Days that the person's records speak of.
     fn period(&self) -> Period {
-        Period {
-            start: self.person.start.to_string(),
-            end: self.person.end.to_string(),
-        }
+        Period { start: self.person.start.to_string(), end: self.person.end.to_string() }
     }
 
     fn consent(&mut self, key: &SigningKey) -> Result<(), IngestError> {
         match self.person.consent {
             Consent::None => {}
             Consent::Denied => self.entries.push(plain(revoke(&self.patient, &self.seed, None)?)),
-            Consent::Granted {
-                purpose,
-                general_only,
-                revoked,
-            } => {
+            Consent::Granted { purpose, general_only, revoked } => {
                 self.grant_at = self.entries.len();
-                self.entries
-                    .push(plain(grant(&self.patient, purpose, general_only, key)?));
+                self.entries.push(plain(grant(&self.patient, purpose, general_only, key)?));
                 if revoked {
                     self.after.push(After::Revoke);
                 }
@@ -246,10 +227,7 @@ impl Signer<'_> {
 
     fn sign(&self, record: NewRecord, blob: Vec<u8>) -> Result<NewEntry, IngestError> {
         let entry = SignedTransaction::sign(Transaction::NewRecord(record), self.key)?;
-        Ok(NewEntry {
-            entry,
-            blobs: vec![blob],
-        })
+        Ok(NewEntry { entry, blobs: vec![blob] })
     }
 
     /// The admission record, the history, and what is private to a category; sometimes a change to come.
@@ -263,23 +241,19 @@ impl Signer<'_> {
                 observation_period_end_date: person.end.to_string(),
                 end_reason: person.end_reason,
             }),
-            death: (person.end_reason == "died").then(|| Death {
-                death_date: person.end.to_string(),
-                cause_source_value: None,
-            }),
+            death: (person.end_reason == "died")
+                .then(|| Death { death_date: person.end.to_string(), cause_source_value: None }),
             ..Bundle::default()
         };
         let (blob, payload) = packer.pack(&admission)?;
-        part.entries
-            .push(self.sign(self.record("admission", "general", payload), blob)?);
+        part.entries.push(self.sign(self.record("admission", "general", payload), blob)?);
         let (blob, payload) = packer.pack(&bundle)?;
         let record = self.record("history", "general", payload);
         part.history_at = part.entries.len();
         part.entries.push(self.sign(record.clone(), blob)?);
         if let Some(mental) = mental {
             let (blob, payload) = packer.pack(&mental)?;
-            part.entries
-                .push(self.sign(self.record("mental", "mental_health", payload), blob)?);
+            part.entries.push(self.sign(self.record("mental", "mental_health", payload), blob)?);
         }
         if dice.chance(0.01) && !bundle.measurement.is_empty() {
             let mut corrected = bundle;
@@ -302,9 +276,7 @@ impl Signer<'_> {
         });
         let mut bundle = json!({"format": "omop-rows/1", "procedure_occurrence": [row]});
         if bad == Bad::Identifier
-            && let Some(row) = bundle
-                .pointer_mut("/procedure_occurrence/0")
-                .and_then(|row| row.as_object_mut())
+            && let Some(row) = bundle.pointer_mut("/procedure_occurrence/0").and_then(|row| row.as_object_mut())
         {
             row.insert("patient_ssn".to_owned(), json!("999-00-1234"));
         }
@@ -316,10 +288,7 @@ impl Signer<'_> {
         if bad == Bad::BrokenSignature {
             entry = broken(entry)?;
         }
-        part.entries.push(NewEntry {
-            entry,
-            blobs: vec![blob],
-        });
+        part.entries.push(NewEntry { entry, blobs: vec![blob] });
         Ok(())
     }
 }

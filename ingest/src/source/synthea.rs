@@ -58,12 +58,7 @@ impl ImportOptions {
     /// The expert's profile, 100,000 patients at most, data up to this day.
     #[must_use]
     pub fn new(consent: ImportConsent, data_cut: Day) -> Self {
-        Self {
-            consent,
-            data_cut,
-            declared_patients: 100_000,
-            profile: Profile::ExpertDetermination,
-        }
+        Self { consent, data_cut, declared_patients: 100_000, profile: Profile::ExpertDetermination }
     }
 }
 
@@ -107,12 +102,8 @@ pub fn import_synthea(
     folder.create()?;
     let root = random_seed()?;
     write_secret(&folder.keys().join("import.key"), hex(&root).as_bytes())?;
-    let catalog = research_catalog(
-        &options.data_cut.to_string(),
-        options.profile,
-        options.declared_patients,
-        &massachusetts(),
-    );
+    let catalog =
+        research_catalog(&options.data_cut.to_string(), options.profile, options.declared_patients, &massachusetts());
     folder.write_catalog(&catalog)?;
     public_tables::write(&folder, &catalog, &massachusetts())?;
 
@@ -122,12 +113,7 @@ pub fn import_synthea(
     let mut ledger = LedgerWriter::new(create_ledger(&folder, &root)?);
     let mut keys = PatientKeys::create(&folder)?;
     ledger.submit(authorities.opening()?)?;
-    let import = Import {
-        root,
-        authorities: &authorities,
-        hospitals: &hospitals,
-        options,
-    };
+    let import = Import { root, authorities: &authorities, hospitals: &hospitals, options };
     let workers = std::thread::available_parallelism().map_or(2, usize::from);
     let mut done = 0;
     for window in people.persons.chunks(PATIENTS_A_TASK * workers) {
@@ -138,11 +124,7 @@ pub fn import_synthea(
             ledger.submit(signed.entries)?;
         }
         done += window.len() as u64;
-        progress(Progress {
-            stage: Stage::Import,
-            done,
-            total: people.persons.len() as u64,
-        });
+        progress(Progress { stage: Stage::Import, done, total: people.persons.len() as u64 });
     }
     keys.finish()?;
     Ok(ImportSummary {
@@ -220,10 +202,7 @@ impl Import<'_> {
                     })
                 })
                 .collect();
-            tasks
-                .into_iter()
-                .map(|task| task.join().unwrap_or(Err(IngestError::Worker)))
-                .collect()
+            tasks.into_iter().map(|task| task.join().unwrap_or(Err(IngestError::Worker))).collect()
         })
     }
 
@@ -235,10 +214,7 @@ impl Import<'_> {
         entries: &mut Vec<NewEntry>,
     ) -> Result<PatientSeed, IngestError> {
         let hospital = hospital_of(person);
-        let position = self
-            .hospitals
-            .binary_search(&hospital.as_str())
-            .map_err(|_| IngestError::Worker)?;
+        let position = self.hospitals.binary_search(&hospital.as_str()).map_err(|_| IngestError::Worker)?;
         let Some((provider, provider_key)) = self.authorities.hospital(position) else {
             return Err(IngestError::Worker);
         };
@@ -267,17 +243,11 @@ impl Import<'_> {
             patient: patient.clone(),
             provider: provider.clone(),
             category: "general".to_owned(),
-            effective_period: Period {
-                start: start.to_string(),
-                end: end.to_string(),
-            },
+            effective_period: Period { start: start.to_string(), end: end.to_string() },
             payload,
         };
         let entry = SignedTransaction::sign(Transaction::NewRecord(body), provider_key)?;
-        entries.push(NewEntry {
-            entry,
-            blobs: vec![blob],
-        });
+        entries.push(NewEntry { entry, blobs: vec![blob] });
         Ok((patient, seed))
     }
 }

@@ -44,9 +44,7 @@ impl Table {
         let dir = tables.join(name);
         fs::create_dir_all(&dir).map_err(IngestError::io("make", &dir))?;
         let failed = || IngestError::table(name, "opened");
-        let place = dir
-            .to_str()
-            .ok_or_else(|| failed()("its path is not Unicode".to_owned()))?;
+        let place = dir.to_str().ok_or_else(|| failed()("its path is not Unicode".to_owned()))?;
         let columns = columns(definition).map_err(|e| IngestError::table(name, "opened")(e))?;
         let location = ensure_table_uri(place).map_err(|e| failed()(e.to_string()))?;
         let inner = CreateBuilder::new()
@@ -56,11 +54,7 @@ impl Table {
             .with_columns(columns.clone())
             .await
             .map_err(|e| failed()(e.to_string()))?;
-        let table = Self {
-            name: name.to_owned(),
-            dir,
-            inner,
-        };
+        let table = Self { name: name.to_owned(), dir, inner };
         let stored = table.inner.snapshot().map_err(|e| failed()(e.to_string()))?.schema();
         let same = stored.fields().map(|f| (f.name(), f.data_type(), f.is_nullable()));
         if !same.eq(columns.iter().map(|f| (f.name(), f.data_type(), f.is_nullable()))) {
@@ -78,9 +72,7 @@ impl Table {
             .log_data()
             .iter()
             .map(|file| {
-                let rows = file
-                    .num_records()
-                    .ok_or_else(|| failed("a file has no row count".to_owned()))?;
+                let rows = file.num_records().ok_or_else(|| failed("a file has no row count".to_owned()))?;
                 Ok(Active {
                     path: file.path().into_owned(),
                     size: u64::try_from(file.size()).unwrap_or(0),
@@ -109,11 +101,8 @@ impl Table {
         let failed = || IngestError::table(&self.name, "committed");
         let cursor = i64::try_from(state.ledger_size).unwrap_or(i64::MAX);
         let snapshot = self.inner.snapshot().map_err(|e| failed()(e.to_string()))?;
-        let mut actions: Vec<Action> = snapshot
-            .log_data()
-            .iter()
-            .map(|file| Action::Remove(file.remove_action(true)))
-            .collect();
+        let mut actions: Vec<Action> =
+            snapshot.log_data().iter().map(|file| Action::Remove(file.remove_action(true))).collect();
         for file in written {
             actions.push(Action::Add(self.add(state, file)?));
         }
@@ -126,11 +115,7 @@ impl Table {
             // One writer: a version that somebody else wrote meanwhile is an error, not a race to win.
             .with_max_retries(0)
             .with_cleanup_expired_logs(Some(false));
-        let operation = DeltaOperation::Write {
-            mode: SaveMode::Overwrite,
-            partition_by: None,
-            predicate: None,
-        };
+        let operation = DeltaOperation::Write { mode: SaveMode::Overwrite, partition_by: None, predicate: None };
         CommitBuilder::from(properties)
             .with_actions(actions)
             .build(Some(snapshot), self.inner.log_store(), operation)
@@ -141,9 +126,7 @@ impl Table {
 
     fn add(&self, state: &State, file: &Written) -> Result<Add, IngestError> {
         let path = state.file(file.bucket());
-        let size = fs::metadata(self.dir.join(&path))
-            .map_err(IngestError::io("read", &self.dir))?
-            .len();
+        let size = fs::metadata(self.dir.join(&path)).map_err(IngestError::io("read", &self.dir))?.len();
         let mut stats = serde_json::json!({"numRecords": file.rows(), "nullCount": {UNIT: 0}});
         if let Some((least, greatest)) = file.people() {
             stats["minValues"] = serde_json::json!({UNIT: least});
@@ -171,9 +154,7 @@ impl Table {
     /// The log can't be read, or holds another state.
     pub fn snapshot(&self, state: &State) -> Result<TableManifest, IngestError> {
         if !self.reached(state)? {
-            return Err(IngestError::table(&self.name, "read")(
-                "it does not hold the state that was committed",
-            ));
+            return Err(IngestError::table(&self.name, "read")("it does not hold the state that was committed"));
         }
         let version = self.inner.version().unwrap_or(0);
         let files = (0..state.buckets)
@@ -181,13 +162,7 @@ impl Table {
             .map(|(bucket, file)| {
                 let (low, high) = state.range(bucket);
                 let path = format!("tables/{}/{}", self.name, file.path);
-                FileManifest {
-                    path,
-                    size: file.size,
-                    rows: file.rows,
-                    low,
-                    high,
-                }
+                FileManifest { path, size: file.size, rows: file.rows, low, high }
             })
             .collect();
         Ok(TableManifest { version, files })
@@ -199,11 +174,7 @@ impl Table {
     /// # Errors
     /// The system refuses.
     pub fn erase(&self) -> Result<u64, IngestError> {
-        let kept: BTreeSet<PathBuf> = self
-            .active()?
-            .into_iter()
-            .map(|file| self.dir.join(file.path))
-            .collect();
+        let kept: BTreeSet<PathBuf> = self.active()?.into_iter().map(|file| self.dir.join(file.path)).collect();
         let mut deleted = 0;
         for entry in fs::read_dir(&self.dir).map_err(IngestError::io("read", &self.dir))? {
             let folder = entry.map_err(IngestError::io("read", &self.dir))?.path();

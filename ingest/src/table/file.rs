@@ -32,11 +32,7 @@ pub(crate) fn file_properties() -> WriterProperties {
         .set_compression(Compression::ZSTD(ZstdLevel::default()))
         .set_statistics_enabled(EnabledStatistics::Chunk)
         .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
-        .set_sorting_columns(Some(vec![SortingColumn {
-            column_idx: 0,
-            descending: false,
-            nulls_first: false,
-        }]))
+        .set_sorting_columns(Some(vec![SortingColumn { column_idx: 0, descending: false, nulls_first: false }]))
         .build()
 }
 
@@ -95,29 +91,11 @@ impl BucketFile {
         }
         let file = File::create(path).map_err(IngestError::io("make", path))?;
         let schema = definition.stored_schema();
-        let builders = schema
-            .fields()
-            .iter()
-            .map(|field| Builder::of(field.data_type()))
-            .collect();
+        let builders = schema.fields().iter().map(|field| Builder::of(field.data_type())).collect();
         let writer = ArrowWriter::try_new(BufWriter::new(file), Arc::clone(&schema), Some(file_properties()))
             .map_err(IngestError::table(table, "written"))?;
-        let written = Written {
-            bucket,
-            rows: 0,
-            people: None,
-        };
-        Ok(Self {
-            table,
-            position,
-            path: path.to_owned(),
-            writer,
-            schema,
-            builders,
-            pending: 0,
-            last: None,
-            written,
-        })
+        let written = Written { bucket, rows: 0, people: None };
+        Ok(Self { table, position, path: path.to_owned(), writer, schema, builders, pending: 0, last: None, written })
     }
 
     /// Adds a patient's rows of this table. Patients come once each, in order.
@@ -135,21 +113,15 @@ impl BucketFile {
     }
 
     fn push(&mut self, row: &Row) -> Result<(), IngestError> {
-        let lineage = [
-            Cell::Int(i64::from(row.consent())),
-            Cell::Int(i64::try_from(row.transaction()).unwrap_or(i64::MAX)),
-        ];
+        let lineage =
+            [Cell::Int(i64::from(row.consent())), Cell::Int(i64::try_from(row.transaction()).unwrap_or(i64::MAX))];
         let cells = row.cells().iter().chain(&lineage);
         for (builder, cell) in self.builders.iter_mut().zip(cells) {
             builder.push(cell);
         }
         self.pending += 1;
         self.written.rows += 1;
-        if self.pending >= BATCH_ROWS {
-            self.flush()
-        } else {
-            Ok(())
-        }
+        if self.pending >= BATCH_ROWS { self.flush() } else { Ok(()) }
     }
 
     fn flush(&mut self) -> Result<(), IngestError> {
@@ -164,9 +136,7 @@ impl BucketFile {
             .collect::<Result<Vec<_>, _>>();
         let batch = columns.and_then(|columns| RecordBatch::try_new(Arc::clone(&self.schema), columns));
         let batch = batch.map_err(IngestError::table(self.table, "written"))?;
-        self.writer
-            .write(&batch)
-            .map_err(IngestError::table(self.table, "written"))?;
+        self.writer.write(&batch).map_err(IngestError::table(self.table, "written"))?;
         self.pending = 0;
         Ok(())
     }
@@ -174,13 +144,8 @@ impl BucketFile {
     /// Ends the file and makes it durable.
     pub(crate) fn finish(mut self) -> Result<Written, IngestError> {
         self.flush()?;
-        let buffered = self
-            .writer
-            .into_inner()
-            .map_err(IngestError::table(self.table, "written"))?;
-        let file = buffered
-            .into_inner()
-            .map_err(|e| IngestError::io("write", &self.path)(e.into_error()))?;
+        let buffered = self.writer.into_inner().map_err(IngestError::table(self.table, "written"))?;
+        let file = buffered.into_inner().map_err(|e| IngestError::io("write", &self.path)(e.into_error()))?;
         file.sync_all().map_err(IngestError::io("sync", &self.path))?;
         sync_parent(&self.path)?;
         Ok(self.written)

@@ -49,10 +49,7 @@ fn a_correction_supersedes_and_a_retraction_withdraws() {
     let last = modify(&writer, &patient, third, Reason::Retract, None);
     writer.close();
     let summary = ingest(dir.path());
-    assert_eq!(
-        codes_of(dir.path(), &[first, second, stale, third, wrong, last]),
-        Vec::<String>::new()
-    );
+    assert_eq!(codes_of(dir.path(), &[first, second, stale, third, wrong, last]), Vec::<String>::new());
     assert_eq!(summary.quarantined["PAYLOAD_MISMATCH"], 1);
 }
 
@@ -71,21 +68,12 @@ fn a_revocation_takes_the_rows_from_the_next_snapshot_and_erase_from_the_disk() 
     let writer = Writer::open(dir.path());
     writer.append(revoke(&patient, Scope::All, None, None), &key, vec![]);
     writer.close();
-    Pipeline::run(
-        dir.path(),
-        Options {
-            erase: true,
-            ..Options::at(cut())
-        },
-    )
-    .unwrap();
+    Pipeline::run(dir.path(), Options { erase: true, ..Options::at(cut()) }).unwrap();
     assert_eq!(codes_of(dir.path(), &[record]), Vec::<String>::new());
     assert_eq!(rows(dir.path())["person"].len(), count - 1);
     // Only the new snapshot's files are left: one per table and range.
     let tables = std::fs::read_dir(dir.path().join("tables/person")).unwrap();
-    let states = tables
-        .filter(|e| !e.as_ref().unwrap().path().ends_with("_delta_log"))
-        .count();
+    let states = tables.filter(|e| !e.as_ref().unwrap().path().ends_with("_delta_log")).count();
     assert_eq!(states, 1);
     rows(dir.path());
 }
@@ -100,11 +88,7 @@ fn an_erased_payload_gives_no_rows() {
     let record = writer.record(&patient, "r", "general", &bundle("1111"));
     let kept = writer.record(&patient, "kept", "general", &bundle("2222"));
     let (_, payload) = pack(&bundle("1111"));
-    let body = Erase {
-        patient: patient.clone(),
-        payload_sha256: payload.sha256,
-        basis: "withdrawal".into(),
-    };
+    let body = Erase { patient: patient.clone(), payload_sha256: payload.sha256, basis: "withdrawal".into() };
     writer.append(Transaction::Erase(body), &key, vec![]);
     writer.close();
     let summary = ingest(dir.path());

@@ -24,12 +24,7 @@ fn write_at_random(data: &Path, rng: &mut ChaCha8Rng) {
         let category = ["*", "general", "mental_health", "dental"][draw(4) as usize];
         match draw(20) {
             0..9 => {
-                writer.record(
-                    patient,
-                    &format!("r{number}"),
-                    category,
-                    &bundle(&format!("{}", 1000 + number)),
-                );
+                writer.record(patient, &format!("r{number}"), category, &bundle(&format!("{}", 1000 + number)));
             }
             9..17 => {
                 let index = writer.append(grant(patient, purpose, category), key, vec![]);

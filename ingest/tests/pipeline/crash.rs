@@ -27,14 +27,7 @@ fn any_stop_is_made_good_by_the_next_run() {
         steps.fetch_add(1, Ordering::Relaxed);
         true
     };
-    Pipeline::run(
-        reference.path(),
-        Options {
-            watch: &count,
-            ..Options::at(cut())
-        },
-    )
-    .unwrap();
+    Pipeline::run(reference.path(), Options { watch: &count, ..Options::at(cut()) }).unwrap();
     let (wanted, wanted_bytes) = content(reference.path());
     assert_eq!(wanted.number, 2);
     let steps = steps.into_inner();
@@ -50,20 +43,10 @@ fn any_stop_is_made_good_by_the_next_run() {
             published.fetch_add(usize::from(progress.stage == Stage::Publish), Ordering::Relaxed);
             seen.fetch_add(1, Ordering::Relaxed) + 1 < stop
         };
-        let stopped = Pipeline::run(
-            dir.path(),
-            Options {
-                watch: &watch,
-                ..Options::at(cut())
-            },
-        );
+        let stopped = Pipeline::run(dir.path(), Options { watch: &watch, ..Options::at(cut()) });
         assert!(matches!(stopped, Err(IngestError::Stopped)), "step {stop}");
         if published.into_inner() == 0 {
-            assert_eq!(
-                newest(dir.path()).unwrap(),
-                Some(old),
-                "the old snapshot holds after step {stop}"
-            );
+            assert_eq!(newest(dir.path()).unwrap(), Some(old), "the old snapshot holds after step {stop}");
         }
         ingest(dir.path());
         let (manifest, bytes) = content(dir.path());
@@ -82,12 +65,5 @@ fn only_one_ingest_at_a_time() {
         assert!(matches!(second, Err(IngestError::Busy)));
         true
     };
-    Pipeline::run(
-        dir.path(),
-        Options {
-            watch: &inner,
-            ..Options::at(cut())
-        },
-    )
-    .unwrap();
+    Pipeline::run(dir.path(), Options { watch: &inner, ..Options::at(cut()) }).unwrap();
 }

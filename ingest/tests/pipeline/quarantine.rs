@@ -15,11 +15,7 @@ fn the_simulators_bad_transactions_get_their_codes() {
     let dir = tempfile::tempdir().unwrap();
     let simulated = simulate(dir.path(), 1000, 2, &|_| {}).unwrap();
     let summary = ingest(dir.path());
-    let found: Vec<(&str, u64)> = summary
-        .quarantined
-        .iter()
-        .map(|(code, count)| (code.as_str(), *count))
-        .collect();
+    let found: Vec<(&str, u64)> = summary.quarantined.iter().map(|(code, count)| (code.as_str(), *count)).collect();
     let planted: Vec<(&str, u64)> = simulated.bad.iter().map(|(code, count)| (*code, *count)).collect();
     assert_eq!(planted.len(), 5);
     assert_eq!(found, planted);
@@ -54,24 +50,12 @@ fn keys_count_only_while_they_hold_and_for_their_owner() {
         patient: second.clone(),
         provider: writer.provider.clone(),
         category: "general".into(),
-        effective_period: Period {
-            start: "2020-01-01".into(),
-            end: "2020-12-31".into(),
-        },
+        effective_period: Period { start: "2020-01-01".into(), end: "2020-12-31".into() },
         payload: pack(&bundle("2222")).1,
     };
     let by_patient = writer.append(Transaction::NewRecord(body), &second_key, vec![pack(&bundle("2222")).0]);
-    let public_key = second_key
-        .verifying_key()
-        .as_bytes()
-        .iter()
-        .map(|b| format!("{b:02x}"))
-        .collect();
-    let ends = KeyRevoke {
-        owner: second.clone(),
-        public_key,
-        from_height: 0,
-    };
+    let public_key = second_key.verifying_key().as_bytes().iter().map(|b| format!("{b:02x}")).collect();
+    let ends = KeyRevoke { owner: second.clone(), public_key, from_height: 0 };
     writer.append(Transaction::KeyRevoke(ends), &second_key, vec![]);
     let after_revocation = writer.append(grant(&second, "GRU", "*"), &second_key, vec![]);
     let foreign_revocation = writer.append(revoke(&first, Scope::All, None, None), &second_key, vec![]);
@@ -80,19 +64,11 @@ fn keys_count_only_while_they_hold_and_for_their_owner() {
     ingest(dir.path());
     let all = read(dir.path()).unwrap().transactions;
     assert_eq!(code_at(&all, unregistered), Some("UNKNOWN_KEY"));
-    assert_eq!(
-        code_at(&all, by_another),
-        Some("UNKNOWN_KEY"),
-        "another patient's key is unknown here"
-    );
+    assert_eq!(code_at(&all, by_another), Some("UNKNOWN_KEY"), "another patient's key is unknown here");
     assert_eq!(code_at(&all, by_stranger), Some("UNKNOWN_KEY"));
     assert_eq!(code_at(&all, by_patient), Some("UNKNOWN_KEY"));
     assert_eq!(code_at(&all, after_revocation), Some("KEY_REVOKED"));
-    assert_eq!(
-        code_at(&all, foreign_revocation),
-        Some("UNKNOWN_KEY"),
-        "nobody else takes consent back"
-    );
+    assert_eq!(code_at(&all, foreign_revocation), Some("UNKNOWN_KEY"), "nobody else takes consent back");
     assert_eq!(codes_of(dir.path(), &[record]), ["1111"]);
 }
 

@@ -16,21 +16,14 @@ fn two_thousand_people_come_through() {
     assert_eq!(summary.snapshot, 1);
     assert_eq!(summary.transactions, simulated.transactions);
     assert_eq!(summary.patients, 2000);
-    assert_eq!(
-        summary.admitted, simulated.granted,
-        "a patient is in the tables when a grant stands"
-    );
+    assert_eq!(summary.admitted, simulated.granted, "a patient is in the tables when a grant stands");
     let rows = rows(dir.path());
     assert_eq!(rows["person"].len() as u64, simulated.granted);
     assert_eq!(rows["observation_period"].len() as u64, simulated.granted);
     for (table, rows) in &rows {
         assert!(!rows.is_empty(), "{table} is empty");
     }
-    assert!(
-        rows["person"]
-            .iter()
-            .all(|row| row["state"] == "MA" && row["county"].starts_with("250"))
-    );
+    assert!(rows["person"].iter().all(|row| row["state"] == "MA" && row["county"].starts_with("250")));
     assert_eq!(summary.risk.people, simulated.granted);
     assert!(summary.risk.unique > 0.0 && summary.risk.smallest_class == 1);
 }
@@ -54,14 +47,7 @@ fn a_forced_cut_has_a_new_number_and_the_same_files() {
     simulate(dir.path(), 60, 7, &|_| {}).unwrap();
     ingest(dir.path());
     let (first, bytes) = content(dir.path());
-    Pipeline::run(
-        dir.path(),
-        Options {
-            force: true,
-            ..Options::at(cut())
-        },
-    )
-    .unwrap();
+    Pipeline::run(dir.path(), Options { force: true, ..Options::at(cut()) }).unwrap();
     let (second, again) = content(dir.path());
     assert_eq!((second.number, second.tables, again), (2, first.tables, bytes));
 }
@@ -90,10 +76,7 @@ fn a_new_transaction_makes_a_new_snapshot_and_the_old_one_stays_readable() {
     writer.close();
     let summary = ingest(dir.path());
     assert_eq!((summary.snapshot, summary.changed), (2, true));
-    assert_eq!(
-        summary.admitted,
-        first.tables["person"].files.iter().map(|f| f.rows).sum::<u64>() + 1
-    );
+    assert_eq!(summary.admitted, first.tables["person"].files.iter().map(|f| f.rows).sum::<u64>() + 1);
     for (path, old) in bytes {
         assert_eq!(std::fs::read(dir.path().join(&path)).unwrap(), old, "{path}");
     }
@@ -104,10 +87,7 @@ fn the_expert_profile_needs_a_determination_in_force() {
     let dir = tempfile::tempdir().unwrap();
     simulate(dir.path(), 20, 7, &|_| {}).unwrap();
     let late = Options::at(Day::parse("2036-01-01").unwrap());
-    assert!(matches!(
-        Pipeline::run(dir.path(), late),
-        Err(IngestError::NoDetermination { .. })
-    ));
+    assert!(matches!(Pipeline::run(dir.path(), late), Err(IngestError::NoDetermination { .. })));
     assert_eq!(newest(dir.path()).unwrap(), None);
     ingest(dir.path());
 }

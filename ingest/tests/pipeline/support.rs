@@ -35,11 +35,7 @@ pub type Rows = BTreeMap<String, Vec<BTreeMap<String, String>>>;
 /// Reads the newest snapshot by its manifest.
 pub fn rows(data: &Path) -> Rows {
     let manifest = newest(data).unwrap().unwrap();
-    manifest
-        .tables
-        .iter()
-        .map(|(name, table)| (name.clone(), table_rows(data, table)))
-        .collect()
+    manifest.tables.iter().map(|(name, table)| (name.clone(), table_rows(data, table))).collect()
 }
 
 fn table_rows(data: &Path, table: &epiledger_ingest::snapshot::TableManifest) -> Vec<BTreeMap<String, String>> {
@@ -49,11 +45,7 @@ fn table_rows(data: &Path, table: &epiledger_ingest::snapshot::TableManifest) ->
         let path = data.join(&file.path);
         assert_eq!(std::fs::metadata(&path).unwrap().len(), file.size);
         let mut count = 0;
-        for batch in ParquetRecordBatchReaderBuilder::try_new(File::open(path).unwrap())
-            .unwrap()
-            .build()
-            .unwrap()
-        {
+        for batch in ParquetRecordBatchReaderBuilder::try_new(File::open(path).unwrap()).unwrap().build().unwrap() {
             let batch = batch.unwrap();
             let options = FormatOptions::default();
             let columns: Vec<_> = batch
@@ -72,10 +64,7 @@ fn table_rows(data: &Path, table: &epiledger_ingest::snapshot::TableManifest) ->
                 }
                 let person: i64 = cells["person_id"].parse().unwrap();
                 assert!(person >= last, "rows are clustered by person");
-                assert!(
-                    (file.low..=file.high).contains(&person),
-                    "a person lies in its file's range"
-                );
+                assert!((file.low..=file.high).contains(&person), "a person lies in its file's range");
                 last = person;
                 count += 1;
                 rows.push(cells);
@@ -98,9 +87,7 @@ pub fn visible(mut rows: Rows) -> Rows {
 pub fn content(data: &Path) -> (SnapshotManifest, BTreeMap<String, Vec<u8>>) {
     let manifest = newest(data).unwrap().unwrap();
     let files = manifest.tables.values().flat_map(|table| &table.files);
-    let bytes = files
-        .map(|file| (file.path.clone(), std::fs::read(data.join(&file.path)).unwrap()))
-        .collect();
+    let bytes = files.map(|file| (file.path.clone(), std::fs::read(data.join(&file.path)).unwrap())).collect();
     (manifest, bytes)
 }
 
@@ -119,11 +106,7 @@ impl Writer {
         let log = Log::open(Arc::new(StdFs), &Folder::new(data).ledger(), key).unwrap();
         let provider = "h-cape".to_owned();
         let hospital = signing_key(data, Party::Hospital, &provider).unwrap().unwrap();
-        Self {
-            log,
-            hospital,
-            provider,
-        }
+        Self { log, hospital, provider }
     }
 
     /// Appends what was signed; its index.
@@ -141,18 +124,8 @@ impl Writer {
     pub fn patient(&self, number: u8) -> (String, SigningKey) {
         let key = SigningKey::from_bytes(&[number; 32]);
         let patient = format!("p-test-{number}");
-        let public_key = key
-            .verifying_key()
-            .as_bytes()
-            .iter()
-            .map(|b| format!("{b:02x}"))
-            .collect();
-        let body = KeyRegister {
-            owner: patient.clone(),
-            party: Party::Patient,
-            public_key,
-            from_height: 0,
-        };
+        let public_key = key.verifying_key().as_bytes().iter().map(|b| format!("{b:02x}")).collect();
+        let body = KeyRegister { owner: patient.clone(), party: Party::Patient, public_key, from_height: 0 };
         self.hospital(Transaction::KeyRegister(body), vec![]);
         (patient, key)
     }
@@ -165,10 +138,7 @@ impl Writer {
             patient: patient.to_owned(),
             provider: self.provider.clone(),
             category: category.to_owned(),
-            effective_period: Period {
-                start: "2020-01-01".into(),
-                end: "2020-12-31".into(),
-            },
+            effective_period: Period { start: "2020-01-01".into(), end: "2020-12-31".into() },
             payload,
         };
         self.hospital(Transaction::NewRecord(body), vec![blob])
@@ -185,15 +155,7 @@ pub fn pack(bundle: &Value) -> (Vec<u8>, Payload) {
     let blob = zstd::encode_all(bundle.to_string().as_bytes(), 1).unwrap();
     let sha256 = Sha256::digest(&blob).iter().map(|b| format!("{b:02x}")).collect();
     let size = blob.len() as u64;
-    (
-        blob,
-        Payload {
-            sha256,
-            size,
-            seal: Seal::None,
-            key_id: None,
-        },
-    )
+    (blob, Payload { sha256, size, seal: Seal::None, key_id: None })
 }
 
 /// A grant for everything of these categories.
@@ -213,12 +175,7 @@ pub fn grant(patient: &str, purpose: &str, category: &str) -> Transaction {
 /// A revocation.
 pub fn revoke(patient: &str, scope: Scope, grant_index: Option<u64>, purpose: Option<&str>) -> Transaction {
     let purpose = purpose.map(str::to_owned);
-    Transaction::RevokeAccess(RevokeAccess {
-        patient: patient.to_owned(),
-        scope,
-        grant_index,
-        purpose,
-    })
+    Transaction::RevokeAccess(RevokeAccess { patient: patient.to_owned(), scope, grant_index, purpose })
 }
 
 /// A bundle with a person and one condition of this code.
@@ -236,8 +193,6 @@ pub fn bundle(code: &str) -> Value {
 pub fn codes_of(data: &Path, transactions: &[u64]) -> Vec<String> {
     let wanted: Vec<String> = transactions.iter().map(u64::to_string).collect();
     let rows = rows(data);
-    let found = rows["condition_occurrence"]
-        .iter()
-        .filter(|row| wanted.contains(&row["_transaction"]));
+    let found = rows["condition_occurrence"].iter().filter(|row| wanted.contains(&row["_transaction"]));
     found.map(|row| row["condition_source_value"].clone()).collect()
 }

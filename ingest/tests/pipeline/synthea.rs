@@ -19,9 +19,7 @@ use crate::support::{cut, rows};
 
 /// A folder of real files beside the project; `None`, with a word, where it is not.
 fn folder(name: &str) -> Option<PathBuf> {
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../../shared/data")
-        .join(name);
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data").join(name);
     if dir.is_dir() {
         return Some(dir);
     }
@@ -41,10 +39,7 @@ fn options(consent: ImportConsent, data_cut: &str) -> ImportOptions {
 
 /// Runs SQL by plain DataFusion over the files that the newest manifest names.
 fn count_by(data: &Path, sql: &str) -> Vec<(String, i64)> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let context = SessionContext::new();
         for (name, table) in newest(data).unwrap().unwrap().tables {
@@ -56,9 +51,7 @@ fn count_by(data: &Path, sql: &str) -> Vec<(String, i64)> {
             let options = ListingOptions::new(Arc::new(ParquetFormat::default()));
             let config = ListingTableConfig::new_with_multi_paths(paths).with_listing_options(options);
             let config = config.infer_schema(&context.state()).await.unwrap();
-            context
-                .register_table(name, Arc::new(ListingTable::try_new(config).unwrap()))
-                .unwrap();
+            context.register_table(name, Arc::new(ListingTable::try_new(config).unwrap())).unwrap();
         }
         let batches = context.sql(sql).await.unwrap().collect().await.unwrap();
         let mut found = Vec::new();
@@ -80,31 +73,16 @@ fn coronary_heart_disease_by_county_in_26191_persons() {
     let data = tempfile::tempdir().unwrap();
     let (imported, summary) = import(data.path(), &dir, &options(ImportConsent::All, "2021-12-31"));
     assert_eq!((imported.people, summary.admitted), (26_191, 26_191));
-    assert_eq!(
-        (imported.rows["condition_occurrence"], imported.rows["drug_exposure"]),
-        (7_088, 95_710)
-    );
+    assert_eq!((imported.rows["condition_occurrence"], imported.rows["drug_exposure"]), (7_088, 95_710));
     assert!(imported.orphans.is_empty() && summary.quarantined.is_empty());
     let sql = "SELECT county, COUNT(DISTINCT p.person_id) FROM person p JOIN condition_occurrence c \
                ON p.person_id = c.person_id WHERE condition_source_value = '53741008' \
                GROUP BY county ORDER BY 2 DESC, 1 LIMIT 5";
-    let wanted = [
-        ("25017", 268),
-        ("25027", 141),
-        ("25025", 137),
-        ("25009", 128),
-        ("25021", 128),
-    ];
-    assert_eq!(
-        count_by(data.path(), sql),
-        wanted.map(|(county, count)| (county.to_owned(), count))
-    );
+    let wanted = [("25017", 268), ("25027", 141), ("25025", 137), ("25009", 128), ("25021", 128)];
+    assert_eq!(count_by(data.path(), sql), wanted.map(|(county, count)| (county.to_owned(), count)));
     let sql = "SELECT zip3, COUNT(*) FROM person WHERE zip3 IS NOT NULL GROUP BY 1";
     let zips = count_by(data.path(), sql);
-    assert!(
-        zips.iter().all(|(zip, _)| zip.starts_with('0')),
-        "a ZIP keeps its leading zero: {zips:?}"
-    );
+    assert!(zips.iter().all(|(zip, _)| zip.starts_with('0')), "a ZIP keeps its leading zero: {zips:?}");
     assert!(!zips.is_empty());
 }
 
@@ -123,12 +101,7 @@ fn a_covid_wave_in_older_csv_columns() {
     assert_eq!(cases, 849);
     let sql = "SELECT condition_category, COUNT(*) FROM condition_occurrence GROUP BY 1 ORDER BY 1";
     let found = count_by(data.path(), sql);
-    assert!(
-        found
-            .iter()
-            .any(|(category, count)| category == "finding" && *count > 3000),
-        "{found:?}"
-    );
+    assert!(found.iter().any(|(category, count)| category == "finding" && *count > 3000), "{found:?}");
 }
 
 #[test]
@@ -142,10 +115,7 @@ fn measurements_of_6184_persons() {
     assert_eq!(summary.rows["measurement"], imported.rows["measurement"]);
     let sql = "SELECT unit_source_value, COUNT(value_as_number) FROM measurement GROUP BY 1 ORDER BY 1";
     let units = count_by(data.path(), sql);
-    assert!(
-        units.iter().any(|(unit, count)| unit == "fL" && *count > 100),
-        "{units:?}"
-    );
+    assert!(units.iter().any(|(unit, count)| unit == "fL" && *count > 100), "{units:?}");
 }
 
 #[test]
@@ -159,10 +129,7 @@ fn the_newest_csv_columns_with_visits_procedures_and_hospitals() {
     let sql = "SELECT visit_source_value, COUNT(*) FROM visit_occurrence v JOIN procedure_occurrence p \
                ON v.visit_occurrence_id = p.visit_occurrence_id GROUP BY 1";
     let joined: i64 = count_by(data.path(), sql).iter().map(|(_, count)| count).sum();
-    assert_eq!(
-        joined as u64, imported.rows["procedure_occurrence"],
-        "every procedure finds its visit"
-    );
+    assert_eq!(joined as u64, imported.rows["procedure_occurrence"], "every procedure finds its visit");
 }
 
 #[test]
@@ -191,10 +158,7 @@ fn small(dir: &Path) {
          2019-03-04,2019-04-04,b2,e2,160903007,Full-time employment (finding)\n\
          2019-03-04,,nobody,e3,44054006,Diabetes\n",
     );
-    write(
-        "immunizations.csv",
-        "DATE,PATIENT,ENCOUNTER,CODE,DESCRIPTION\n2019-01-02T23:30:00-05:00,a1,e1,140,Flu\n",
-    );
+    write("immunizations.csv", "DATE,PATIENT,ENCOUNTER,CODE,DESCRIPTION\n2019-01-02T23:30:00-05:00,a1,e1,140,Flu\n");
 }
 
 #[test]
@@ -207,63 +171,23 @@ fn a_small_export_row_by_row() {
     assert_eq!(summary.admitted, 2);
     let rows = rows(data.path());
     let ann = rows["person"].iter().find(|row| row["gender"] == "female").unwrap();
-    assert_eq!(
-        (
-            ann["county"].as_str(),
-            ann["zip3"].as_str(),
-            ann["year_of_birth"].as_str()
-        ),
-        ("25017", "021", "1950")
-    );
+    assert_eq!((ann["county"].as_str(), ann["zip3"].as_str(), ann["year_of_birth"].as_str()), ("25017", "021", "1950"));
     let bob = rows["person"].iter().find(|row| row["gender"] == "male").unwrap();
-    assert_eq!(
-        (bob.get("county"), bob.get("state"), bob["year_of_birth"].as_str()),
-        (None, None, "1987")
-    );
-    let of = |table: &str, person: &str| {
-        rows[table]
-            .iter()
-            .find(|row| row["person_id"] == person)
-            .cloned()
-            .unwrap()
-    };
+    assert_eq!((bob.get("county"), bob.get("state"), bob["year_of_birth"].as_str()), (None, None, "1987"));
+    let of = |table: &str, person: &str| rows[table].iter().find(|row| row["person_id"] == person).cloned().unwrap();
     let period = of("observation_period", &ann["person_id"]);
-    assert_eq!(
-        period["observation_period_start_date"], "2019-01-02",
-        "the local day, not UTC's"
-    );
-    assert_eq!(
-        (
-            period["observation_period_end_date"].as_str(),
-            period["end_reason"].as_str()
-        ),
-        ("2020-05-06", "died")
-    );
-    assert_eq!(
-        of("observation_period", &bob["person_id"])["observation_period_end_date"],
-        "2021-12-31"
-    );
+    assert_eq!(period["observation_period_start_date"], "2019-01-02", "the local day, not UTC's");
+    assert_eq!((period["observation_period_end_date"].as_str(), period["end_reason"].as_str()), ("2020-05-06", "died"));
+    assert_eq!(of("observation_period", &bob["person_id"])["observation_period_end_date"], "2021-12-31");
     let diabetes = of("condition_occurrence", &ann["person_id"]);
-    assert_eq!(
-        (
-            diabetes.get("condition_end_date"),
-            diabetes["condition_category"].as_str()
-        ),
-        (None, "END002")
-    );
-    assert_eq!(
-        of("condition_occurrence", &bob["person_id"])["condition_category"],
-        "finding"
-    );
+    assert_eq!((diabetes.get("condition_end_date"), diabetes["condition_category"].as_str()), (None, "END002"));
+    assert_eq!(of("condition_occurrence", &bob["person_id"])["condition_category"], "finding");
     assert_eq!(of("death", &ann["person_id"])["death_date"], "2020-05-06");
     // Direct identifiers are nowhere in the data folder: they were never read.
     for path in walk(data.path()) {
         let bytes = std::fs::read(&path).unwrap();
         for word in ["Ann99", "999-11-2222", "Some Street"] {
-            assert!(
-                !bytes.windows(word.len()).any(|part| part == word.as_bytes()),
-                "{word} in {path:?}"
-            );
+            assert!(!bytes.windows(word.len()).any(|part| part == word.as_bytes()), "{word} in {path:?}");
         }
     }
 }
@@ -275,30 +199,18 @@ fn malformed_files_stop_the_import_before_anything_is_written() {
         small(dir.path());
         std::fs::write(dir.path().join(name), text).unwrap();
         let data = tempfile::tempdir().unwrap();
-        let options = ImportOptions {
-            profile: Profile::SafeHarbor,
-            ..options(ImportConsent::All, "2021-12-31")
-        };
+        let options = ImportOptions { profile: Profile::SafeHarbor, ..options(ImportConsent::All, "2021-12-31") };
         let error = import_synthea(data.path(), dir.path(), &options, &|_| {}).unwrap_err();
-        assert!(
-            std::fs::read_dir(data.path()).unwrap().next().is_none(),
-            "nothing is half-written"
-        );
+        assert!(std::fs::read_dir(data.path()).unwrap().next().is_none(), "nothing is half-written");
         assert!(matches!(error, IngestError::Source { .. }));
         error.to_string()
     };
     let header = "START,STOP,PATIENT,ENCOUNTER,CODE,DESCRIPTION\n";
     let bad_date = fails("conditions.csv", &format!("{header}2019-02-30,,a1,e1,1,x\n"));
-    assert!(
-        bad_date.contains("conditions.csv` line 2") && bad_date.contains("START"),
-        "{bad_date}"
-    );
+    assert!(bad_date.contains("conditions.csv` line 2") && bad_date.contains("START"), "{bad_date}");
     let no_column = fails("conditions.csv", "START,PATIENT\n2019-02-03,a1\n");
     assert!(no_column.contains("no column CODE"), "{no_column}");
-    let twice = fails(
-        "patients.csv",
-        "Id,BIRTHDATE,GENDER\na1,1950-01-01,F\na1,1950-01-01,F\n",
-    );
+    let twice = fails("patients.csv", "Id,BIRTHDATE,GENDER\na1,1950-01-01,F\na1,1950-01-01,F\n");
     assert!(twice.contains("line 3") && twice.contains("twice"), "{twice}");
     assert!(!bad_date.contains("a1"), "no patient is named");
 }
@@ -307,11 +219,7 @@ fn walk(dir: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(dir).unwrap() {
         let path = entry.unwrap().path();
-        if path.is_dir() {
-            found.extend(walk(&path))
-        } else {
-            found.push(path)
-        }
+        if path.is_dir() { found.extend(walk(&path)) } else { found.push(path) }
     }
     found
 }

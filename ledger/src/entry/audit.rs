@@ -90,10 +90,7 @@ impl AuditEntry {
 }
 
 /// One leaf of the audit log.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "entries are the common case, and are read one at a time"
-)]
+#[expect(clippy::large_enum_variant, reason = "entries are the common case, and are read one at a time")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AuditLogEntry {
     /// An act or a question.
@@ -140,33 +137,17 @@ mod tests {
         let bytes = entry.to_canonical().unwrap();
         assert_eq!(Canonical::of(&entry).unwrap(), bytes, "serde writes the same bytes");
         assert_eq!(Canonical::parse(bytes.as_bytes().to_vec()).unwrap(), bytes);
-        assert_eq!(
-            parse_audit_entry(bytes.as_bytes()).unwrap(),
-            AuditLogEntry::Entry(entry)
-        );
+        assert_eq!(parse_audit_entry(bytes.as_bytes()).unwrap(), AuditLogEntry::Entry(entry));
         let text = String::from_utf8(bytes.into_bytes()).unwrap();
-        for (from, to) in [
-            ("access.denied", "access.granted"),
-            ("\"count\":3", "\"count\":3,\"x\":0"),
-            ("3", "3.0"),
-        ] {
+        for (from, to) in [("access.denied", "access.granted"), ("\"count\":3", "\"count\":3,\"x\":0"), ("3", "3.0")] {
             assert!(parse_audit_entry(text.replace(from, to).as_bytes()).is_err(), "{to}");
         }
     }
 
     #[test]
     fn a_block_reads_back() {
-        let block = Block {
-            height: 1,
-            prev: "0".repeat(64),
-            first: 2,
-            count: 3,
-            time: 60,
-        };
+        let block = Block { height: 1, prev: "0".repeat(64), first: 2, count: 3, time: 60 };
         let bytes = block.to_canonical().unwrap();
-        assert_eq!(
-            parse_audit_entry(bytes.as_bytes()).unwrap(),
-            AuditLogEntry::Block(block)
-        );
+        assert_eq!(parse_audit_entry(bytes.as_bytes()).unwrap(), AuditLogEntry::Block(block));
     }
 }

@@ -18,10 +18,7 @@ pub fn named_blobs(entry: &[u8]) -> Vec<[u8; 32]> {
         "snapshot" => b"commit",
         _ => return Vec::new(),
     };
-    hashes(entry)
-        .filter(|(name, _)| *name == Some(field))
-        .map(|(_, hash)| hash)
-        .collect()
+    hashes(entry).filter(|(name, _)| *name == Some(field)).map(|(_, hash)| hash).collect()
 }
 
 /// Every hash-like string of an entry: 64 lower-case hex digits in quotes. A blob that is stored with an entry
@@ -40,11 +37,7 @@ fn hashes(entry: &[u8]) -> impl Iterator<Item = (Option<&[u8]>, [u8; 32])> {
     entry.split(|byte| *byte == b'"').filter_map(move |part| {
         let [name, colon] = before;
         let ends_escaped = part.last() == Some(&b'\\');
-        let text = if part.len() == 64 && !escaped {
-            std::str::from_utf8(part).ok()
-        } else {
-            None
-        };
+        let text = if part.len() == 64 && !escaped { std::str::from_utf8(part).ok() } else { None };
         before = [colon, part];
         escaped = ends_escaped;
         let name = (colon == b":").then_some(name);
@@ -71,10 +64,8 @@ mod tests {
 
     #[test]
     fn text_that_looks_like_a_field_names_nothing() {
-        let entry = format!(
-            "{{\"body\":{{\"x\":\"\\\"sha256\\\":\\\"{}\\\"\"}},\"type\":\"NewRecord\"}}",
-            "ab".repeat(32)
-        );
+        let entry =
+            format!("{{\"body\":{{\"x\":\"\\\"sha256\\\":\\\"{}\\\"\"}},\"type\":\"NewRecord\"}}", "ab".repeat(32));
         assert_eq!(named_blobs(entry.as_bytes()), Vec::<[u8; 32]>::new());
         assert_eq!(mentioned_hashes(entry.as_bytes()), Vec::<[u8; 32]>::new());
     }

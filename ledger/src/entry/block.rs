@@ -36,10 +36,7 @@ impl Block {
     /// # Errors
     /// A number passes 2^53 - 1.
     pub fn to_canonical(&self) -> Result<Canonical, EntryError> {
-        Canonical::of(&Wire {
-            r#type: "block",
-            body: self,
-        })
+        Canonical::of(&Wire { r#type: "block", body: self })
     }
 
     /// `prev` as bytes.

@@ -44,10 +44,7 @@ pub enum EntryError {
 
 impl From<serde_json::Error> for EntryError {
     fn from(error: serde_json::Error) -> Self {
-        Self::Malformed {
-            line: error.line(),
-            column: error.column(),
-        }
+        Self::Malformed { line: error.line(), column: error.column() }
     }
 }
 
@@ -161,10 +158,7 @@ mod tests {
         // RFC 8785, section 3.2.3: the order of these names, the smiling face's surrogates before U+FB33.
         let value = json!({"\u{20ac}": 1, "\r": 2, "\u{fb33}": 3, "1": 4, "\u{1f600}": 5, "\u{80}": 6, "\u{f6}": 7});
         let text = String::from_utf8(Canonical::of(&value).unwrap().into_bytes()).unwrap();
-        assert_eq!(
-            text,
-            "{\"\\r\":2,\"1\":4,\"\u{80}\":6,\"\u{f6}\":7,\"\u{20ac}\":1,\"\u{1f600}\":5,\"\u{fb33}\":3}"
-        );
+        assert_eq!(text, "{\"\\r\":2,\"1\":4,\"\u{80}\":6,\"\u{f6}\":7,\"\u{20ac}\":1,\"\u{1f600}\":5,\"\u{fb33}\":3}");
         assert_eq!(parse(&text).unwrap().as_bytes(), text.as_bytes());
     }
 
@@ -173,34 +167,18 @@ mod tests {
         // RFC 8785, section 3.2.2.2.
         let value = json!({"s": "\u{20ac}$\u{0f}\nA'B\"\\\\\"/"});
         let bytes = Canonical::of(&value).unwrap().into_bytes();
-        assert_eq!(
-            String::from_utf8(bytes).unwrap(),
-            "{\"s\":\"\u{20ac}$\\u000f\\nA'B\\\"\\\\\\\\\\\"/\"}"
-        );
+        assert_eq!(String::from_utf8(bytes).unwrap(), "{\"s\":\"\u{20ac}$\\u000f\\nA'B\\\"\\\\\\\\\\\"/\"}");
     }
 
     #[test]
     fn one_spelling_is_taken_and_no_other() {
         assert!(parse(r#"{"a":1,"b":[true,null,"x"]}"#).is_ok());
-        for wrong in [
-            r#"{"b":1,"a":1}"#,
-            r#"{"a":1,"a":1}"#,
-            r#"{"a": 1}"#,
-            "{\"a\":1}\n",
-            r#"{"a":"\u0041"}"#,
-            r#"{"a":"\/"}"#,
-        ] {
+        for wrong in
+            [r#"{"b":1,"a":1}"#, r#"{"a":1,"a":1}"#, r#"{"a": 1}"#, "{\"a\":1}\n", r#"{"a":"\u0041"}"#, r#"{"a":"\/"}"#]
+        {
             assert_eq!(parse(wrong), Err(EntryError::NotCanonical), "{wrong}");
         }
-        for wrong in [
-            "[1]",
-            "1",
-            "",
-            "{\"a\":}",
-            "{\"a\":\"",
-            "{\"a\":01}",
-            "{\"a\":\"\u{0}\"}",
-        ] {
+        for wrong in ["[1]", "1", "", "{\"a\":}", "{\"a\":\"", "{\"a\":01}", "{\"a\":\"\u{0}\"}"] {
             assert!(matches!(parse(wrong), Err(EntryError::Malformed { .. })), "{wrong}");
         }
     }
@@ -210,22 +188,12 @@ mod tests {
         for right in ["0", "-1", "9007199254740991", "-9007199254740991"] {
             assert!(parse(&format!("{{\"a\":{right}}}")).is_ok(), "{right}");
         }
-        for wrong in [
-            "0.5",
-            "1e3",
-            "9007199254740992",
-            "-9007199254740992",
-            "18446744073709551616",
-            "1E400",
-        ] {
+        for wrong in ["0.5", "1e3", "9007199254740992", "-9007199254740992", "18446744073709551616", "1E400"] {
             assert_eq!(parse(&format!("{{\"a\":{wrong}}}")), Err(EntryError::Number), "{wrong}");
         }
         assert_eq!(parse("{\"a\":-0}"), Err(EntryError::NotCanonical));
         assert_eq!(Canonical::of(&json!({"a": 0.5})), Err(EntryError::Number));
-        assert!(
-            parse(r#"{"a":"1.5e9 and \" 2.5"}"#).is_ok(),
-            "digits inside a string are text"
-        );
+        assert!(parse(r#"{"a":"1.5e9 and \" 2.5"}"#).is_ok(), "digits inside a string are text");
     }
 
     #[test]

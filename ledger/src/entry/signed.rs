@@ -81,12 +81,7 @@ pub(super) fn split_signed(bytes: &[u8]) -> Result<SignedParts<'_>, EntryError> 
     let (key, signature) = (text(key)?, text(signature)?);
     hex::decode::<32>(key).ok_or(EntryError::Field("key"))?;
     hex::decode::<64>(signature).ok_or(EntryError::Field("signature"))?;
-    Ok(SignedParts {
-        body,
-        key,
-        signature,
-        type_name,
-    })
+    Ok(SignedParts { body, key, signature, type_name })
 }
 
 /// Verifies the signature of a stored transaction over the stored bytes themselves.
@@ -121,11 +116,7 @@ mod tests {
     };
 
     fn erase() -> Transaction {
-        Transaction::Erase(Erase {
-            patient: "p".into(),
-            payload_sha256: "0".repeat(64),
-            basis: "withdrawal".into(),
-        })
+        Transaction::Erase(Erase { patient: "p".into(), payload_sha256: "0".repeat(64), basis: "withdrawal".into() })
     }
 
     fn parse(bytes: &[u8]) -> SignedTransaction {
@@ -156,10 +147,7 @@ mod tests {
         let signed = parse(entry.as_bytes());
         assert_eq!(signed.transaction, erase());
         assert_eq!(Canonical::of(&signed).unwrap(), entry, "serde writes the same bytes");
-        assert_eq!(
-            serde_json::from_slice::<SignedTransaction>(entry.as_bytes()).unwrap(),
-            signed
-        );
+        assert_eq!(serde_json::from_slice::<SignedTransaction>(entry.as_bytes()).unwrap(), signed);
         signed.verify_signature().unwrap();
         verify_stored(entry.as_bytes()).unwrap();
     }

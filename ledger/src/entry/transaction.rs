@@ -92,10 +92,7 @@ impl Transaction {
 }
 
 /// One leaf of the ledger.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "transactions are the common case, and are read one at a time"
-)]
+#[expect(clippy::large_enum_variant, reason = "transactions are the common case, and are read one at a time")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LedgerEntry {
     /// What somebody signed; the signature is not verified yet.
@@ -124,15 +121,9 @@ pub fn parse_ledger_entry(bytes: &[u8]) -> Result<LedgerEntry, EntryError> {
 /// Cuts `{"body":B,...,"type":"T"}` into B with whatever follows it before `,"type"`, and T: canonical order puts the
 /// type last, so its bytes can be found without a parse. The caller proves B.
 pub(super) fn split_type(bytes: &[u8]) -> Result<(&[u8], &str), EntryError> {
-    let inner = bytes
-        .strip_prefix(b"{\"body\":")
-        .and_then(|rest| rest.strip_suffix(b"\"}"))
-        .ok_or(EntryError::UnknownType)?;
-    let start = inner
-        .iter()
-        .rposition(|byte| *byte == b'"')
-        .ok_or(EntryError::UnknownType)?
-        + 1;
+    let inner =
+        bytes.strip_prefix(b"{\"body\":").and_then(|rest| rest.strip_suffix(b"\"}")).ok_or(EntryError::UnknownType)?;
+    let start = inner.iter().rposition(|byte| *byte == b'"').ok_or(EntryError::UnknownType)? + 1;
     let (head, type_name) = inner.split_at_checked(start).ok_or(EntryError::UnknownType)?;
     let head = head.strip_suffix(b",\"type\":\"").ok_or(EntryError::UnknownType)?;
     let type_name = std::str::from_utf8(type_name).map_err(|_| EntryError::UnknownType)?;

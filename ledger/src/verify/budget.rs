@@ -41,8 +41,7 @@ impl AuditFold {
     /// The end of a batch.
     pub(crate) fn block(&mut self, time: u64) -> Result<(), Fault> {
         for (index, entry) in std::mem::take(&mut self.batch) {
-            self.apply(index, &entry, time)
-                .map_err(|(layer, message)| Fault::entry(index, layer, message))?;
+            self.apply(index, &entry, time).map_err(|(layer, message)| Fault::entry(index, layer, message))?;
         }
         Ok(())
     }
@@ -91,9 +90,7 @@ impl AuditFold {
 
     fn intent(&mut self, index: u64, intent: &QueryIntent, time: u64) -> Result<(), (&'static str, String)> {
         let is = |layer: &'static str| move |message: String| (layer, message);
-        commitment(&intent.sql_commit)
-            .and(commitment(&intent.plan_commit))
-            .map_err(is("entry"))?;
+        commitment(&intent.sql_commit).and(commitment(&intent.plan_commit)).map_err(is("entry"))?;
         if !self.query_ids.insert(intent.query_id.clone()) {
             return Err(("entry", "its query id was used before".into()));
         }
@@ -108,28 +105,15 @@ impl AuditFold {
         let spent = self.spent.get(&intent.id_space).copied().unwrap_or_default();
         let read = Amount::parse(&intent.state.rho, &intent.state.delta);
         if read != Some(spent) || intent.state.intents != self.summary.intents {
-            return Err((
-                "budget",
-                "the state that it read is not the fold of the intents before it".into(),
-            ));
+            return Err(("budget", "the state that it read is not the fold of the intents before it".into()));
         }
         let principal = (intent.id_space.clone(), intent.principal.clone());
         let too_much = || ("budget", "a sum of the budget overflows".to_owned());
         let total = spent.plus(price).ok_or_else(too_much)?;
-        let of_protocol = self
-            .by_protocol
-            .get(&intent.protocol)
-            .copied()
-            .unwrap_or_default()
-            .plus(price)
-            .ok_or_else(too_much)?;
-        let of_principal = self
-            .by_principal
-            .get(&principal)
-            .copied()
-            .unwrap_or_default()
-            .plus(price)
-            .ok_or_else(too_much)?;
+        let of_protocol =
+            self.by_protocol.get(&intent.protocol).copied().unwrap_or_default().plus(price).ok_or_else(too_much)?;
+        let of_principal =
+            self.by_principal.get(&principal).copied().unwrap_or_default().plus(price).ok_or_else(too_much)?;
         for (level, amount, cap) in [
             ("id space", total, policy.cap),
             ("protocol", of_protocol, protocol.cap),
@@ -211,7 +195,5 @@ impl AuditFold {
 }
 
 fn commitment(text: &str) -> Result<(), String> {
-    hex::decode::<32>(text)
-        .map(drop)
-        .ok_or_else(|| "a commitment is not 64 lower-case hex digits".into())
+    hex::decode::<32>(text).map(drop).ok_or_else(|| "a commitment is not 64 lower-case hex digits".into())
 }

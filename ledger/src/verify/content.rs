@@ -40,11 +40,8 @@ pub(crate) enum Content {
 
 /// Examines entries on all cores; `first` is the index of the first.
 pub(crate) fn examine(kind: Kind, first: u64, entries: Vec<Vec<u8>>) -> Vec<Examined> {
-    let cores = if entries.len() < SHARED_ENTRIES {
-        1
-    } else {
-        std::thread::available_parallelism().map_or(1, usize::from)
-    };
+    let cores =
+        if entries.len() < SHARED_ENTRIES { 1 } else { std::thread::available_parallelism().map_or(1, usize::from) };
     let share = entries.len().div_ceil(cores).max(1);
     let mut shares: Vec<(u64, Vec<Vec<u8>>)> = Vec::new();
     for (index, entry) in (first..).zip(entries) {
@@ -54,24 +51,15 @@ pub(crate) fn examine(kind: Kind, first: u64, entries: Vec<Vec<u8>>) -> Vec<Exam
         }
     }
     let work = |(first, entries): (u64, Vec<Vec<u8>>)| -> Vec<Examined> {
-        (first..)
-            .zip(entries)
-            .map(|(index, bytes)| one(kind, index, bytes))
-            .collect()
+        (first..).zip(entries).map(|(index, bytes)| one(kind, index, bytes)).collect()
     };
     if cores == 1 {
         return shares.into_iter().flat_map(work).collect();
     }
     std::thread::scope(|scope| {
-        let threads: Vec<_> = shares
-            .into_iter()
-            .map(|share| scope.spawn(move || work(share)))
-            .collect();
+        let threads: Vec<_> = shares.into_iter().map(|share| scope.spawn(move || work(share))).collect();
         // A thread that died leaves a gap, which the count of entries shows.
-        threads
-            .into_iter()
-            .flat_map(|thread| thread.join().unwrap_or_default())
-            .collect()
+        threads.into_iter().flat_map(|thread| thread.join().unwrap_or_default()).collect()
     })
 }
 

@@ -27,13 +27,11 @@ pub(crate) fn day_after(seconds: u64, days: u64) -> String {
 /// Whether a text has the form of a day, so that comparing texts compares days.
 pub(crate) fn is_day(text: &str) -> bool {
     text.len() == 10
-        && text.bytes().enumerate().all(|(at, byte)| {
-            if at == 4 || at == 7 {
-                byte == b'-'
-            } else {
-                byte.is_ascii_digit()
-            }
-        })
+        && text.bytes().enumerate().all(
+            |(at, byte)| {
+                if at == 4 || at == 7 { byte == b'-' } else { byte.is_ascii_digit() }
+            },
+        )
 }
 
 #[cfg(test)]

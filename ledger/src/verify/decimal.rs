@@ -58,11 +58,7 @@ mod tests {
 
     #[test]
     fn decimals_become_units_and_back() {
-        for (text, value) in [
-            ("0.5", 500_000_000_000),
-            ("0", 0),
-            ("12.000000000001", 12_000_000_000_001),
-        ] {
+        for (text, value) in [("0.5", 500_000_000_000), ("0", 0), ("12.000000000001", 12_000_000_000_001)] {
             assert_eq!(units(text, RHO_PLACES), Some(value), "{text}");
             assert_eq!(print(value, RHO_PLACES), text);
         }
@@ -91,10 +87,7 @@ mod tests {
         // D^2 = 1, sigma = 10: rho must be 1/200.
         assert_eq!(price_covers(5_000_000_000, "10", "1"), Some(true));
         assert_eq!(price_covers(4_999_999_999, "10", "1"), Some(false));
-        assert_eq!(
-            price_covers(5_000_000_000, "9.9999999999999999999999999999", "1"),
-            Some(false)
-        );
+        assert_eq!(price_covers(5_000_000_000, "9.9999999999999999999999999999", "1"), Some(false));
         // Past 128 bits on both sides.
         let (sigma, d_squared) = (format!("1{}", "0".repeat(60)), format!("1{}", "0".repeat(120)));
         assert_eq!(price_covers(500_000_000_000, &sigma, &d_squared), Some(true));

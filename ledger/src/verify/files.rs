@@ -9,12 +9,7 @@ use crate::{journal::segment_first, recover::is_leftover, tiles::TilePath};
 pub(crate) fn fingerprint(dir: &Path) -> (Option<Vec<u8>>, Vec<(String, u64)>) {
     let journal = std::fs::read_dir(dir.join("journal")).into_iter().flatten().flatten();
     let mut names: Vec<(String, u64)> = journal
-        .map(|item| {
-            (
-                item.file_name().to_string_lossy().into_owned(),
-                item.metadata().map_or(0, |data| data.len()),
-            )
-        })
+        .map(|item| (item.file_name().to_string_lossy().into_owned(), item.metadata().map_or(0, |data| data.len())))
         .collect();
     names.sort();
     (std::fs::read(dir.join("checkpoint")).ok(), names)
@@ -57,10 +52,7 @@ fn check_tiles(dir: &Path, folder: &str, size: u64) -> Result<(), Fault> {
         }
         let tile = TilePath::parse(&path);
         let largest = tile.and_then(|tile| TilePath::of_size(tile.kind, tile.index, size));
-        if tile
-            .zip(largest)
-            .is_none_or(|(tile, largest)| tile.width > largest.width)
-        {
+        if tile.zip(largest).is_none_or(|(tile, largest)| tile.width > largest.width) {
             return Err(unknown(&path));
         }
     }
@@ -73,19 +65,12 @@ fn unknown(path: &str) -> Fault {
 
 fn list(dir: &Path, folder: &str) -> Result<Vec<(String, bool)>, Fault> {
     let failed = |error: std::io::Error| {
-        Fault::new(
-            if folder.is_empty() { "folder" } else { folder },
-            "files",
-            error.to_string(),
-        )
+        Fault::new(if folder.is_empty() { "folder" } else { folder }, "files", error.to_string())
     };
     let mut names = Vec::new();
     for item in std::fs::read_dir(dir.join(folder)).map_err(failed)? {
         let item = item.map_err(failed)?;
-        names.push((
-            item.file_name().to_string_lossy().into_owned(),
-            item.file_type().map_err(failed)?.is_dir(),
-        ));
+        names.push((item.file_name().to_string_lossy().into_owned(), item.file_type().map_err(failed)?.is_dir()));
     }
     names.sort();
     Ok(names)

@@ -41,12 +41,7 @@ impl JournalCheck {
             names.extend(segment_first(&name));
         }
         names.sort_unstable();
-        let mut journal = Self {
-            files: Vec::new(),
-            frames: Vec::new(),
-            end: 0,
-            bytes: 0,
-        };
+        let mut journal = Self { files: Vec::new(), frames: Vec::new(), end: 0, bytes: 0 };
         for first in names {
             journal.segment(dir, first, published)?;
         }
@@ -99,10 +94,7 @@ impl JournalCheck {
     fn read(&self, place: &Place) -> Result<Frame, Fault> {
         let gone = || Fault::new("journal", "journal", "a frame changed while it was audited");
         let (_, file) = self.files.get(place.file).ok_or_else(gone)?;
-        read_frame(file, place.offset, place.length)
-            .ok()
-            .flatten()
-            .ok_or_else(gone)
+        read_frame(file, place.offset, place.length).ok().flatten().ok_or_else(gone)
     }
 
     /// Index of the first entry that some frame holds.
@@ -162,9 +154,7 @@ impl JournalCheck {
             let mut names = mentioned.next().unwrap_or_default();
             for hash in frame.blobs().map(sha256) {
                 while !names.contains(&hash) {
-                    names = mentioned
-                        .next()
-                        .ok_or_else(|| fault("it holds a blob that none of its entries names"))?;
+                    names = mentioned.next().ok_or_else(|| fault("it holds a blob that none of its entries names"))?;
                 }
             }
             checked.frames += 1;

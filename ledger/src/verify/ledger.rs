@@ -29,11 +29,7 @@ impl LedgerFold {
         *self.transactions.entry(transaction.type_name()).or_default() += 1;
         let mut verdict = self.registry.apply(transaction, key, index);
         if let (Ok(()), Transaction::ModifyRecord(modify)) = (verdict, transaction) {
-            let previous = if modify.prev_index < index {
-                read(modify.prev_index)
-            } else {
-                None
-            };
+            let previous = if modify.prev_index < index { read(modify.prev_index) } else { None };
             let previous = match previous.as_deref().map(parse_ledger_entry) {
                 Some(Ok(LedgerEntry::Transaction(previous))) => Some(previous.transaction),
                 _ => None,
@@ -55,10 +51,6 @@ impl LedgerFold {
     /// The counts.
     pub(crate) fn summary(&self) -> LedgerSummary {
         let keys = self.registry.len() as u64;
-        LedgerSummary {
-            transactions: self.transactions.clone(),
-            bad_transactions: self.bad.clone(),
-            keys,
-        }
+        LedgerSummary { transactions: self.transactions.clone(), bad_transactions: self.bad.clone(), keys }
     }
 }

@@ -74,8 +74,5 @@ pub fn audit(dir: &Path, options: AuditOptions<'_>) -> Report {
 /// Whether a writer holds the folder's lock. Looks only at a lock file that is there: auditing writes nothing.
 fn in_use(dir: &Path) -> bool {
     let lock = dir.join("lock");
-    lock.is_file()
-        && StdFs
-            .lock(&lock)
-            .is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock)
+    lock.is_file() && StdFs.lock(&lock).is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock)
 }

@@ -55,27 +55,14 @@ impl PackCheck {
                 ));
             }
         }
-        if let Some(gap) = indexed
-            .iter()
-            .take(indexed.len().saturating_sub(1))
-            .position(|indexed| !indexed)
-        {
+        if let Some(gap) = indexed.iter().take(indexed.len().saturating_sub(1)).position(|indexed| !indexed) {
             return Err(Fault::new(
                 format!("blobs/{}", index_name(gap as u64)),
                 "blob",
                 "the index of a closed pack is missing",
             ));
         }
-        Ok(Self {
-            dir: dir.to_owned(),
-            packs,
-            indexed,
-            current: None,
-            next_pack: 0,
-            waiting: None,
-            blobs: 0,
-            bytes: 0,
-        })
+        Ok(Self { dir: dir.to_owned(), packs, indexed, current: None, next_pack: 0, waiting: None, blobs: 0, bytes: 0 })
     }
 
     /// Passes the records that an entry names, in their order.
@@ -136,21 +123,13 @@ impl PackCheck {
             // The newest pack has no index while it grows.
             return match pack.length < PACK_BYTES {
                 true => Ok(()),
-                false => Err(Fault::new(
-                    format!("blobs/{name}"),
-                    "blob",
-                    "the index of a closed pack is missing",
-                )),
+                false => Err(Fault::new(format!("blobs/{name}"), "blob", "the index of a closed pack is missing")),
             };
         }
         let found = std::fs::read(self.dir.join(&name))
             .map_err(|error| Fault::new(format!("blobs/{name}"), "files", error.to_string()))?;
         if found != index_bytes(pack.records.into_iter()) {
-            return Err(Fault::new(
-                format!("blobs/{name}"),
-                "blob",
-                "it is not the index of its pack",
-            ));
+            return Err(Fault::new(format!("blobs/{name}"), "blob", "it is not the index of its pack"));
         }
         self.bytes += found.len() as u64;
         Ok(())
@@ -164,13 +143,7 @@ impl Pack {
         let file = File::open(dir.join(pack_name(number))).map_err(failed)?;
         let length = file.metadata().map_err(failed)?.len();
         let file = BufReader::with_capacity(1 << 20, file);
-        Ok(Self {
-            number,
-            file,
-            length,
-            offset: 0,
-            records: BTreeMap::new(),
-        })
+        Ok(Self { number, file, length, offset: 0, records: BTreeMap::new() })
     }
 
     /// The next record's address, its bytes verified.
@@ -180,11 +153,7 @@ impl Pack {
         }
         let at = self.offset;
         let fault = |message: &str| {
-            Fault::new(
-                format!("blobs/{}", pack_name(self.number)),
-                "blob",
-                format!("byte {at}: {message}"),
-            )
+            Fault::new(format!("blobs/{}", pack_name(self.number)), "blob", format!("byte {at}: {message}"))
         };
         let mut header = [0; RECORD_HEADER as usize];
         let short = |_| fault("it ends within a blob");

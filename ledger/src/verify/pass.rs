@@ -64,16 +64,10 @@ pub(crate) struct Pass<'a> {
 fn fault(error: LogError) -> Fault {
     match error {
         LogError::Corrupt { file, reason } => {
-            let layer = if file == "key" || file == "checkpoint" {
-                "checkpoint"
-            } else {
-                "files"
-            };
+            let layer = if file == "key" || file == "checkpoint" { "checkpoint" } else { "files" };
             Fault::new(file, layer, reason)
         }
-        LogError::Io {
-            path, action, reason, ..
-        } => Fault::new(path, "files", format!("cannot {action}: {reason}")),
+        LogError::Io { path, action, reason, .. } => Fault::new(path, "files", format!("cannot {action}: {reason}")),
         other => Fault::new("folder", "files", other.to_string()),
     }
 }
@@ -84,10 +78,7 @@ impl<'a> Pass<'a> {
         let mut pass = match Self::open(dir, options) {
             Ok(pass) => pass,
             Err(fault) => {
-                return Report {
-                    fault: Some(fault),
-                    ..Report::default()
-                };
+                return Report { fault: Some(fault), ..Report::default() };
             }
         };
         let result = pass.follow();
@@ -108,10 +99,7 @@ impl<'a> Pass<'a> {
     fn open(dir: &Path, options: &'a AuditOptions<'a>) -> Result<Self, Fault> {
         let fs: Arc<dyn Fs> = Arc::new(StdFs);
         let (key, published) = read_head(fs.as_ref(), dir).map_err(fault)?;
-        if options
-            .pinned_key
-            .is_some_and(|pinned| pinned.trim() != key.to_string())
-        {
+        if options.pinned_key.is_some_and(|pinned| pinned.trim() != key.to_string()) {
             return Err(Fault::new("key", "key", "it is not the pinned key"));
         }
         let journal = JournalCheck::open(dir, published.size)?;
@@ -120,12 +108,8 @@ impl<'a> Pass<'a> {
         let packs = PackCheck::open(&dir.join("blobs"))?;
         let stored = BlobStore::open(Arc::clone(&fs), &dir.join("blobs"), PathBuf::new()).map_err(fault)?;
         let unpublished_blobs = journal.unpublished_blobs(published.size)?;
-        let mut report = Report {
-            origin: published.origin.clone(),
-            size: end,
-            kind: options.kind,
-            ..Report::default()
-        };
+        let mut report =
+            Report { origin: published.origin.clone(), size: end, kind: options.kind, ..Report::default() };
         report.checked.heads = 1;
         report.checked.bytes = (published.note.len() + key.to_string().len() + 1) as u64;
         Ok(Self {
@@ -153,33 +137,21 @@ impl<'a> Pass<'a> {
 
     fn follow(&mut self) -> Result<(), Fault> {
         let pinned = self.pinned_heads()?;
-        self.wanted = pinned
-            .iter()
-            .map(|head| head.size)
-            .chain([self.published.size])
-            .collect();
+        self.wanted = pinned.iter().map(|head| head.size).chain([self.published.size]).collect();
         self.note_root();
         let size = self.report.size;
         while self.tree.size() < size {
             let entries = self.next_entries()?;
             let first = self.tree.size();
             let count = entries.len();
-            let kind = match self
-                .report
-                .kind
-                .or_else(|| entries.iter().find_map(|entry| kind_of(entry)))
-            {
+            let kind = match self.report.kind.or_else(|| entries.iter().find_map(|entry| kind_of(entry))) {
                 Some(kind) => kind,
                 None => return Err(Fault::entry(first, "entry", "it belongs to neither kind of log")),
             };
             self.report.kind = Some(kind);
             let examined = examine(kind, first, entries);
             if examined.len() != count {
-                return Err(Fault::entry(
-                    first,
-                    "entry",
-                    "the auditor's own thread died on it or on one soon after",
-                ));
+                return Err(Fault::entry(first, "entry", "the auditor's own thread died on it or on one soon after"));
             }
             self.compare_leaves(first, &examined)?;
             for entry in examined {
@@ -193,21 +165,14 @@ impl<'a> Pass<'a> {
         }
         self.report.root = hex::encode(&self.tree.root());
         if self.roots.get(&self.published.size) != Some(&self.published.root) {
-            return Err(Fault::new(
-                "checkpoint",
-                "checkpoint",
-                "its root is not the root of the entries",
-            ));
+            return Err(Fault::new("checkpoint", "checkpoint", "its root is not the root of the entries"));
         }
         self.tree.finish()?;
         if self.block_end != size || self.published.size > size {
             return Err(Fault::new("checkpoint", "block", "the last entry closes no block"));
         }
         let (leaves, roots) = (&self.leaves, &self.roots);
-        let (leaf, root) = (
-            |index: u64| leaves.get(&index).copied(),
-            |size: u64| roots.get(&size).copied(),
-        );
+        let (leaf, root) = (|index: u64| leaves.get(&index).copied(), |size: u64| roots.get(&size).copied());
         self.journal.compare(&self.key, leaf, root, &mut self.report.checked)?;
         self.packs.finish()?;
         for head in pinned {
@@ -215,10 +180,7 @@ impl<'a> Pass<'a> {
                 return Err(Fault::new(
                     "checkpoint",
                     "pinned",
-                    format!(
-                        "the pinned head of size {} is not in this log: it was rewritten",
-                        head.size
-                    ),
+                    format!("the pinned head of size {} is not in this log: it was rewritten", head.size),
                 ));
             }
             self.report.checked.heads += 1;
@@ -228,10 +190,7 @@ impl<'a> Pass<'a> {
                 return Err(Fault::entry(
                     *index,
                     "blob",
-                    format!(
-                        "blob {} is missing, and no entry says that it was erased",
-                        hex::encode(hash)
-                    ),
+                    format!("blob {} is missing, and no entry says that it was erased", hex::encode(hash)),
                 ));
             }
             self.report.checked.erased_blobs += 1;
@@ -299,19 +258,10 @@ impl<'a> Pass<'a> {
 
     /// Compares published entries with their level 0 tiles first, so that a changed entry is named as such.
     fn compare_leaves(&self, first: u64, entries: &[Examined]) -> Result<(), Fault> {
-        for entry in entries
-            .iter()
-            .take_while(|entry| entry.index < self.published.size && first < self.published.size)
+        for entry in entries.iter().take_while(|entry| entry.index < self.published.size && first < self.published.size)
         {
-            let (number, at) = (
-                entry.index / TILE_WIDTH,
-                usize::try_from(entry.index % TILE_WIDTH).unwrap_or(0),
-            );
-            let stored = self
-                .tiles
-                .hashes(0, number)
-                .ok()
-                .and_then(|hashes| hashes.get(at).copied());
+            let (number, at) = (entry.index / TILE_WIDTH, usize::try_from(entry.index % TILE_WIDTH).unwrap_or(0));
+            let stored = self.tiles.hashes(0, number).ok().and_then(|hashes| hashes.get(at).copied());
             if stored == Some(entry.leaf) {
                 continue;
             }
@@ -328,17 +278,9 @@ impl<'a> Pass<'a> {
                     .is_ok_and(|proof| check_inclusion(&proof, entry.index, size, leaf, &self.published.root))
             };
             if proves(&entry.leaf) || !proves(&stored) {
-                return Err(Fault::new(
-                    tile,
-                    "tile",
-                    format!("its hash of entry {} is not the entry's", entry.index),
-                ));
+                return Err(Fault::new(tile, "tile", format!("its hash of entry {} is not the entry's", entry.index)));
             }
-            return Err(Fault::entry(
-                entry.index,
-                "entry",
-                "its bytes do not have the hash that the log signed",
-            ));
+            return Err(Fault::entry(entry.index, "entry", "its bytes do not have the hash that the log signed"));
         }
         Ok(())
     }
@@ -356,9 +298,8 @@ impl<'a> Pass<'a> {
                 self.report.checked.signatures += 1;
                 let (transaction, key) = *signed;
                 let (tiles, journal) = (&self.tiles, &self.journal);
-                let counts = self
-                    .ledger
-                    .signed(index, &transaction, &key, |earlier| read_entry(tiles, journal, earlier));
+                let counts =
+                    self.ledger.signed(index, &transaction, &key, |earlier| read_entry(tiles, journal, earlier));
                 if let (true, Transaction::Erase(erase)) = (counts, &transaction) {
                     self.erased.extend(hex::decode::<32>(&erase.payload_sha256));
                 }

@@ -22,17 +22,11 @@ pub(crate) struct Amount {
 
 impl Amount {
     pub(crate) fn parse(rho: &str, delta: &str) -> Option<Self> {
-        Some(Self {
-            rho: units(rho, RHO_PLACES)?,
-            delta: units(delta, DELTA_PLACES)?,
-        })
+        Some(Self { rho: units(rho, RHO_PLACES)?, delta: units(delta, DELTA_PLACES)? })
     }
 
     pub(crate) fn plus(self, other: Self) -> Option<Self> {
-        Some(Self {
-            rho: self.rho.checked_add(other.rho)?,
-            delta: self.delta.checked_add(other.delta)?,
-        })
+        Some(Self { rho: self.rho.checked_add(other.rho)?, delta: self.delta.checked_add(other.delta)? })
     }
 
     pub(crate) fn within(self, cap: Self) -> bool {
@@ -85,19 +79,15 @@ impl Rules {
         let (Some(cap), Some(principal_cap)) = (cap, principal) else {
             return Err("a cap is no decimal in whole units".into());
         };
-        for (text, places) in [
-            (&policy.query_rho, RHO_PLACES),
-            (&policy.query_delta, DELTA_PLACES),
-            (&policy.delta_rep, DELTA_PLACES),
-        ] {
+        for (text, places) in
+            [(&policy.query_rho, RHO_PLACES), (&policy.query_delta, DELTA_PLACES), (&policy.delta_rep, DELTA_PLACES)]
+        {
             units(text, places).ok_or("a default of the policy is no decimal in whole units")?;
         }
         let before = self.policies.iter().rev().find(|old| old.id_space == policy.id_space);
         let raised = before.is_some_and(|old| !cap.within(old.cap) || !principal_cap.within(old.principal_cap));
         if raised && policy.effective < day_after(time.saturating_sub(SLACK_SECONDS), RAISE_DAYS) {
-            return Err(format!(
-                "a cap is raised earlier than {RAISE_DAYS} days after its entry"
-            ));
+            return Err(format!("a cap is raised earlier than {RAISE_DAYS} days after its entry"));
         }
         self.policies.push(Policy {
             number: policy.policy,
@@ -128,10 +118,7 @@ impl Rules {
     /// The newest policy of each id space, in the order of their numbers.
     pub(crate) fn newest_policies(&self) -> impl Iterator<Item = &Policy> {
         let newest = |policy: &&Policy| {
-            !self
-                .policies
-                .iter()
-                .any(|later| later.id_space == policy.id_space && later.number > policy.number)
+            !self.policies.iter().any(|later| later.id_space == policy.id_space && later.number > policy.number)
         };
         self.policies.iter().filter(newest)
     }
@@ -142,23 +129,13 @@ impl Rules {
         if !is_day(&entry.valid_from) || !is_day(&entry.valid_to) {
             return Err("the protocol's days are no dates".into());
         }
-        self.protocols.insert(
-            entry.protocol.clone(),
-            Protocol {
-                cap,
-                entry: entry.clone(),
-                suspended: false,
-            },
-        );
+        self.protocols.insert(entry.protocol.clone(), Protocol { cap, entry: entry.clone(), suspended: false });
         Ok(())
     }
 
     /// Takes in a suspension.
     pub(crate) fn suspend(&mut self, protocol: &str) -> Result<(), String> {
-        self.protocols
-            .get_mut(protocol)
-            .ok_or("the suspended protocol was never approved")?
-            .suspended = true;
+        self.protocols.get_mut(protocol).ok_or("the suspended protocol was never approved")?.suspended = true;
         Ok(())
     }
 

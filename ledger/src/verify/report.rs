@@ -117,11 +117,7 @@ pub struct Fault {
 
 impl Fault {
     pub(crate) fn new(what: impl Into<String>, layer: &'static str, message: impl Into<String>) -> Self {
-        Self {
-            what: what.into(),
-            layer,
-            message: message.into(),
-        }
+        Self { what: what.into(), layer, message: message.into() }
     }
 
     pub(crate) fn entry(index: u64, layer: &'static str, message: impl Into<String>) -> Self {

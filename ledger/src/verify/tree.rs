@@ -81,10 +81,7 @@ impl TreeCheck {
         let size = self.frontier.size();
         let index = |level: u32| size.checked_shr(TILE_HEIGHT * (level + 1)).unwrap_or(0);
         for level in 0..=MAX_LEVEL {
-            let hashes = usize::try_from(level)
-                .ok()
-                .and_then(|level| self.levels.get_mut(level))
-                .map(std::mem::take);
+            let hashes = usize::try_from(level).ok().and_then(|level| self.levels.get_mut(level)).map(std::mem::take);
             self.compare_hashes(level, index(level), &hashes.unwrap_or_default())?;
         }
         let (bytes, ends) = (std::mem::take(&mut self.bundle), std::mem::take(&mut self.bundle_ends));
@@ -105,11 +102,7 @@ impl TreeCheck {
         };
         let full = needed.full();
         let mut there = self.compare_file(full, bytes, ends)?;
-        for (name, _) in self
-            .fs
-            .list(&self.dir.join(format!("{}.p", full.path())))
-            .unwrap_or_default()
-        {
+        for (name, _) in self.fs.list(&self.dir.join(format!("{}.p", full.path()))).unwrap_or_default() {
             let Ok(width) = name.parse() else { continue };
             let found = self.compare_file(TilePath { width, ..full }, bytes, ends)?;
             there = there || (found && width == needed.width);
@@ -129,11 +122,7 @@ impl TreeCheck {
         let Some(expected) = expected else { return Ok(false) };
         match self.fs.read(&self.dir.join(tile.path())) {
             Ok(found) if found == expected => {
-                let count = if tile.kind == TileKind::Entries {
-                    &mut self.bundles
-                } else {
-                    &mut self.tiles
-                };
+                let count = if tile.kind == TileKind::Entries { &mut self.bundles } else { &mut self.tiles };
                 *count += 1;
                 self.bytes += found.len() as u64;
                 Ok(true)
@@ -141,11 +130,7 @@ impl TreeCheck {
             Ok(found) => {
                 let at = found.iter().zip(expected).position(|(one, other)| one != other);
                 let at = at.unwrap_or(found.len().min(expected.len()));
-                Err(Fault::new(
-                    tile.path(),
-                    "tile",
-                    format!("it differs from the recomputed tile at byte {at}"),
-                ))
+                Err(Fault::new(tile.path(), "tile", format!("it differs from the recomputed tile at byte {at}")))
             }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
             Err(error) => Err(Fault::new(tile.path(), "files", error.to_string())),

@@ -49,38 +49,20 @@ fn questions_within_the_rules_have_no_fault() {
     let report = report(dir.path(), writer);
     assert_eq!(report.fault, None);
     let summary = report.audit.unwrap();
-    assert_eq!(
-        (
-            summary.intents,
-            summary.answered,
-            summary.failed,
-            summary.abandoned,
-            summary.open
-        ),
-        (3, 1, 1, 1, 0)
-    );
+    assert_eq!((summary.intents, summary.answered, summary.failed, summary.abandoned, summary.open), (3, 1, 1, 1, 0));
     let budget = &summary.budgets[0];
-    assert_eq!(
-        (budget.rho.as_str(), budget.rho_cap.as_str(), budget.delta.as_str()),
-        ("0.015", "0.5", "0.000000003")
-    );
+    assert_eq!((budget.rho.as_str(), budget.rho_cap.as_str(), budget.delta.as_str()), ("0.015", "0.5", "0.000000003"));
 }
 
 #[test]
 fn a_wrong_intent_is_a_fault() {
     type Change = fn(&mut QueryIntent);
     let wrong: [(&str, &str, Change); 16] = [
-        ("price below D^2 / (2 sigma^2)", "budget", |intent| {
-            intent.primitives[0].d_squared = "2".into()
-        }),
-        ("sigma a hair too small", "budget", |intent| {
-            intent.primitives[0].sigma = "9.99999999999999999999".into()
-        }),
+        ("price below D^2 / (2 sigma^2)", "budget", |intent| intent.primitives[0].d_squared = "2".into()),
+        ("sigma a hair too small", "budget", |intent| intent.primitives[0].sigma = "9.99999999999999999999".into()),
         ("sum of primitives", "budget", |intent| intent.rho = "0.004".into()),
         ("no primitive", "budget", |intent| intent.primitives.clear()),
-        ("mechanism", "budget", |intent| {
-            intent.primitives[0].mechanism = "laplace".into()
-        }),
+        ("mechanism", "budget", |intent| intent.primitives[0].mechanism = "laplace".into()),
         ("13 places", "budget", |intent| intent.rho = "0.0050000000000".into()),
         ("negative delta", "budget", |intent| intent.delta = "-0.1".into()),
         ("state's intents", "budget", |intent| intent.state.intents = 9),
@@ -234,11 +216,7 @@ fn repeats_cite_an_answered_outcome() {
 #[test]
 fn protocols_hold_in_their_dates_and_until_suspended() {
     let dated = |from: &str, to: &str| {
-        let approve = ProtocolApprove {
-            valid_from: from.into(),
-            valid_to: to.into(),
-            ..protocol()
-        };
+        let approve = ProtocolApprove { valid_from: from.into(), valid_to: to.into(), ..protocol() };
         layer(|writer, _| {
             writer.append(AuditEntry::ProtocolApprove(approve), vec![]);
             writer.ask(writer.intent());
@@ -248,12 +226,7 @@ fn protocols_hold_in_their_dates_and_until_suspended() {
     assert_eq!(dated("2026-03-02", "2026-12-31"), "protocol");
     assert_eq!(dated("2026-01-01", "2026-02-28"), "protocol");
     assert_eq!(dated("soon", "2026-12-31"), "protocol");
-    let suspend = || {
-        AuditEntry::ProtocolSuspend(ProtocolSuspend {
-            protocol: "x".into(),
-            by: "board".into(),
-        })
-    };
+    let suspend = || AuditEntry::ProtocolSuspend(ProtocolSuspend { protocol: "x".into(), by: "board".into() });
     assert_eq!(
         layer(|writer, _| {
             writer.append(suspend(), vec![]);
@@ -265,10 +238,7 @@ fn protocols_hold_in_their_dates_and_until_suspended() {
     let late = |seconds| {
         layer(|writer, clock| {
             writer.append(
-                AuditEntry::ProtocolApprove(ProtocolApprove {
-                    valid_to: "2026-03-01".into(),
-                    ..protocol()
-                }),
+                AuditEntry::ProtocolApprove(ProtocolApprove { valid_to: "2026-03-01".into(), ..protocol() }),
                 vec![],
             );
             clock.0.store(DAY / 2 + seconds, Ordering::SeqCst);
@@ -292,10 +262,7 @@ fn policies_are_numbered_have_two_approvers_and_rise_after_seven_days() {
     assert_eq!(next(|policy| policy.approvers[1] = "one".into()), "policy");
     assert_eq!(next(|policy| policy.approvers[1] = String::new()), "policy");
     assert_eq!(next(|policy| policy.rho_cap = "0.6".into()), "policy");
-    assert_eq!(
-        next(|policy| (policy.rho_cap, policy.effective) = ("0.6".into(), "2026-03-08".into())),
-        "none"
-    );
+    assert_eq!(next(|policy| (policy.rho_cap, policy.effective) = ("0.6".into(), "2026-03-08".into())), "none");
     assert_eq!(
         next(|policy| (policy.principal_delta_cap, policy.effective) = ("0.1".into(), "2026-03-07".into())),
         "policy"
@@ -310,24 +277,14 @@ fn policies_are_numbered_have_two_approvers_and_rise_after_seven_days() {
             writer.ask(intent);
         })
     };
-    assert_eq!(
-        [asked(6, 1), asked(6, 2), asked(7, 1), asked(7, 2)],
-        ["none", "policy", "policy", "none"]
-    );
+    assert_eq!([asked(6, 1), asked(6, 2), asked(7, 1), asked(7, 2)], ["none", "policy", "policy", "none"]);
 }
 
 #[test]
 fn snapshots_rise_and_a_missing_blob_needs_a_redaction() {
     let snapshot = |number| {
         let (commit, blob) = salted("manifest");
-        (
-            AuditEntry::Snapshot(SnapshotPinned {
-                number,
-                cut_at: "2026-03-02".into(),
-                commit,
-            }),
-            vec![blob],
-        )
+        (AuditEntry::Snapshot(SnapshotPinned { number, cut_at: "2026-03-02".into(), commit }), vec![blob])
     };
     assert_eq!(
         layer(|writer, _| {
@@ -351,11 +308,7 @@ fn snapshots_rise_and_a_missing_blob_needs_a_redaction() {
         let sql = salted("SELECT *").1;
         if redact {
             let approvers = ["one".into(), two.into()];
-            let entry = Redaction {
-                sha256: hex(&sha256(&sql)),
-                basis: "court order".into(),
-                approvers,
-            };
+            let entry = Redaction { sha256: hex(&sha256(&sql)), basis: "court order".into(), approvers };
             writer.append(AuditEntry::Redaction(entry), vec![]);
         }
         writer.log.flush().unwrap();

@@ -59,22 +59,12 @@ pub fn sign(transaction: Transaction, signer: u8) -> NewEntry {
 }
 
 pub fn register(party: Party, owner: &str, new: u8, signer: u8) -> NewEntry {
-    let body = KeyRegister {
-        owner: owner.into(),
-        party,
-        public_key: public(new),
-        from_height: 0,
-    };
+    let body = KeyRegister { owner: owner.into(), party, public_key: public(new), from_height: 0 };
     sign(Transaction::KeyRegister(body), signer)
 }
 
 pub fn payload(blob: &[u8]) -> Payload {
-    Payload {
-        sha256: hex(&sha256(blob)),
-        size: blob.len() as u64,
-        seal: Seal::None,
-        key_id: None,
-    }
+    Payload { sha256: hex(&sha256(blob)), size: blob.len() as u64, seal: Seal::None, key_id: None }
 }
 
 pub fn record(id: &str, patient: &str, blob: &[u8], signer: u8) -> NewEntry {
@@ -84,16 +74,10 @@ pub fn record(id: &str, patient: &str, blob: &[u8], signer: u8) -> NewEntry {
         patient: patient.into(),
         provider: "h".into(),
         category: "general".into(),
-        effective_period: Period {
-            start: day(),
-            end: day(),
-        },
+        effective_period: Period { start: day(), end: day() },
         payload: payload(blob),
     };
-    NewEntry {
-        blobs: vec![blob.to_vec()],
-        ..sign(Transaction::NewRecord(body), signer)
-    }
+    NewEntry { blobs: vec![blob.to_vec()], ..sign(Transaction::NewRecord(body), signer) }
 }
 
 pub fn retract(id: &str, patient: &str, prev_index: u64, signer: u8) -> NewEntry {
@@ -193,17 +177,9 @@ impl AuditWriter {
     /// A log with a policy, a protocol and a snapshot.
     pub fn new(dir: &Path, clock: Arc<dyn Clock>) -> Self {
         let log = create(dir, "test.example/audit", clock);
-        let writer = Self {
-            log,
-            intents: 0,
-            rho: 0,
-        };
+        let writer = Self { log, intents: 0, rho: 0 };
         let (commit, blob) = salted("manifest");
-        let snapshot = AuditEntry::Snapshot(SnapshotPinned {
-            number: 1,
-            cut_at: "2026-03-01".into(),
-            commit,
-        });
+        let snapshot = AuditEntry::Snapshot(SnapshotPinned { number: 1, cut_at: "2026-03-01".into(), commit });
         writer.append(AuditEntry::PolicySet(policy(1, "0.5", "2026-03-01")), vec![]);
         writer.append(AuditEntry::ProtocolApprove(protocol()), vec![]);
         writer.append(snapshot, vec![blob]);
@@ -211,13 +187,7 @@ impl AuditWriter {
     }
 
     pub fn append(&self, entry: AuditEntry, blobs: Vec<Vec<u8>>) -> u64 {
-        self.log
-            .append(vec![NewEntry {
-                entry: entry.to_canonical().unwrap(),
-                blobs,
-            }])
-            .unwrap()
-            .first
+        self.log.append(vec![NewEntry { entry: entry.to_canonical().unwrap(), blobs }]).unwrap().first
     }
 
     /// The intent that a right accountant would write next: D^2 = 1, sigma = 10, rho = 0.005.
@@ -248,12 +218,7 @@ impl AuditWriter {
                 rho: format!("0.{:012}", self.rho),
                 delta: format!("0.{:018}", u128::from(self.intents) * 1_000_000_000),
             },
-            bounds: Bounds {
-                rows: 1,
-                groups: 1,
-                scan_rows: 1,
-                k_min: None,
-            },
+            bounds: Bounds { rows: 1, groups: 1, scan_rows: 1, k_min: None },
             policy: 1,
             idempotency: None,
         }
@@ -269,37 +234,21 @@ impl AuditWriter {
     pub fn answer(&self, intent: u64, query_id: &str, outcome: Outcome) -> u64 {
         let (commit, blob) = salted("result");
         let answered = outcome == Outcome::Answered;
-        let entry = QueryOutcome {
-            query_id: query_id.into(),
-            intent,
-            outcome,
-            result_commit: answered.then_some(commit),
-        };
-        self.append(
-            AuditEntry::QueryOutcome(entry),
-            if answered { vec![blob] } else { vec![] },
-        )
+        let entry =
+            QueryOutcome { query_id: query_id.into(), intent, outcome, result_commit: answered.then_some(commit) };
+        self.append(AuditEntry::QueryOutcome(entry), if answered { vec![blob] } else { vec![] })
     }
 
     pub fn repeat(&self, cites: u64) {
         let (sql_commit, blob) = salted("SELECT  1");
-        let entry = QueryRepeated {
-            principal: "ada".into(),
-            protocol: "x".into(),
-            sql_commit,
-            cites,
-        };
+        let entry = QueryRepeated { principal: "ada".into(), protocol: "x".into(), sql_commit, cites };
         self.append(AuditEntry::QueryRepeated(entry), vec![blob]);
     }
 
     pub fn refuse(&self) {
         let (sql_commit, blob) = salted("SELECT *");
-        let entry = QueryRefused {
-            principal: "ada".into(),
-            protocol: "x".into(),
-            sql_commit,
-            code: "ROW_LEVEL_OUTPUT".into(),
-        };
+        let entry =
+            QueryRefused { principal: "ada".into(), protocol: "x".into(), sql_commit, code: "ROW_LEVEL_OUTPUT".into() };
         self.append(AuditEntry::QueryRefused(entry), vec![blob]);
     }
 }
@@ -321,11 +270,7 @@ pub fn files(dir: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for item in fs::read_dir(dir).unwrap() {
         let path = item.unwrap().path();
-        if path.is_dir() {
-            found.extend(files(&path))
-        } else {
-            found.push(path)
-        }
+        if path.is_dir() { found.extend(files(&path)) } else { found.push(path) }
     }
     found.sort();
     found
@@ -336,10 +281,6 @@ pub fn copy(from: &Path, to: &Path) {
     for item in fs::read_dir(from).unwrap() {
         let path = item.unwrap().path();
         let target = to.join(path.file_name().unwrap());
-        if path.is_dir() {
-            copy(&path, &target)
-        } else {
-            fs::copy(&path, &target).map(drop).unwrap()
-        }
+        if path.is_dir() { copy(&path, &target) } else { fs::copy(&path, &target).map(drop).unwrap() }
     }
 }

@@ -22,27 +22,15 @@ fn open(dir: &Path) -> Log {
 }
 
 fn denied(count: u64) -> NewEntry {
-    let entry = AccessDenied {
-        principal: "p".into(),
-        route: "/v1".into(),
-        count,
-    };
+    let entry = AccessDenied { principal: "p".into(), route: "/v1".into(), count };
     AuditEntry::AccessDenied(entry).to_canonical().unwrap().into()
 }
 
 fn refused(text: &str) -> NewEntry {
     let blob = text.as_bytes().to_vec();
     let sql_commit = tree::sha256(&blob).iter().map(|byte| format!("{byte:02x}")).collect();
-    let entry = QueryRefused {
-        principal: "p".into(),
-        protocol: "x".into(),
-        sql_commit,
-        code: "CODE".into(),
-    };
-    NewEntry {
-        entry: AuditEntry::QueryRefused(entry).to_canonical().unwrap(),
-        blobs: vec![blob],
-    }
+    let entry = QueryRefused { principal: "p".into(), protocol: "x".into(), sql_commit, code: "CODE".into() };
+    NewEntry { entry: AuditEntry::QueryRefused(entry).to_canonical().unwrap(), blobs: vec![blob] }
 }
 
 #[test]
@@ -72,10 +60,7 @@ fn entries_keep_their_index_and_bytes_over_restarts() {
     let reader = LogReader::open(dir.path()).unwrap();
     let all: Vec<_> = reader.entries(0).map(|item| item.unwrap()).collect();
     assert_eq!(all.len() as u64, size);
-    let blocks = all
-        .iter()
-        .filter(|(_, bytes, _)| bytes.ends_with(b"\"type\":\"block\"}"))
-        .count();
+    let blocks = all.iter().filter(|(_, bytes, _)| bytes.ends_with(b"\"type\":\"block\"}")).count();
     assert_eq!(blocks, 30);
     assert_eq!(all.len(), expected.len() + blocks);
     for (index, bytes) in &expected {
@@ -123,13 +108,7 @@ fn every_entry_is_proven_under_the_newest_head() {
     assert!(log.prove_inclusion(size).is_err());
     for pair in heads.windows(2) {
         let proof = log.prove_consistency(pair[0].size, pair[1].size).unwrap();
-        assert!(tree::check_consistency(
-            &proof,
-            pair[0].size,
-            &pair[0].root,
-            pair[1].size,
-            &pair[1].root
-        ));
+        assert!(tree::check_consistency(&proof, pair[0].size, &pair[0].root, pair[1].size, &pair[1].root));
     }
     assert!(log.prove_consistency(0, size + 1).is_err());
 }
@@ -138,12 +117,7 @@ fn every_entry_is_proven_under_the_newest_head() {
 fn blobs_are_there_at_once_and_after_a_restart() {
     let dir = tempfile::tempdir().unwrap();
     let log = create(dir.path());
-    let name = |text: &str| {
-        tree::sha256(text.as_bytes())
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect::<String>()
-    };
+    let name = |text: &str| tree::sha256(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     log.append(vec![refused("SELECT 1"), refused("SELECT 2")]).unwrap();
     assert_eq!(log.blob(&name("SELECT 1")).unwrap().unwrap(), b"SELECT 1");
     assert_eq!(log.blob(&name("SELECT 3")).unwrap(), None);
@@ -152,10 +126,7 @@ fn blobs_are_there_at_once_and_after_a_restart() {
     assert_eq!(log.submit(vec![nameless]).err(), Some(LogError::BlobNotNamed));
     let mut missing = refused("SELECT 3");
     missing.blobs.clear();
-    assert_eq!(
-        log.submit(vec![missing.clone()]).err(),
-        Some(LogError::BlobMissing(name("SELECT 3")))
-    );
+    assert_eq!(log.submit(vec![missing.clone()]).err(), Some(LogError::BlobMissing(name("SELECT 3"))));
     let mut again = refused("SELECT 2");
     again.blobs.clear();
     log.append(vec![again, refused("SELECT 3"), missing]).unwrap();
@@ -178,24 +149,12 @@ fn a_log_has_one_writer_and_one_key() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("a").join("log");
     let log = create(&path);
-    assert!(matches!(
-        Log::open(Arc::new(StdFs), &path, key()),
-        Err(LogError::Locked(_))
-    ));
-    assert!(matches!(
-        Log::create(Arc::new(StdFs), &path, "log.example/audit", key()),
-        Err(LogError::NotEmpty(_))
-    ));
+    assert!(matches!(Log::open(Arc::new(StdFs), &path, key()), Err(LogError::Locked(_))));
+    assert!(matches!(Log::create(Arc::new(StdFs), &path, "log.example/audit", key()), Err(LogError::NotEmpty(_))));
     drop(log);
     let other = NoteKey::from_seed("log.example/audit", &[2; 32]).unwrap();
-    assert!(matches!(
-        Log::open(Arc::new(StdFs), &path, other),
-        Err(LogError::WrongKey)
-    ));
-    assert!(matches!(
-        Log::create(Arc::new(StdFs), &dir.path().join("b"), "other", key()),
-        Err(LogError::WrongKey)
-    ));
+    assert!(matches!(Log::open(Arc::new(StdFs), &path, other), Err(LogError::WrongKey)));
+    assert!(matches!(Log::create(Arc::new(StdFs), &dir.path().join("b"), "other", key()), Err(LogError::WrongKey)));
     open(&path);
 }
 
@@ -210,9 +169,8 @@ fn many_writers_get_different_indices_and_short_submissions_stay_together() {
                 scope.spawn(move || {
                     let mut mine = Vec::new();
                     for round in 0..20 {
-                        let appended = log
-                            .append((0..7).map(|n| denied(writer * 1000 + round * 10 + n)).collect())
-                            .unwrap();
+                        let appended =
+                            log.append((0..7).map(|n| denied(writer * 1000 + round * 10 + n)).collect()).unwrap();
                         assert_eq!(appended.index(6), Some(appended.first + 6));
                         assert_eq!(appended.index(7), None);
                         mine.extend((0..7).map(|n| appended.first + n));
@@ -235,10 +193,7 @@ fn a_hundred_thousand_entries_append_in_seconds() {
     let long = |n: u64| NewEntry::from(Canonical::of(&json!({"n": n, "text": "x".repeat(600)})).unwrap());
     let entries: Vec<_> = (0..100_000).map(long).collect();
     let started = Instant::now();
-    let tickets: Vec<_> = entries
-        .chunks(10_000)
-        .map(|chunk| log.submit(chunk.to_vec()).unwrap())
-        .collect();
+    let tickets: Vec<_> = entries.chunks(10_000).map(|chunk| log.submit(chunk.to_vec()).unwrap()).collect();
     let mut last = 0;
     for ticket in tickets {
         let (first, end) = (ticket.first_index(), ticket.index(9_999).unwrap());
@@ -248,10 +203,7 @@ fn a_hundred_thousand_entries_append_in_seconds() {
     }
     let durable = started.elapsed();
     log.flush().unwrap();
-    println!(
-        "100,000 entries durable in {durable:?}, published in {:?}",
-        started.elapsed()
-    );
+    println!("100,000 entries durable in {durable:?}, published in {:?}", started.elapsed());
     assert!(log.size() > 100_000);
     drop(log);
     let started = Instant::now();

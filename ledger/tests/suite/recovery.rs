@@ -71,11 +71,7 @@ fn a_stale_projection_catches_up_from_the_journal() {
         log.append(vec![entry(99)]).unwrap();
         drop(log);
         no_fault(stage);
-        let blobs: Vec<_> = LogReader::open(stage)
-            .unwrap()
-            .entries(0)
-            .flat_map(|item| item.unwrap().2)
-            .collect();
+        let blobs: Vec<_> = LogReader::open(stage).unwrap().entries(0).flat_map(|item| item.unwrap().2).collect();
         assert_eq!(blobs.len(), 10);
     }
 }
@@ -208,11 +204,7 @@ fn step<T>(left: &AtomicU64, after: bool, run: impl FnOnce() -> io::Result<T>) -
 
 impl FailingFs {
     fn file(&self, file: Arc<dyn FsFile>) -> Arc<dyn FsFile> {
-        Arc::new(FailingFile {
-            file,
-            left: Arc::clone(&self.left),
-            after: self.after,
-        })
+        Arc::new(FailingFile { file, left: Arc::clone(&self.left), after: self.after })
     }
 }
 
@@ -281,18 +273,12 @@ fn a_full_disk_at_any_step_poisons_and_loses_nothing_acknowledged() {
             let path = dir.path().join("log");
             drop(create(&path, ORIGIN, Arc::new(TestClock::default())));
             let left = Arc::new(AtomicU64::new(steps));
-            let disk = FailingFs {
-                left: Arc::clone(&left),
-                after,
-            };
+            let disk = FailingFs { left: Arc::clone(&left), after };
             let log = Log::open(Arc::new(disk), &path, key(ORIGIN)).unwrap();
             let mut acknowledged = Vec::new();
             let mut failed = None;
             for n in 0..4 {
-                match log
-                    .append(vec![entry(n)])
-                    .and_then(|appended| log.flush().map(|()| appended))
-                {
+                match log.append(vec![entry(n)]).and_then(|appended| log.flush().map(|()| appended)) {
                     Ok(appended) => acknowledged.push((appended.first, entry(n).entry)),
                     Err(error) => {
                         failed = Some(error);
@@ -329,10 +315,7 @@ fn creation_that_stopped_is_no_log() {
     for steps in 1..60 {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("log");
-        let disk = FailingFs {
-            left: Arc::new(AtomicU64::new(steps)),
-            after: false,
-        };
+        let disk = FailingFs { left: Arc::new(AtomicU64::new(steps)), after: false };
         if Log::create(Arc::new(disk), &path, ORIGIN, key(ORIGIN)).is_ok() {
             assert!(steps > 15);
             return;
@@ -352,11 +335,7 @@ fn auditing_a_log_that_is_being_written_finds_no_fault() {
     let path = dir.path().join("log");
     let mut writer = AuditWriter::new(&path, Arc::new(TestClock::default()));
     std::thread::scope(|scope| {
-        let auditor = scope.spawn(|| {
-            (0..5)
-                .map(|_| audit(&path, AuditOptions::default()))
-                .collect::<Vec<_>>()
-        });
+        let auditor = scope.spawn(|| (0..5).map(|_| audit(&path, AuditOptions::default())).collect::<Vec<_>>());
         while !auditor.is_finished() && writer.intents < 70 {
             writer.ask(writer.intent());
             std::thread::sleep(std::time::Duration::from_millis(30));

@@ -41,14 +41,8 @@ fn an_untouched_log_has_no_fault_also_on_a_copy() {
             );
         }
         if let Some(audit) = report.audit {
-            assert_eq!(
-                (audit.intents, audit.answered, audit.open, audit.repeated, audit.refused),
-                (2, 1, 1, 1, 1)
-            );
-            assert_eq!(
-                (audit.budgets[0].rho.as_str(), audit.budgets[0].delta.as_str()),
-                ("0.01", "0.000000002")
-            );
+            assert_eq!((audit.intents, audit.answered, audit.open, audit.repeated, audit.refused), (2, 1, 1, 1, 1));
+            assert_eq!((audit.budgets[0].rho.as_str(), audit.budgets[0].delta.as_str()), ("0.01", "0.000000002"));
         }
     });
 }
@@ -124,13 +118,7 @@ fn every_file_cut_longer_or_gone_is_a_fault() {
             let newest = |width: u64| {
                 !file.with_file_name((width + 1).to_string()).exists()
                     && files(file.parent().unwrap()).iter().all(|other| {
-                        other
-                            .file_name()
-                            .unwrap()
-                            .to_str()
-                            .unwrap()
-                            .parse::<u64>()
-                            .is_ok_and(|other| other < width)
+                        other.file_name().unwrap().to_str().unwrap().parse::<u64>().is_ok_and(|other| other < width)
                     })
             };
             let width = file.file_name().unwrap().to_str().unwrap().parse::<u64>().ok();
@@ -174,11 +162,7 @@ fn an_old_or_rewritten_log_is_caught_by_a_pinned_head_or_key() {
     both(|dir, kind| {
         let old = tempfile::tempdir().unwrap();
         copy(dir, old.path());
-        let origin = if kind == Kind::Ledger {
-            "test.example/ledger"
-        } else {
-            "test.example/audit"
-        };
+        let origin = if kind == Kind::Ledger { "test.example/ledger" } else { "test.example/audit" };
         let log = Log::open(std::sync::Arc::new(StdFs), dir, key(origin)).unwrap();
         let earlier = log.checkpoint().note;
         let entry = log.read(0).unwrap();
@@ -186,14 +170,7 @@ fn an_old_or_rewritten_log_is_caught_by_a_pinned_head_or_key() {
         let newer = log.append(vec![again.into()]).unwrap().checkpoint.note;
         drop(log);
         let with = |dir: &Path, head: &String| {
-            audit(
-                dir,
-                AuditOptions {
-                    pinned_heads: std::slice::from_ref(head),
-                    ..AuditOptions::default()
-                },
-            )
-            .fault
+            audit(dir, AuditOptions { pinned_heads: std::slice::from_ref(head), ..AuditOptions::default() }).fault
         };
         assert_eq!(with(old.path(), &earlier), None);
         let found = with(old.path(), &newer).unwrap();
@@ -201,19 +178,11 @@ fn an_old_or_rewritten_log_is_caught_by_a_pinned_head_or_key() {
         // The replay alone is a fault for the audit log (a policy twice), and for a ledger it is not.
         assert_eq!(with(dir, &earlier).is_none(), kind == Kind::Ledger);
 
-        let other = epiledger_ledger::NoteKey::from_seed(origin, &[9; 32])
-            .unwrap()
-            .verifier();
-        let pinned = AuditOptions {
-            pinned_key: Some(&other),
-            ..AuditOptions::default()
-        };
+        let other = epiledger_ledger::NoteKey::from_seed(origin, &[9; 32]).unwrap().verifier();
+        let pinned = AuditOptions { pinned_key: Some(&other), ..AuditOptions::default() };
         assert_eq!(audit(old.path(), pinned).fault.unwrap().what, "key");
         let right = key(origin).verifier();
-        let pinned = AuditOptions {
-            pinned_key: Some(&right),
-            ..AuditOptions::default()
-        };
+        let pinned = AuditOptions { pinned_key: Some(&right), ..AuditOptions::default() };
         assert_eq!(audit(old.path(), pinned).fault, None);
     });
 }
@@ -228,11 +197,7 @@ fn a_missing_folder_is_a_fault_and_no_panic() {
 #[test]
 fn a_damaged_log_is_not_opened_for_writing() {
     both(|dir, kind| {
-        let origin = if kind == Kind::Ledger {
-            "test.example/ledger"
-        } else {
-            "test.example/audit"
-        };
+        let origin = if kind == Kind::Ledger { "test.example/ledger" } else { "test.example/audit" };
         for file in ["checkpoint", "key"] {
             let path = dir.join(file);
             let bytes = fs::read(&path).unwrap();

@@ -20,12 +20,7 @@ fn bad_transactions_are_counted_by_reason_and_are_no_fault() {
     broken = broken.replace("\"grantee\":\"*\"", "\"grantee\":\"x\"");
     let broken = NewEntry::from(Canonical::parse(broken.into_bytes()).unwrap());
     let foreign = NewEntry::from(Canonical::of(&json!({"body": {"a": 1}, "type": "Unknown"})).unwrap());
-    let rotate = KeyRotate {
-        owner: "p".into(),
-        old_key: public(3),
-        new_key: public(4),
-        from_height: 0,
-    };
+    let rotate = KeyRotate { owner: "p".into(), old_key: public(3), new_key: public(4), from_height: 0 };
     let first = log
         .append(vec![
             register(Party::Registrar, "r", 1, 1),
@@ -74,11 +69,7 @@ fn an_erased_payload_needs_an_erase_that_counts() {
     let erased = |signer: u8| {
         let dir = tempfile::tempdir().unwrap();
         let log = create(dir.path(), "test.example/ledger", Arc::new(TestClock::default()));
-        let erase = Erase {
-            patient: "p".into(),
-            payload_sha256: payload(b"rows").sha256,
-            basis: "withdrawal".into(),
-        };
+        let erase = Erase { patient: "p".into(), payload_sha256: payload(b"rows").sha256, basis: "withdrawal".into() };
         log.append(vec![
             register(Party::Registrar, "r", 1, 1),
             register(Party::Hospital, "h", 2, 1),
@@ -93,15 +84,9 @@ fn an_erased_payload_needs_an_erase_that_counts() {
         let size = audit(dir.path(), AuditOptions::default()).size;
         std::fs::remove_file(dir.path().join("journal/00000000000000000000.seg")).unwrap();
         std::fs::write(dir.path().join(format!("journal/{size:020}.seg")), b"").unwrap();
-        let blobs: usize = LogReader::open(dir.path())
-            .unwrap()
-            .entries(0)
-            .map(|item| item.unwrap().2.len())
-            .sum();
+        let blobs: usize = LogReader::open(dir.path()).unwrap().entries(0).map(|item| item.unwrap().2.len()).sum();
         assert_eq!(blobs, 0, "an erased blob is left out");
-        audit(dir.path(), AuditOptions::default())
-            .fault
-            .map(|fault| fault.layer)
+        audit(dir.path(), AuditOptions::default()).fault.map(|fault| fault.layer)
     };
     assert_eq!(erased(3), None);
     assert_eq!(erased(2), None);
@@ -113,20 +98,9 @@ fn thousands_of_signed_entries_verify_in_a_second_or_so() {
     const ENTRIES: usize = 20_000;
     let dir = tempfile::tempdir().unwrap();
     let log = create(dir.path(), "test.example/ledger", Arc::new(TestClock::default()));
-    log.append(vec![
-        register(Party::Registrar, "r", 1, 1),
-        register(Party::Hospital, "h", 2, 1),
-    ])
-    .unwrap();
+    log.append(vec![register(Party::Registrar, "r", 1, 1), register(Party::Hospital, "h", 2, 1)]).unwrap();
     let started = Instant::now();
-    let new = |n: usize| {
-        record(
-            &format!("r{n}"),
-            &format!("p{}", n / 3),
-            format!("{n}").repeat(60).as_bytes(),
-            2,
-        )
-    };
+    let new = |n: usize| record(&format!("r{n}"), &format!("p{}", n / 3), format!("{n}").repeat(60).as_bytes(), 2);
     let entries: Vec<NewEntry> = std::thread::scope(|scope| {
         let halves: Vec<_> = [0..ENTRIES / 2, ENTRIES / 2..ENTRIES]
             .map(|half| scope.spawn(move || half.map(new).collect::<Vec<_>>()))
@@ -144,10 +118,7 @@ fn thousands_of_signed_entries_verify_in_a_second_or_so() {
     let mut last = 0;
     let report = audit(
         dir.path(),
-        AuditOptions {
-            progress: Some(&|done, all| assert!(done <= all)),
-            ..AuditOptions::default()
-        },
+        AuditOptions { progress: Some(&|done, all| assert!(done <= all)), ..AuditOptions::default() },
     );
     println!("verified in {:?}: {report}", started.elapsed());
     assert_eq!(report.fault, None);
@@ -157,10 +128,8 @@ fn thousands_of_signed_entries_verify_in_a_second_or_so() {
         let (index, bytes, blobs) = item.unwrap();
         assert!(index == 0 || index == last + 1);
         last = index;
-        if let LedgerEntry::Transaction(SignedTransaction {
-            transaction: Transaction::NewRecord(record),
-            ..
-        }) = parse_ledger_entry(&bytes).unwrap()
+        if let LedgerEntry::Transaction(SignedTransaction { transaction: Transaction::NewRecord(record), .. }) =
+            parse_ledger_entry(&bytes).unwrap()
         {
             assert_eq!(hex(&epiledger_ledger::tree::sha256(&blobs[0])), record.payload.sha256);
         }

@@ -33,9 +33,7 @@ fn arrays(args: &ScalarFunctionArgs) -> Result<Vec<ArrayRef>> {
 }
 
 fn int64(array: &ArrayRef) -> Result<&Int64Array> {
-    array
-        .as_primitive_opt::<Int64Type>()
-        .ok_or_else(|| DataFusionError::Internal("not an Int64 column".into()))
+    array.as_primitive_opt::<Int64Type>().ok_or_else(|| DataFusionError::Internal("not an Int64 column".into()))
 }
 
 /// `clamp(x, L, U)` on the grid, as Int64. NULL stays NULL; what the grid can't hold becomes NULL.
@@ -62,10 +60,7 @@ impl ScalarUDFImpl for Clamp {
         let ClampRange { scale, low, high } = self.range;
         let clamped = match arrays(&args)?.first() {
             Some(array) => {
-                let options = CastOptions {
-                    safe: true,
-                    ..CastOptions::default()
-                };
+                let options = CastOptions { safe: true, ..CastOptions::default() };
                 let exact = cast_with_options(array, &DataType::Decimal128(38, scale), &options)?;
                 let exact = exact.as_primitive::<Decimal128Type>();
                 exact
@@ -81,11 +76,7 @@ impl ScalarUDFImpl for Clamp {
 
 /// `clamp(x, L, U)` of a numeric expression.
 pub(crate) fn clamp(x: Expr, range: ClampRange) -> Expr {
-    ScalarUDF::from(Clamp {
-        range,
-        signature: Signature::any(1, Volatility::Immutable),
-    })
-    .call(vec![x])
+    ScalarUDF::from(Clamp { range, signature: Signature::any(1, Volatility::Immutable) }).call(vec![x])
 }
 
 /// `trunc(total * R / count)` where `count > R`, else `total`. With total = count it is `min(count, R)`.
@@ -122,9 +113,7 @@ impl ScalarUDFImpl for DownWeight {
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let arrays = arrays(&args)?;
         let (Some(total), Some(count)) = (arrays.first(), arrays.get(1)) else {
-            return Err(DataFusionError::Internal(
-                "down_weight takes a total and a count".into(),
-            ));
+            return Err(DataFusionError::Internal("down_weight takes a total and a count".into()));
         };
         let weighed: Int64Array = int64(total)?
             .iter()
@@ -183,19 +172,13 @@ impl ScalarUDFImpl for GroupHash {
         if hashes.is_empty() {
             return Ok(ColumnarValue::Scalar(ScalarValue::FixedSizeBinary(16, None)));
         }
-        Ok(ColumnarValue::Array(Arc::new(FixedSizeBinaryArray::try_from_iter(
-            hashes.into_iter(),
-        )?)))
+        Ok(ColumnarValue::Array(Arc::new(FixedSizeBinaryArray::try_from_iter(hashes.into_iter())?)))
     }
 }
 
 /// The hash that chooses which G groups of a unit count.
 pub(crate) fn group_hash(unit_and_keys: Vec<Expr>, key: [u8; 16]) -> Expr {
-    ScalarUDF::from(GroupHash {
-        key,
-        signature: Signature::variadic_any(Volatility::Immutable),
-    })
-    .call(unit_and_keys)
+    ScalarUDF::from(GroupHash { key, signature: Signature::variadic_any(Volatility::Immutable) }).call(unit_and_keys)
 }
 
 #[cfg(test)]
@@ -221,10 +204,7 @@ mod tests {
 
     #[test]
     fn a_count_is_cut_to_r() {
-        let weigh = DownWeight {
-            rows: 4,
-            signature: Signature::any(2, Volatility::Immutable),
-        };
+        let weigh = DownWeight { rows: 4, signature: Signature::any(2, Volatility::Immutable) };
         assert_eq!((weigh.weigh(3, 3), weigh.weigh(4, 4), weigh.weigh(977, 977)), (3, 4, 4));
     }
 }

@@ -48,26 +48,14 @@ impl Grid {
         // Shortest decimals such as 0.1 times 10^6 land within a rounding error of a whole number.
         let near = scaled.round();
         let exact = (scaled - near).abs() <= scaled.abs() * 1e-14;
-        let (low, high) = if exact {
-            (near, near)
-        } else {
-            (scaled.floor(), scaled.ceil())
-        };
-        Some(Self {
-            scale: FLOAT_SCALE,
-            low: low as i128,
-            high: high as i128,
-        })
+        let (low, high) = if exact { (near, near) } else { (scaled.floor(), scaled.ceil()) };
+        Some(Self { scale: FLOAT_SCALE, low: low as i128, high: high as i128 })
     }
 
     /// The same range on the coarsest grid that holds it exactly.
     fn reduced(mut self) -> Self {
         while self.scale > 0 && self.low % 10 == 0 && self.high % 10 == 0 {
-            self = Self {
-                scale: self.scale - 1,
-                low: self.low / 10,
-                high: self.high / 10,
-            };
+            self = Self { scale: self.scale - 1, low: self.low / 10, high: self.high / 10 };
         }
         self
     }
@@ -80,18 +68,9 @@ impl Grid {
     pub(crate) fn rescaled(self, scale: i8) -> Option<Self> {
         let unit = 10_i128.checked_pow(u32::from(scale.abs_diff(self.scale)))?;
         if scale >= self.scale {
-            return Self {
-                scale,
-                low: self.low.checked_mul(unit)?,
-                high: self.high.checked_mul(unit)?,
-            }
-            .checked();
+            return Self { scale, low: self.low.checked_mul(unit)?, high: self.high.checked_mul(unit)? }.checked();
         }
-        Some(Self {
-            scale,
-            low: self.low.div_euclid(unit),
-            high: -(-self.high).div_euclid(unit),
-        })
+        Some(Self { scale, low: self.low.div_euclid(unit), high: -(-self.high).div_euclid(unit) })
     }
 
     fn aligned(self, other: Self) -> Option<(Self, Self)> {
@@ -102,11 +81,7 @@ impl Grid {
     /// The least range that covers both.
     pub(crate) fn hull(self, other: Self) -> Option<Self> {
         let (a, b) = self.aligned(other)?;
-        Some(Self {
-            scale: a.scale,
-            low: a.low.min(b.low),
-            high: a.high.max(b.high),
-        })
+        Some(Self { scale: a.scale, low: a.low.min(b.low), high: a.high.max(b.high) })
     }
 
     /// What is in both ranges; this range when they do not meet (no row satisfies the condition then).
@@ -117,10 +92,7 @@ impl Grid {
     /// This range from the other's low end on.
     pub(crate) fn at_least(self, other: Self) -> Self {
         match other.rescaled(self.scale) {
-            Some(other) if other.low <= self.high => Self {
-                low: self.low.max(other.low),
-                ..self
-            },
+            Some(other) if other.low <= self.high => Self { low: self.low.max(other.low), ..self },
             _ => self,
         }
     }
@@ -128,51 +100,28 @@ impl Grid {
     /// This range up to the other's high end.
     pub(crate) fn at_most(self, other: Self) -> Self {
         match other.rescaled(self.scale) {
-            Some(other) if other.high >= self.low => Self {
-                high: self.high.min(other.high),
-                ..self
-            },
+            Some(other) if other.high >= self.low => Self { high: self.high.min(other.high), ..self },
             _ => self,
         }
     }
 
     fn plus(self, other: Self) -> Option<Self> {
         let (a, b) = self.aligned(other)?;
-        Self {
-            scale: a.scale,
-            low: a.low + b.low,
-            high: a.high + b.high,
-        }
-        .checked()
+        Self { scale: a.scale, low: a.low + b.low, high: a.high + b.high }.checked()
     }
 
     pub(crate) fn negated(self) -> Self {
-        Self {
-            scale: self.scale,
-            low: -self.high,
-            high: -self.low,
-        }
+        Self { scale: self.scale, low: -self.high, high: -self.low }
     }
 
     pub(crate) fn times(self, other: Self) -> Option<Self> {
-        let corners = [
-            (self.low, other.low),
-            (self.low, other.high),
-            (self.high, other.low),
-            (self.high, other.high),
-        ];
+        let corners = [(self.low, other.low), (self.low, other.high), (self.high, other.low), (self.high, other.high)];
         let mut products = Vec::with_capacity(4);
         for (a, b) in corners {
             products.push(a.checked_mul(b)?);
         }
         let scale = self.scale.checked_add(other.scale)?;
-        Self {
-            scale,
-            low: *products.iter().min()?,
-            high: *products.iter().max()?,
-        }
-        .checked()
-        .map(Self::reduced)
+        Self { scale, low: *products.iter().min()?, high: *products.iter().max()? }.checked().map(Self::reduced)
     }
 
     /// Division by a constant that is not 0.
@@ -185,11 +134,8 @@ impl Grid {
         let (a, b) = (self.low.checked_mul(unit)?, self.high.checked_mul(unit)?);
         let (a, b) = if divisor.low > 0 { (a, b) } else { (b, a) };
         let d = divisor.low;
-        let outward = Self {
-            scale: FLOAT_SCALE,
-            low: a.div_euclid(d).min(a / d) - 1,
-            high: b.div_euclid(d).max(b / d) + 1,
-        };
+        let outward =
+            Self { scale: FLOAT_SCALE, low: a.div_euclid(d).min(a / d) - 1, high: b.div_euclid(d).max(b / d) + 1 };
         // Whole numbers divide towards zero, so the covering whole range is enough.
         if whole { outward.rescaled(0) } else { outward.checked() }
     }
@@ -225,33 +171,19 @@ pub(crate) fn of_function(name: &str, field: Option<Field>, to: &DataType, args:
             let divisor = arg(1)?;
             let most = divisor.low.abs().max(divisor.high.abs());
             let low = if arg(0).is_some_and(|a| a.low >= 0) { 0 } else { -most };
-            Some(Grid {
-                scale: divisor.scale,
-                low,
-                high: most,
-            })
+            Some(Grid { scale: divisor.scale, low, high: most })
         }
         "total_negate" => arg(0).map(Grid::negated),
         "total_finite" => arg(0),
         "total_date_shift" => {
             // Months are at most 31 days long.
-            let months = arg(1)?
-                .times(Grid::whole(28, 31))?
-                .hull(arg(1)?.times(Grid::whole(0, 31))?)?;
+            let months = arg(1)?.times(Grid::whole(28, 31))?.hull(arg(1)?.times(Grid::whole(0, 31))?)?;
             arg(0)?.plus(months)?.plus(arg(2)?)
         }
         "abs" => {
             let a = arg(0)?;
-            let low = if a.low <= 0 && a.high >= 0 {
-                0
-            } else {
-                a.low.abs().min(a.high.abs())
-            };
-            Some(Grid {
-                scale: a.scale,
-                low,
-                high: a.low.abs().max(a.high.abs()),
-            })
+            let low = if a.low <= 0 && a.high >= 0 { 0 } else { a.low.abs().min(a.high.abs()) };
+            Some(Grid { scale: a.scale, low, high: a.low.abs().max(a.high.abs()) })
         }
         "floor" | "ceil" | "round" => arg(0)?.rescaled(0),
         "coalesce" | "nullif" | "greatest" | "least" => {
@@ -291,58 +223,20 @@ mod tests {
 
     #[test]
     fn products_differences_and_quotients_cover_their_corners() {
-        let a = Grid {
-            scale: 2,
-            low: -150,
-            high: 300,
-        };
+        let a = Grid { scale: 2, low: -150, high: 300 };
         let b = Grid::whole(-2, 4);
-        assert_eq!(
-            a.times(b),
-            Some(Grid {
-                scale: 0,
-                low: -6,
-                high: 12
-            })
-        );
-        assert_eq!(
-            a.plus(b.negated()),
-            Some(Grid {
-                scale: 2,
-                low: -550,
-                high: 500
-            })
-        );
+        assert_eq!(a.times(b), Some(Grid { scale: 0, low: -6, high: 12 }));
+        assert_eq!(a.plus(b.negated()), Some(Grid { scale: 2, low: -550, high: 500 }));
         let third = a.over(Grid::whole(3, 3), false).unwrap();
-        assert!(
-            third.low <= -500_000 && third.high >= 1_000_000 && third.high < 1_000_010,
-            "{third:?}"
-        );
+        assert!(third.low <= -500_000 && third.high >= 1_000_000 && third.high < 1_000_010, "{third:?}");
         assert_eq!(a.over(b, false), None);
-        assert_eq!(
-            Grid::whole(0, 99).over(Grid::whole(-10, -10), true),
-            Some(Grid::whole(-10, 1))
-        );
+        assert_eq!(Grid::whole(0, 99).over(Grid::whole(-10, -10), true), Some(Grid::whole(-10, 1)));
     }
 
     #[test]
     fn floats_become_their_short_decimals() {
-        assert_eq!(
-            Grid::of_literal(&ScalarValue::from(1.5_f64)),
-            Some(Grid {
-                scale: 1,
-                low: 15,
-                high: 15
-            })
-        );
-        assert_eq!(
-            Grid::of_literal(&ScalarValue::from(0.1_f64)),
-            Some(Grid {
-                scale: 1,
-                low: 1,
-                high: 1
-            })
-        );
+        assert_eq!(Grid::of_literal(&ScalarValue::from(1.5_f64)), Some(Grid { scale: 1, low: 15, high: 15 }));
+        assert_eq!(Grid::of_literal(&ScalarValue::from(0.1_f64)), Some(Grid { scale: 1, low: 1, high: 1 }));
         let third = Grid::of_literal(&ScalarValue::from(1.0_f64 / 3.0)).unwrap();
         assert_eq!((third.low, third.high), (333_333, 333_334));
         assert_eq!(Grid::of_literal(&ScalarValue::from(f64::NAN)), None);
@@ -350,35 +244,16 @@ mod tests {
 
     #[test]
     fn a_measured_range_fits_24_bits() {
-        let wide = Grid {
-            scale: 6,
-            low: 0,
-            high: 1_000_000_000,
-        };
-        assert_eq!(
-            wide.measured(),
-            Some(Grid {
-                scale: 4,
-                low: 0,
-                high: 10_000_000
-            })
-        );
+        let wide = Grid { scale: 6, low: 0, high: 1_000_000_000 };
+        assert_eq!(wide.measured(), Some(Grid { scale: 4, low: 0, high: 10_000_000 }));
     }
 
     #[test]
     fn ages_from_dates_and_birth_years() {
-        let days = Grid::whole(
-            Day::parse("2015-01-01").unwrap().0.into(),
-            Day::parse("2025-12-31").unwrap().0.into(),
-        );
+        let days = Grid::whole(Day::parse("2015-01-01").unwrap().0.into(), Day::parse("2025-12-31").unwrap().0.into());
         let years = of_function("year", Some(Field::Year), &DataType::Int64, &[Some(days)]).unwrap();
         assert_eq!(years, Grid::whole(2015, 2025));
-        let age = of_function(
-            "total_subtract",
-            None,
-            &DataType::Int64,
-            &[Some(years), Some(Grid::whole(1900, 2025))],
-        );
+        let age = of_function("total_subtract", None, &DataType::Int64, &[Some(years), Some(Grid::whole(1900, 2025))]);
         assert_eq!(age, Some(Grid::whole(-10, 125)));
     }
 }

@@ -44,17 +44,11 @@ pub trait PublicValues {
 /// # Errors
 /// `UNIT_IN_OUTPUT` for a key that is or is computed from the patient; else the refusal of the expression.
 pub(crate) fn total_keys(group: &[Expr], relation: &Relation) -> Result<Vec<Expr>, PlanError> {
-    let scope = Scope {
-        schema: relation.plan.schema(),
-        columns: &relation.columns,
-    };
+    let scope = Scope { schema: relation.plan.schema(), columns: &relation.columns };
     let one = |key: &Expr| {
         let value = total(key, &scope)?;
         if value.lineage.from_unit {
-            return Err(PlanError::new(
-                Code::UnitInOutput,
-                "a key is the patient, or is computed from it",
-            ));
+            return Err(PlanError::new(Code::UnitInOutput, "a key is the patient, or is computed from it"));
         }
         Ok(value.expr)
     };
@@ -63,13 +57,8 @@ pub(crate) fn total_keys(group: &[Expr], relation: &Relation) -> Result<Vec<Expr
 
 /// Do all keys follow from the patient alone? Then a patient is in one group.
 pub(crate) fn unit_determined(group: &[Expr], relation: &Relation) -> bool {
-    let scope = Scope {
-        schema: relation.plan.schema(),
-        columns: &relation.columns,
-    };
-    group
-        .iter()
-        .all(|key| total(key, &scope).is_ok_and(|value| value.lineage.unit_determined))
+    let scope = Scope { schema: relation.plan.schema(), columns: &relation.columns };
+    group.iter().all(|key| total(key, &scope).is_ok_and(|value| value.lineage.unit_determined))
 }
 
 /// The cells of the keys; `group` is what [`total_keys`] gave.
@@ -82,10 +71,7 @@ pub(crate) fn keys(
     catalog: &Catalog,
     public: &dyn PublicValues,
 ) -> Result<Keys, PlanError> {
-    let scope = Scope {
-        schema: relation.plan.schema(),
-        columns: &relation.columns,
-    };
+    let scope = Scope { schema: relation.plan.schema(), columns: &relation.columns };
     let mut origins: Vec<Lineage> = Vec::with_capacity(group.len());
     for key in group {
         origins.push(total(key, &scope)?.lineage);
@@ -110,24 +96,15 @@ fn cells(
     for key in keys {
         exprs.push(factors.key(key.origin.as_ref()?, key.outer)?);
     }
-    let predicates: Vec<Expr> = relation
-        .predicates
-        .iter()
-        .filter_map(|p| factors.predicate(p))
-        .collect();
+    let predicates: Vec<Expr> = relation.predicates.iter().filter_map(|p| factors.predicate(p)).collect();
     factors.narrow(&predicates);
 
     let mut images: Vec<(Vec<usize>, Vec<Vec<ScalarValue>>)> = Vec::new();
     for part in parts(&exprs, &factors) {
         let wanted: Vec<&Expr> = part.keys.iter().filter_map(|key| exprs.get(*key)).collect();
-        images.push((
-            part.keys,
-            factors.image(&part.factors, &wanted, &predicates, MAX_COMBINATIONS)?,
-        ));
+        images.push((part.keys, factors.image(&part.factors, &wanted, &predicates, MAX_COMBINATIONS)?));
     }
-    let count = images
-        .iter()
-        .try_fold(1_usize, |all, (_, image)| all.checked_mul(image.len()))?;
+    let count = images.iter().try_fold(1_usize, |all, (_, image)| all.checked_mul(image.len()))?;
     if count > MAX_CELLS {
         return None;
     }
@@ -155,21 +132,12 @@ fn cells(
 fn parts(exprs: &[Expr], factors: &Factors<'_>) -> Vec<Part> {
     let mut parts: Vec<Part> = Vec::new();
     for (index, expr) in exprs.iter().enumerate() {
-        let mut joined = Part {
-            keys: vec![index],
-            factors: factors.read_by(expr),
-        };
-        let (shared, apart): (Vec<Part>, Vec<Part>) = parts
-            .into_iter()
-            .partition(|part| part.factors.iter().any(|f| joined.factors.contains(f)));
+        let mut joined = Part { keys: vec![index], factors: factors.read_by(expr) };
+        let (shared, apart): (Vec<Part>, Vec<Part>) =
+            parts.into_iter().partition(|part| part.factors.iter().any(|f| joined.factors.contains(f)));
         for part in shared {
             joined.keys.extend(part.keys);
-            joined.factors.extend(
-                part.factors
-                    .into_iter()
-                    .filter(|f| !joined.factors.contains(f))
-                    .collect::<Vec<_>>(),
-            );
+            joined.factors.extend(part.factors.into_iter().filter(|f| !joined.factors.contains(f)).collect::<Vec<_>>());
         }
         parts = apart;
         parts.push(joined);
@@ -180,13 +148,7 @@ fn parts(exprs: &[Expr], factors: &Factors<'_>) -> Vec<Part> {
 /// Ascending by each key, NULL last.
 fn canonical(a: &[ScalarValue], b: &[ScalarValue]) -> std::cmp::Ordering {
     let one = |(a, b): (&ScalarValue, &ScalarValue)| {
-        a.is_null()
-            .cmp(&b.is_null())
-            .then_with(|| a.partial_cmp(b).unwrap_or(std::cmp::Ordering::Equal))
+        a.is_null().cmp(&b.is_null()).then_with(|| a.partial_cmp(b).unwrap_or(std::cmp::Ordering::Equal))
     };
-    a.iter()
-        .zip(b)
-        .map(one)
-        .find(|order| order.is_ne())
-        .unwrap_or(std::cmp::Ordering::Equal)
+    a.iter().zip(b).map(one).find(|order| order.is_ne()).unwrap_or(std::cmp::Ordering::Equal)
 }

@@ -31,17 +31,9 @@ pub(crate) enum Output {
     /// `T / 10^scale`.
     Sum { total: usize, scale: i8 },
     /// `(S + m N) / 10^scale`.
-    CentredSum {
-        centred: usize,
-        count: usize,
-        range: ClampRange,
-    },
+    CentredSum { centred: usize, count: usize, range: ClampRange },
     /// `clamp(m + S / max(1, N)) / 10^scale`.
-    Mean {
-        centred: usize,
-        count: usize,
-        range: ClampRange,
-    },
+    Mean { centred: usize, count: usize, range: ClampRange },
 }
 
 /// What is measured for a list of aggregates.
@@ -104,25 +96,17 @@ impl Measured {
                         + range.middle().unsigned_abs() as u128 * range.middle().unsigned_abs() as u128;
                     let with_mean = measures.iter().any(|m| matches!(m, Measure::Average(y, _) if y == x));
                     if with_mean && centred <= range.magnitude().pow(2) {
-                        let (centred, count) = (
-                            measured.need(Needed::Centred(value)),
-                            measured.need(Needed::Count(value)),
-                        );
+                        let (centred, count) =
+                            (measured.need(Needed::Centred(value)), measured.need(Needed::Count(value)));
                         Output::CentredSum { centred, count, range }
                     } else {
-                        Output::Sum {
-                            total: measured.need(Needed::Total(value)),
-                            scale: range.scale,
-                        }
+                        Output::Sum { total: measured.need(Needed::Total(value)), scale: range.scale }
                     }
                 }
                 Measure::Average(x, grid) => {
                     let range = clamp_range(*grid)?;
                     let value = measured.value(x, Some(range));
-                    let (centred, count) = (
-                        measured.need(Needed::Centred(value)),
-                        measured.need(Needed::Count(value)),
-                    );
+                    let (centred, count) = (measured.need(Needed::Centred(value)), measured.need(Needed::Count(value)));
                     Output::Mean { centred, count, range }
                 }
             };
@@ -166,24 +150,10 @@ fn position_or_push<T>(list: &mut Vec<T>, same: impl Fn(&T) -> bool, item: T) ->
 }
 
 fn clamp_range(grid: Grid) -> Result<ClampRange, PlanError> {
-    let too_wide = || {
-        PlanError::new(
-            Code::UnboundedColumn,
-            "the declared range of the summed expression is too wide to sum",
-        )
-    };
-    let (low, high) = (
-        i64::try_from(grid.low).map_err(|_| too_wide())?,
-        i64::try_from(grid.high).map_err(|_| too_wide())?,
-    );
-    let range = ClampRange {
-        scale: grid.scale,
-        low,
-        high,
-    };
-    if low > high || range.magnitude() > LARGEST_GRID {
-        Err(too_wide())
-    } else {
-        Ok(range)
-    }
+    let too_wide =
+        || PlanError::new(Code::UnboundedColumn, "the declared range of the summed expression is too wide to sum");
+    let (low, high) =
+        (i64::try_from(grid.low).map_err(|_| too_wide())?, i64::try_from(grid.high).map_err(|_| too_wide())?);
+    let range = ClampRange { scale: grid.scale, low, high };
+    if low > high || range.magnitude() > LARGEST_GRID { Err(too_wide()) } else { Ok(range) }
 }

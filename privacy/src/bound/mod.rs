@@ -70,10 +70,7 @@ pub struct Threshold {
 
 impl fmt::Debug for BoundedPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("BoundedPlan")
-            .field("loss", &self.loss)
-            .field("bounds", &self.bounds)
-            .finish_non_exhaustive()
+        f.debug_struct("BoundedPlan").field("loss", &self.loss).field("bounds", &self.bounds).finish_non_exhaustive()
     }
 }
 
@@ -93,11 +90,7 @@ pub fn bound(
     let group = keys::total_keys(&aggregate.group_expr, &relation)?;
     let measures = total::measures(aggregate, &relation)?;
     let found = keys::keys(&group, &relation, catalog, &SnapshotValues { catalog, snapshot })?;
-    let groups = if group.is_empty() || keys::unit_determined(&group, &relation) {
-        1
-    } else {
-        relation.groups
-    };
+    let groups = if group.is_empty() || keys::unit_determined(&group, &relation) { 1 } else { relation.groups };
     let rows = relation.rows.max(1);
     let cells = match found {
         _ if group.is_empty() => Some(vec![Vec::new()]),
@@ -105,16 +98,9 @@ pub fn bound(
         Keys::Unknown => None,
     };
     // A unit can't touch more cells than there are.
-    let groups = cells
-        .as_ref()
-        .map_or(groups, |cells| groups.min(cells.len() as u64))
-        .max(1);
+    let groups = cells.as_ref().map_or(groups, |cells| groups.min(cells.len() as u64)).max(1);
     let measured = Measured::plan(&measures, cells.is_none())?;
-    let d_squared: Vec<u128> = measured
-        .needed
-        .iter()
-        .map(|needed| measured.d_squared(*needed, rows, groups))
-        .collect();
+    let d_squared: Vec<u128> = measured.needed.iter().map(|needed| measured.d_squared(*needed, rows, groups)).collect();
     let draws = price(params, &measured, &d_squared)?;
     let rho = draws.iter().fold(Rho::ZERO, |sum, draw| sum.plus(draw.rho()));
 
@@ -125,14 +111,7 @@ pub fn bound(
                 .ok_or_else(|| PlanError::new(Code::BadPrivacyParam, "no draw of patients"))?
                 .threshold(groups, params.query_delta)
                 .map_err(|e| PlanError::new(Code::BadPrivacyParam, e.to_string()))?;
-            (
-                Some(Threshold {
-                    k_min: params.k_min,
-                    over: params.k_min + t,
-                    draw: position,
-                }),
-                delta,
-            )
+            (Some(Threshold { k_min: params.k_min, over: params.k_min + t, draw: position }), delta)
         }
         _ => (None, Delta::ZERO),
     };
@@ -144,18 +123,9 @@ pub fn bound(
         .map(|contribution| contribution.scan_rows)
         .max()
         .unwrap_or(1);
-    let declared: u64 = relation
-        .tables
-        .iter()
-        .filter_map(|name| catalog.table(name))
-        .map(|table| table.declared_rows)
-        .sum();
-    let bounds = Bounds {
-        rows,
-        groups,
-        scan_rows,
-        k_min: threshold.map(|t| t.k_min),
-    };
+    let declared: u64 =
+        relation.tables.iter().filter_map(|name| catalog.table(name)).map(|table| table.declared_rows).sum();
+    let bounds = Bounds { rows, groups, scan_rows, k_min: threshold.map(|t| t.k_min) };
 
     // The canonical text below post-processing. Debug output of plans names every node, expression, type and
     // literal; sources print as their schema.
@@ -195,13 +165,7 @@ pub fn bound(
         group_key: derived_key(&params.secret, "groups", &cache_key),
     })
     .map_err(internal)?;
-    let key_types = plan
-        .schema()
-        .fields()
-        .iter()
-        .take(group.len())
-        .map(|f| f.data_type().clone())
-        .collect();
+    let key_types = plan.schema().fields().iter().take(group.len()).map(|f| f.data_type().clone()).collect();
     Ok(BoundedPlan {
         plan,
         post: query.post().clone(),
@@ -242,31 +206,18 @@ fn price(params: &PrivacyParams, measured: &Measured, d_squared: &[u128]) -> Res
                     Output::CentredSum { .. } | Output::Mean { .. } => None,
                 })
                 .ok_or_else(|| {
-                    PlanError::new(
-                        Code::BadPrivacyParam,
-                        "accuracy needs a COUNT or a SUM; name an epsilon for a mean",
-                    )
+                    PlanError::new(Code::BadPrivacyParam, "accuracy needs a COUNT or a SUM; name an epsilon for a mean")
                 })?;
-            rho_for(
-                width * 10f64.powi(i32::from(scale)),
-                d_squared.get(position).copied().unwrap_or(1),
-            )?
+            rho_for(width * 10f64.powi(i32::from(scale)), d_squared.get(position).copied().unwrap_or(1))?
         }
     };
-    d_squared
-        .iter()
-        .map(|d| Gaussian::priced(*d, each).map_err(bad))
-        .collect()
+    d_squared.iter().map(|d| Gaussian::priced(*d, each).map_err(bad)).collect()
 }
 
 /// The least rho, to about a part in a thousand, whose 95 % half-width is at most `width` grid units.
 fn rho_for(width: f64, d_squared: u128) -> Result<Rho, PlanError> {
-    let unreachable = || {
-        PlanError::new(
-            Code::BadPrivacyParam,
-            "no price reaches this accuracy: ask for a wider interval",
-        )
-    };
+    let unreachable =
+        || PlanError::new(Code::BadPrivacyParam, "no price reaches this accuracy: ask for a wider interval");
     if width < 1.0 {
         return Err(unreachable());
     }
@@ -280,10 +231,7 @@ fn rho_for(width: f64, d_squared: u128) -> Result<Rho, PlanError> {
     let (mut low, mut high) = (0u128, 1u128);
     while !fits(high) {
         low = high;
-        high = high
-            .checked_mul(2)
-            .filter(|h| *h < 1_000_000 * crate::loss::RHO_ONE)
-            .ok_or_else(unreachable)?;
+        high = high.checked_mul(2).filter(|h| *h < 1_000_000 * crate::loss::RHO_ONE).ok_or_else(unreachable)?;
     }
     while high - low > 1 + high / 2048 {
         let middle = low + (high - low) / 2;

@@ -24,18 +24,11 @@ pub(crate) fn check_post(plan: &LogicalPlan, catalog: &Catalog) -> Result<(), Pl
     let mut refused: Option<PlanError> = None;
     let walked = plan.apply_with_subqueries(|node| {
         refused = check_node(node, catalog).err().or_else(|| check_functions(node).err());
-        Ok(if refused.is_some() {
-            TreeNodeRecursion::Stop
-        } else {
-            TreeNodeRecursion::Continue
-        })
+        Ok(if refused.is_some() { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
     });
     match (refused, walked) {
         (Some(refusal), _) => Err(refusal),
-        (None, Err(_)) => Err(PlanError::new(
-            Code::NonTotalFn,
-            "the plan above the aggregate cannot be read",
-        )),
+        (None, Err(_)) => Err(PlanError::new(Code::NonTotalFn, "the plan above the aggregate cannot be read")),
         (None, Ok(_)) => Ok(()),
     }
 }
@@ -46,10 +39,7 @@ fn check_node(node: &LogicalPlan, catalog: &Catalog) -> Result<(), PlanError> {
             TableReference::Bare { table } if table.as_ref() == NOISY => Ok(()),
             TableReference::Bare { table } => match catalog.table(table) {
                 Some(known) if known.private.is_none() => Ok(()),
-                Some(_) => Err(PlanError::new(
-                    Code::NestedDp,
-                    "a released result meets patients' rows again",
-                )),
+                Some(_) => Err(PlanError::new(Code::NestedDp, "a released result meets patients' rows again")),
                 None => Err(PlanError::new(Code::UnknownName, "a table that is not in the catalog")),
             },
             _ => Err(PlanError::new(Code::UnknownName, "a table that is not in the catalog")),
@@ -71,10 +61,9 @@ fn check_node(node: &LogicalPlan, catalog: &Catalog) -> Result<(), PlanError> {
         LogicalPlan::Distinct(Distinct::On(_))
         | LogicalPlan::Unnest(_)
         | LogicalPlan::Repartition(_)
-        | LogicalPlan::Extension(_) => Err(PlanError::new(
-            Code::NonTotalFn,
-            "the plan has an operator that is not part of the dialect",
-        )),
+        | LogicalPlan::Extension(_) => {
+            Err(PlanError::new(Code::NonTotalFn, "the plan has an operator that is not part of the dialect"))
+        }
         LogicalPlan::Explain(_)
         | LogicalPlan::Analyze(_)
         | LogicalPlan::Dml(_)
@@ -112,10 +101,7 @@ const FOLDS: [&str; 20] = [
 fn check_functions(node: &LogicalPlan) -> Result<(), PlanError> {
     let mut refused = None;
     let mut refuse = |name: &str| {
-        refused = Some(PlanError::new(
-            Code::NonTotalFn,
-            format!("the function {name} is not part of the dialect"),
-        ));
+        refused = Some(PlanError::new(Code::NonTotalFn, format!("the function {name} is not part of the dialect")));
         Ok(TreeNodeRecursion::Stop)
     };
     let walked = node.apply_expressions(|expr| {
@@ -142,10 +128,7 @@ fn check_functions(node: &LogicalPlan) -> Result<(), PlanError> {
     });
     match (refused, walked) {
         (Some(refusal), _) => Err(refusal),
-        (None, Err(_)) => Err(PlanError::new(
-            Code::NonTotalFn,
-            "an expression above the aggregate cannot be read",
-        )),
+        (None, Err(_)) => Err(PlanError::new(Code::NonTotalFn, "an expression above the aggregate cannot be read")),
         (None, Ok(_)) => Ok(()),
     }
 }
@@ -156,15 +139,8 @@ fn check_functions(node: &LogicalPlan) -> Result<(), PlanError> {
 /// `TYPE_MISMATCH` when the rewritten plan does not fit together.
 pub(crate) fn total_post(plan: LogicalPlan) -> Result<LogicalPlan, PlanError> {
     let rewritten = plan.transform_up_with_subqueries(|node| {
-        let inputs: Vec<_> = node
-            .inputs()
-            .into_iter()
-            .map(|input| input.schema().as_ref().clone())
-            .collect();
-        let mut schema = inputs
-            .first()
-            .cloned()
-            .unwrap_or_else(|| node.schema().as_ref().clone());
+        let inputs: Vec<_> = node.inputs().into_iter().map(|input| input.schema().as_ref().clone()).collect();
+        let mut schema = inputs.first().cloned().unwrap_or_else(|| node.schema().as_ref().clone());
         for other in inputs.iter().skip(1) {
             schema.merge(other);
         }
@@ -183,10 +159,7 @@ pub(crate) fn total_post(plan: LogicalPlan) -> Result<LogicalPlan, PlanError> {
 
 fn one(expr: Expr, schema: &datafusion::common::DFSchema) -> Result<Transformed<Expr>, DataFusionError> {
     let call = |func: ScalarUDF, args: Vec<Expr>| {
-        Transformed::yes(Expr::ScalarFunction(ScalarFunction {
-            func: std::sync::Arc::new(func),
-            args,
-        }))
+        Transformed::yes(Expr::ScalarFunction(ScalarFunction { func: std::sync::Arc::new(func), args }))
     };
     Ok(match expr {
         Expr::Cast(Cast { expr, field }) => Transformed::yes(Expr::TryCast(TryCast { expr, field })),

@@ -67,22 +67,14 @@ pub(super) fn bounded(parts: Parts<'_>) -> Result<LogicalPlan> {
 
     // P, reduced to the unit, the keys and the clamped values.
     let mut columns = vec![Expr::Column(parts.unit).alias(UNIT_COLUMN)];
-    columns.extend(
-        parts
-            .keys
-            .iter()
-            .zip(&key_names)
-            .map(|(key, name)| key.clone().unalias_nested().data.alias(name)),
-    );
+    columns.extend(parts.keys.iter().zip(&key_names).map(|(key, name)| key.clone().unalias_nested().data.alias(name)));
     for (index, (value, range)) in parts.values.iter().enumerate() {
         let value = value.clone();
         let value = range.map_or(value.clone(), |range| clamp(value, range));
         columns.push(value.alias(value_column(index)));
     }
-    let p = LogicalPlanBuilder::from(parts.input)
-        .project(columns)?
-        .filter(ident(UNIT_COLUMN).is_not_null())?
-        .build()?;
+    let p =
+        LogicalPlanBuilder::from(parts.input).project(columns)?.filter(ident(UNIT_COLUMN).is_not_null())?.build()?;
 
     // P1: rows with foreign keys go before anything is bounded.
     let p1 = match parts.cells {
@@ -135,11 +127,7 @@ pub(super) fn bounded(parts: Parts<'_>) -> Result<LogicalPlan> {
         hashed.extend(keys());
         let mut order = vec![group_hash(hashed, parts.group_key).sort(true, true)];
         order.extend(keys().into_iter().map(|key| key.sort(true, true)));
-        let rank = row_number()
-            .partition_by(vec![ident(UNIT_COLUMN)])
-            .order_by(order)
-            .build()?
-            .alias(RANK);
+        let rank = row_number().partition_by(vec![ident(UNIT_COLUMN)]).order_by(order).build()?.alias(RANK);
         LogicalPlanBuilder::from(u1)
             .window(vec![rank])?
             .filter(binary_expr(ident(RANK), Operator::LtEq, lit(parts.groups)))?
@@ -151,21 +139,14 @@ pub(super) fn bounded(parts: Parts<'_>) -> Result<LogicalPlan> {
         let name = format!("__measure{position}");
         sum(ident(&name)).alias(name.replace("measure", "sum"))
     });
-    LogicalPlanBuilder::from(u2)
-        .aggregate(keys(), measures.collect::<Vec<_>>())?
-        .build()
+    LogicalPlanBuilder::from(u2).aggregate(keys(), measures.collect::<Vec<_>>())?.build()
 }
 
 /// Keeps the rows whose keys are public cells; a NULL cell matches NULL.
 fn semi_join_cells(p: LogicalPlan, names: &[String], cells: &[Vec<ScalarValue>]) -> Result<LogicalPlan> {
-    let fields = names
-        .iter()
-        .map(|name| p.schema().field_with_unqualified_name(name).cloned());
-    let fields: Vec<Field> = fields
-        .collect::<Result<Vec<_>>>()?
-        .into_iter()
-        .map(|f| (*f).clone().with_nullable(true))
-        .collect();
+    let fields = names.iter().map(|name| p.schema().field_with_unqualified_name(name).cloned());
+    let fields: Vec<Field> =
+        fields.collect::<Result<Vec<_>>>()?.into_iter().map(|f| (*f).clone().with_nullable(true)).collect();
     let schema = Arc::new(Schema::new(fields));
     let columns = (0..names.len())
         .map(|index| {
@@ -186,18 +167,10 @@ fn semi_join_cells(p: LogicalPlan, names: &[String], cells: &[Vec<ScalarValue>])
     let table = Arc::new(MemTable::try_new(schema, vec![vec![batch]])?);
     let cells = LogicalPlanBuilder::scan("__cells", provider_as_source(table), None)?.build()?;
     let left: Vec<Column> = names.iter().map(Column::from_name).collect();
-    let right: Vec<Column> = names
-        .iter()
-        .map(|name| Column::new(Some(TableReference::bare("__cells")), name))
-        .collect();
+    let right: Vec<Column> =
+        names.iter().map(|name| Column::new(Some(TableReference::bare("__cells")), name)).collect();
     LogicalPlanBuilder::from(p)
-        .join_detailed(
-            cells,
-            JoinType::LeftSemi,
-            (left, right),
-            None,
-            NullEquality::NullEqualsNull,
-        )?
+        .join_detailed(cells, JoinType::LeftSemi, (left, right), None, NullEquality::NullEqualsNull)?
         .build()
 }
 
@@ -218,19 +191,15 @@ pub(super) fn with_sources(
                 .table(&name)
                 .ok_or_else(|| DataFusionError::Internal("a scan of a table that the catalog lacks".into()))?;
             if !scan.filters.is_empty() || scan.fetch.is_some() {
-                return Err(DataFusionError::Internal(
-                    "a scan with a filter or a limit of its own".into(),
-                ));
+                return Err(DataFusionError::Internal("a scan with a filter or a limit of its own".into()));
             }
             match table.private {
                 None => public_scan(&scan, &name, snapshot).map(Transformed::yes),
                 Some(contribution) => {
                     let provider = providers.entry(name.clone()).or_insert_with(|| {
                         let stored = table.stored_schema();
-                        let visible = stored
-                            .fields()
-                            .iter()
-                            .filter(|f| f.name() == CONSENT || !f.name().starts_with('_'));
+                        let visible =
+                            stored.fields().iter().filter(|f| f.name() == CONSENT || !f.name().starts_with('_'));
                         let visible: Vec<_> = visible.cloned().collect();
                         Arc::new(GuardedTable {
                             schema: Arc::new(Schema::new(visible)),
@@ -240,9 +209,7 @@ pub(super) fn with_sources(
                         })
                     });
                     if provider.schema.fields().first().is_none_or(|f| f.name() != UNIT) {
-                        return Err(DataFusionError::Internal(
-                            "a private table must begin with the unit".into(),
-                        ));
+                        return Err(DataFusionError::Internal("a private table must begin with the unit".into()));
                     }
                     private_scan(&scan, Arc::clone(provider), purpose_bit).map(Transformed::yes)
                 }
@@ -262,11 +229,7 @@ fn columns_of(scan: &TableScan) -> Vec<Expr> {
 
 fn private_scan(scan: &TableScan, provider: Arc<GuardedTable>, purpose_bit: i32) -> Result<LogicalPlan> {
     let consent = Expr::Column(Column::new(Some(scan.table_name.clone()), CONSENT));
-    let covered = binary_expr(
-        binary_expr(consent, Operator::BitwiseAnd, lit(purpose_bit)),
-        Operator::NotEq,
-        lit(0i32),
-    );
+    let covered = binary_expr(binary_expr(consent, Operator::BitwiseAnd, lit(purpose_bit)), Operator::NotEq, lit(0i32));
     LogicalPlanBuilder::scan(scan.table_name.clone(), provider_as_source(provider), None)?
         .filter(covered)?
         .project(columns_of(scan))?

@@ -56,10 +56,7 @@ pub(crate) struct GuardedTable {
 impl fmt::Debug for GuardedTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Neither files nor key: a plan's text must not depend on where data lies.
-        f.debug_struct("GuardedTable")
-            .field("schema", &self.schema)
-            .field("scan_rows", &self.scan_rows)
-            .finish()
+        f.debug_struct("GuardedTable").field("schema", &self.schema).field("scan_rows", &self.scan_rows).finish()
     }
 }
 
@@ -92,11 +89,7 @@ impl TableProvider for GuardedTable {
         read.extend(asked.iter().copied().filter(|column| *column != 0));
         let output = asked
             .iter()
-            .map(|column| {
-                read.iter()
-                    .position(|r| r == column)
-                    .ok_or_else(|| storage_fault("no such column"))
-            })
+            .map(|column| read.iter().position(|r| r == column).ok_or_else(|| storage_fault("no such column")))
             .collect::<Result<Vec<_>>>()?;
         let mut files = self.files.clone();
         files.sort_by_key(|file| file.low);
@@ -110,10 +103,7 @@ impl TableProvider for GuardedTable {
             .filter_map(|chunk| Some((chunk, chunk.first()?.low, chunk.last()?.high)))
             .map(|(chunk, low, high)| {
                 let group = FileGroup::new(
-                    chunk
-                        .iter()
-                        .map(|file| PartitionedFile::new(file.path.clone(), file.size))
-                        .collect(),
+                    chunk.iter().map(|file| PartitionedFile::new(file.path.clone(), file.size)).collect(),
                 );
                 let source = Arc::new(ParquetSource::new(Arc::clone(&self.schema)));
                 let config = FileScanConfigBuilder::new(ObjectStoreUrl::local_filesystem(), source)
@@ -121,21 +111,11 @@ impl TableProvider for GuardedTable {
                     .with_preserve_order(true)
                     .with_projection_indices(Some(read.clone()))?
                     .build();
-                Ok(Part {
-                    scan: DataSourceExec::from_data_source(config),
-                    low,
-                    high,
-                })
+                Ok(Part { scan: DataSourceExec::from_data_source(config), low, high })
             })
             .collect::<Result<Vec<_>>>()?;
         let schema = Arc::new(self.schema.project(&asked)?);
-        Ok(Arc::new(GuardedScan::new(
-            parts,
-            schema,
-            output,
-            self.scan_rows,
-            self.key,
-        )))
+        Ok(Arc::new(GuardedScan::new(parts, schema, output, self.scan_rows, self.key)))
     }
 }
 
@@ -165,13 +145,7 @@ impl GuardedScan {
             EmissionType::Incremental,
             Boundedness::Bounded,
         ));
-        Self {
-            parts,
-            output,
-            scan_rows,
-            key,
-            properties,
-        }
+        Self { parts, output, scan_rows, key, properties }
     }
 }
 
@@ -210,20 +184,10 @@ impl ExecutionPlan for GuardedScan {
         let Some(part) = self.parts.get(partition) else {
             return Ok(Box::pin(RecordBatchStreamAdapter::new(schema, stream::empty())));
         };
-        let mut guard = Guard {
-            low: part.low,
-            high: part.high,
-            scan_rows: self.scan_rows,
-            key: self.key,
-            carry: None,
-        };
+        let mut guard = Guard { low: part.low, high: part.high, scan_rows: self.scan_rows, key: self.key, carry: None };
         let output = self.output.clone();
         let project = move |batch: RecordBatch| batch.project(&output).map_err(DataFusionError::from);
-        let input = part
-            .scan
-            .execute(0, context)?
-            .map_ok(Some)
-            .chain(stream::once(async { Ok(None) }));
+        let input = part.scan.execute(0, context)?.map_ok(Some).chain(stream::once(async { Ok(None) }));
         let guarded = input
             .map(move |next| match next? {
                 Some(batch) => guard.push(&batch),
@@ -260,10 +224,7 @@ impl Guard {
         };
         let runs = self.runs(&batch)?;
         let tail = runs.last().map_or(0, |run| run.0);
-        let finished = self.cap(
-            &batch.slice(0, tail),
-            runs.get(..runs.len().saturating_sub(1)).unwrap_or(&[]),
-        )?;
+        let finished = self.cap(&batch.slice(0, tail), runs.get(..runs.len().saturating_sub(1)).unwrap_or(&[]))?;
         let rest = batch.slice(tail, batch.num_rows() - tail);
         // A heavy unit is cut down as it grows, so memory stays bounded; the least M of a part and the
         // rest are the least M of the whole.
@@ -316,12 +277,7 @@ impl Guard {
         if runs.iter().all(|run| run.1 as u64 <= self.scan_rows) {
             return Ok(batch.clone());
         }
-        let fields = batch
-            .schema()
-            .fields()
-            .iter()
-            .map(|f| SortField::new(f.data_type().clone()))
-            .collect();
+        let fields = batch.schema().fields().iter().map(|f| SortField::new(f.data_type().clone())).collect();
         let rows = RowConverter::new(fields)?.convert_columns(batch.columns())?;
         let mut kept: Vec<u32> = Vec::with_capacity(batch.num_rows());
         for (start, length) in runs {
@@ -355,13 +311,7 @@ mod tests {
     }
 
     fn run(scan_rows: u64, batches: &[RecordBatch]) -> Result<Vec<(i64, i64)>> {
-        let mut guard = Guard {
-            low: 0,
-            high: 100,
-            scan_rows,
-            key: [7; 16],
-            carry: None,
-        };
+        let mut guard = Guard { low: 0, high: 100, scan_rows, key: [7; 16], carry: None };
         let mut out = Vec::new();
         let mut take = |batch: Option<RecordBatch>| {
             for batch in batch.into_iter() {
@@ -388,10 +338,7 @@ mod tests {
         let one = run(4, &[batch(&[9; 50], &values)]).unwrap();
         assert_eq!(one.len(), 4);
         let backwards: Vec<i64> = values.iter().rev().copied().collect();
-        let many: Vec<RecordBatch> = backwards
-            .chunks(7)
-            .map(|chunk| batch(&vec![9; chunk.len()], chunk))
-            .collect();
+        let many: Vec<RecordBatch> = backwards.chunks(7).map(|chunk| batch(&vec![9; chunk.len()], chunk)).collect();
         let mut many = run(4, &many).unwrap();
         let mut one = one;
         one.sort_unstable();

@@ -78,24 +78,13 @@ fn value(expr: &Expr, scope: &Scope<'_>, depth: usize) -> Result<Value, PlanErro
                 .schema
                 .maybe_index_of_column(column)
                 .ok_or_else(|| PlanError::new(Code::UnknownName, format!("no column {}", column.name)))?;
-            let same_name = || {
-                scope
-                    .schema
-                    .fields()
-                    .iter()
-                    .filter(|f| *f.name() == column.name)
-                    .count()
-            };
+            let same_name = || scope.schema.fields().iter().filter(|f| *f.name() == column.name).count();
             if column.relation.is_none() && same_name() > 1 {
                 // Later stages could take either.
                 return refuse(Code::UnknownName, "a column name that several tables have");
             }
             let lineage = scope.columns.get(index).cloned().unwrap_or_default();
-            Value {
-                expr: expr.clone(),
-                data_type: scope.schema.field(index).data_type().clone(),
-                lineage,
-            }
+            Value { expr: expr.clone(), data_type: scope.schema.field(index).data_type().clone(), lineage }
         }
         Expr::Literal(literal, _) => constant(literal.clone()),
         Expr::BinaryExpr(BinaryExpr { left, op, right }) => binary(left, *op, right, scope, depth)?,
@@ -107,11 +96,7 @@ fn value(expr: &Expr, scope: &Scope<'_>, depth: usize) -> Result<Value, PlanErro
                 return refuse(Code::NonTotalFn, "the pattern of LIKE must be written as a literal");
             };
             // A pattern that the engine could not compile would fail while rows are read.
-            if pattern
-                .try_as_str()
-                .flatten()
-                .is_some_and(|pattern| pattern.len() > MAX_PATTERN_BYTES)
-            {
+            if pattern.try_as_str().flatten().is_some_and(|pattern| pattern.len() > MAX_PATTERN_BYTES) {
                 return refuse(Code::NonTotalFn, "the pattern of LIKE is longer than 256 bytes");
             }
             let (text, pattern) = (of(&like.expr)?, of(&like.pattern)?);
@@ -119,11 +104,7 @@ fn value(expr: &Expr, scope: &Scope<'_>, depth: usize) -> Result<Value, PlanErro
             let shape = like.clone();
             build(vec![text, pattern], DataType::Boolean, None, move |parts| {
                 let [expr, pattern] = two(parts);
-                Expr::Like(Like {
-                    expr,
-                    pattern,
-                    ..shape.clone()
-                })
+                Expr::Like(Like { expr, pattern, ..shape.clone() })
             })
         }
         Expr::Not(inner) => {
@@ -148,12 +129,7 @@ fn value(expr: &Expr, scope: &Scope<'_>, depth: usize) -> Result<Value, PlanErro
             let negated = between.negated;
             build(parts, DataType::Boolean, None, move |parts| {
                 let [expr, low, high] = three(parts);
-                Expr::Between(Between {
-                    expr,
-                    negated,
-                    low,
-                    high,
-                })
+                Expr::Between(Between { expr, negated, low, high })
             })
         }
         Expr::Case(case) => case::case(case, scope, depth)?,
@@ -162,10 +138,7 @@ fn value(expr: &Expr, scope: &Scope<'_>, depth: usize) -> Result<Value, PlanErro
         }
         Expr::ScalarFunction(ScalarFunction { func, args }) => {
             if !functions::allowed(func) {
-                return refuse(
-                    Code::NonTotalFn,
-                    &format!("the function {} is not part of the dialect", func.name()),
-                );
+                return refuse(Code::NonTotalFn, &format!("the function {} is not part of the dialect", func.name()));
             }
             let args = args.iter().map(of).collect::<Result<Vec<_>, _>>()?;
             // Casts of literals are literals by now.
@@ -182,11 +155,7 @@ fn value(expr: &Expr, scope: &Scope<'_>, depth: usize) -> Result<Value, PlanErro
             let negated = *negated;
             build(parts, DataType::Boolean, None, move |mut parts| {
                 let expr = Box::new(parts.remove(0));
-                Expr::InList(InList {
-                    expr,
-                    list: parts,
-                    negated,
-                })
+                Expr::InList(InList { expr, list: parts, negated })
             })
         }
         Expr::Exists(_)
@@ -200,29 +169,20 @@ fn value(expr: &Expr, scope: &Scope<'_>, depth: usize) -> Result<Value, PlanErro
         Expr::WindowFunction(_) => return refuse(Code::WindowNotByUnit, "a window stands inside an expression"),
         Expr::GroupingSet(_) => return refuse(Code::GroupingSets, "grouping sets"),
         Expr::Placeholder(parameter) => {
-            return refuse(
-                Code::UnknownName,
-                &format!("no value for the parameter {}", parameter.id),
-            );
+            return refuse(Code::UnknownName, &format!("no value for the parameter {}", parameter.id));
         }
         Expr::ScalarVariable(_, _) => return refuse(Code::NotAQuery, "variables of the engine"),
         Expr::SimilarTo(_) => return refuse(Code::NonTotalFn, "SIMILAR TO is not part of the dialect"),
         Expr::Unnest(_) | Expr::HigherOrderFunction(_) | Expr::Lambda(_) | Expr::LambdaVariable(_) => {
             return refuse(Code::NonTotalFn, "lists and lambdas are not part of the dialect");
         }
-        #[expect(
-            deprecated,
-            reason = "the variant still exists, so the list of all kinds must name it"
-        )]
+        #[expect(deprecated, reason = "the variant still exists, so the list of all kinds must name it")]
         Expr::Wildcard { .. } => return refuse(Code::NonTotalFn, "a star stands inside an expression"),
     };
     if is_plain(&found.data_type) {
         Ok(found)
     } else {
-        Err(PlanError::new(
-            Code::NonTotalFn,
-            "the expression has a type that is not part of the dialect",
-        ))
+        Err(PlanError::new(Code::NonTotalFn, "the expression has a type that is not part of the dialect"))
     }
 }
 
@@ -251,11 +211,7 @@ fn constant(literal: ScalarValue) -> Value {
         origin: Some(Expr::Literal(literal.clone(), None)),
         ..Lineage::default()
     };
-    Value {
-        data_type: literal.data_type(),
-        expr: Expr::Literal(literal, None),
-        lineage,
-    }
+    Value { data_type: literal.data_type(), expr: Expr::Literal(literal, None), lineage }
 }
 
 fn one(parts: Vec<Expr>) -> Box<Expr> {
@@ -302,11 +258,7 @@ fn build(parts: Vec<Value>, data_type: DataType, grid: Option<Grid>, make: impl 
         origin,
         grid,
     };
-    Value {
-        expr: make(parts.into_iter().map(|p| p.expr).collect()),
-        data_type,
-        lineage,
-    }
+    Value { expr: make(parts.into_iter().map(|p| p.expr).collect()), data_type, lineage }
 }
 
 fn nodes(expr: &Expr) -> usize {
@@ -315,11 +267,7 @@ fn nodes(expr: &Expr) -> usize {
     // The closure never fails, and a count cut short would only drop the origin.
     let walked = expr.apply(|_| {
         count += 1;
-        Ok(if count > MAX_ORIGIN_NODES {
-            TreeNodeRecursion::Stop
-        } else {
-            TreeNodeRecursion::Continue
-        })
+        Ok(if count > MAX_ORIGIN_NODES { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
     });
     walked.map_or(usize::MAX, |_| count)
 }
@@ -343,29 +291,15 @@ fn all_same_type(parts: &[Value]) -> Result<(), PlanError> {
 fn call(function: ScalarUDF, args: Vec<Value>) -> Result<Value, PlanError> {
     let types: Vec<DataType> = args.iter().map(|a| a.data_type.clone()).collect();
     let name = function.name().to_owned();
-    let wrong = |_| {
-        PlanError::new(
-            Code::TypeMismatch,
-            format!("{name} does not take arguments of these types"),
-        )
-    };
+    let wrong = |_| PlanError::new(Code::TypeMismatch, format!("{name} does not take arguments of these types"));
     let data_type = function.return_type(&types).map_err(wrong)?;
-    let first = args.first().and_then(|a| {
-        if let Expr::Literal(v, _) = &a.expr {
-            Some(v)
-        } else {
-            None
-        }
-    });
+    let first = args.first().and_then(|a| if let Expr::Literal(v, _) = &a.expr { Some(v) } else { None });
     let field = functions::field_read(&function, first);
     if let Some(field) = field
         && !field.is_coarse()
         && args.iter().any(|a| a.lineage.year_only)
     {
-        return Err(PlanError::new(
-            Code::Precision,
-            "the column keeps only the year of its dates",
-        ));
+        return Err(PlanError::new(Code::Precision, "the column keeps only the year of its dates"));
     }
     let ranges: Vec<Option<Grid>> = args.iter().map(|a| a.lineage.grid).collect();
     let grid = interval::of_function(&name, field, &data_type, &ranges);
@@ -383,10 +317,7 @@ fn binary(left: &Expr, op: Operator, right: &Expr, scope: &Scope<'_>, depth: usi
     let (left, right) = (of(left)?, of(right)?);
     let operation = match op {
         Operator::And | Operator::Or => {
-            if [&left, &right]
-                .iter()
-                .any(|v| !matches!(v.data_type, DataType::Boolean | DataType::Null))
-            {
+            if [&left, &right].iter().any(|v| !matches!(v.data_type, DataType::Boolean | DataType::Null)) {
                 return Err(PlanError::new(Code::TypeMismatch, "AND and OR join conditions"));
             }
             None
@@ -410,10 +341,7 @@ fn binary(left: &Expr, op: Operator, right: &Expr, scope: &Scope<'_>, depth: usi
         Operator::Modulo => Some(Operation::Remainder),
         Operator::StringConcat => return call(ScalarUDF::from(Text::Join), vec![left, right]),
         _ => {
-            return Err(PlanError::new(
-                Code::NonTotalFn,
-                format!("the operator {op} is not part of the dialect"),
-            ));
+            return Err(PlanError::new(Code::NonTotalFn, format!("the operator {op} is not part of the dialect")));
         }
     };
     match operation {

@@ -47,25 +47,14 @@ const CARRIER: &str = "__unit_";
 /// # Errors
 /// The refusal of the first node from the scans up that is not on the allow-list.
 pub(crate) fn walk(input: &LogicalPlan, catalog: &Catalog) -> Result<Relation, PlanError> {
-    let node = Walk {
-        catalog,
-        scans: 0,
-        carriers: 0,
-    }
-    .node(input, 0)?;
+    let node = Walk { catalog, scans: 0, carriers: 0 }.node(input, 0)?;
     let no_patients = || {
-        PlanError::new(
-            Code::NotAQuery,
-            "the question reads no patients' rows; public tables are free at /v1/datasets",
-        )
+        PlanError::new(Code::NotAQuery, "the question reads no patients' rows; public tables are free at /v1/datasets")
     };
     let unit = node.unit().ok_or_else(no_patients)?;
     let private = node.private.ok_or_else(no_patients)?;
     if private.product > MAX_PRODUCT {
-        let words = format!(
-            "one patient's rows could become {}; the limit is {MAX_PRODUCT}",
-            private.product
-        );
+        let words = format!("one patient's rows could become {}; the limit is {MAX_PRODUCT}", private.product);
         return Err(PlanError::new(Code::TooMuchWork, words));
     }
     Ok(Relation {
@@ -81,12 +70,8 @@ pub(crate) fn walk(input: &LogicalPlan, catalog: &Catalog) -> Result<Relation, P
 
 /// Is one of these keys the patient itself, bare and never NULL?
 pub(crate) fn has_unit(keys: &[Expr], relation: &Relation) -> bool {
-    let scope = Scope {
-        schema: relation.plan.schema(),
-        columns: &relation.columns,
-    };
-    keys.iter()
-        .any(|key| total(key, &scope).is_ok_and(|value| value.lineage.unit && !value.lineage.hidden))
+    let scope = Scope { schema: relation.plan.schema(), columns: &relation.columns };
+    keys.iter().any(|key| total(key, &scope).is_ok_and(|value| value.lineage.unit && !value.lineage.hidden))
 }
 
 /// Turns an error of the engine into ours: its words could carry anything.
@@ -126,10 +111,7 @@ impl Walk<'_> {
             LogicalPlan::SubqueryAlias(SubqueryAlias { input, alias, .. }) => {
                 let input = self.node(input, depth)?;
                 let plan = SubqueryAlias::try_new(Arc::new(input.plan), alias.clone());
-                Ok(Node {
-                    plan: LogicalPlan::SubqueryAlias(fits(plan)?),
-                    ..input
-                })
+                Ok(Node { plan: LogicalPlan::SubqueryAlias(fits(plan)?), ..input })
             }
             LogicalPlan::Join(join) => {
                 let left = self.node(&join.left, depth)?;
@@ -165,19 +147,12 @@ impl Walk<'_> {
                 }
                 let columns = vec![Lineage::default(); values.schema.fields().len()];
                 let public_rows = u64::try_from(values.values.len()).unwrap_or(u64::MAX);
-                Ok(Node {
-                    plan: plan.clone(),
-                    columns,
-                    private: None,
-                    public_rows,
-                    predicates: Vec::new(),
-                })
+                Ok(Node { plan: plan.clone(), columns, private: None, public_rows, predicates: Vec::new() })
             }
             LogicalPlan::Limit(_) => refuse(Code::LimitOrSampleBeforeAgg, "rows are cut off before the aggregate"),
-            LogicalPlan::Distinct(Distinct::On(_)) => refuse(
-                Code::LimitOrSampleBeforeAgg,
-                "DISTINCT ON picks rows before the aggregate",
-            ),
+            LogicalPlan::Distinct(Distinct::On(_)) => {
+                refuse(Code::LimitOrSampleBeforeAgg, "DISTINCT ON picks rows before the aggregate")
+            }
             LogicalPlan::RecursiveQuery(_) => refuse(Code::Recursive, "a recursive query"),
             LogicalPlan::Subquery(_) => refuse(Code::PrivateSubqueryInExpr, "a lateral sub-query"),
             LogicalPlan::Explain(_)
@@ -187,10 +162,9 @@ impl Walk<'_> {
             | LogicalPlan::Copy(_)
             | LogicalPlan::DescribeTable(_)
             | LogicalPlan::Statement(_) => refuse(Code::NotAQuery, "the statement is not a question"),
-            LogicalPlan::Unnest(_) | LogicalPlan::Repartition(_) | LogicalPlan::Extension(_) => refuse(
-                Code::NonTotalFn,
-                "the plan has an operator that is not part of the dialect",
-            ),
+            LogicalPlan::Unnest(_) | LogicalPlan::Repartition(_) | LogicalPlan::Extension(_) => {
+                refuse(Code::NonTotalFn, "the plan has an operator that is not part of the dialect")
+            }
         }
     }
 
@@ -207,10 +181,7 @@ impl Walk<'_> {
         // The schema is the catalog's visible one, so lineage columns cannot be named.
         let schema = table.schema();
         if scan.source.schema() != schema || scan.projected_schema.fields() != schema.fields() {
-            return Err(PlanError::new(
-                Code::UnknownName,
-                format!("{name} has other columns than the catalog's"),
-            ));
+            return Err(PlanError::new(Code::UnknownName, format!("{name} has other columns than the catalog's")));
         }
         self.scans += 1;
         if self.scans > MAX_SCANS {
@@ -223,40 +194,25 @@ impl Walk<'_> {
             product: bounds.scan_rows,
             tables: vec![name.to_owned()],
         });
-        let first_is_unit = table
-            .columns
-            .first()
-            .is_some_and(|c| c.name == UNIT && c.kind == Kind::Id && !c.nullable);
+        let first_is_unit = table.columns.first().is_some_and(|c| c.name == UNIT && c.kind == Kind::Id && !c.nullable);
         if private.is_some() && !first_is_unit {
-            return Err(PlanError::new(
-                Code::UnknownName,
-                format!("{name} does not begin with the patient"),
-            ));
+            return Err(PlanError::new(Code::UnknownName, format!("{name} does not begin with the patient")));
         }
         Ok(Node {
             plan: LogicalPlan::TableScan(scan.clone()),
             columns: scanned_columns(name, table, self.scans),
             private,
-            public_rows: if table.private.is_some() {
-                0
-            } else {
-                table.declared_rows
-            },
+            public_rows: if table.private.is_some() { 0 } else { table.declared_rows },
             predicates: Vec::new(),
         })
     }
 
     fn projection(&mut self, exprs: &[Expr], input: Node) -> Result<Node, PlanError> {
-        let scope = Scope {
-            schema: input.plan.schema(),
-            columns: &input.columns,
-        };
+        let scope = Scope { schema: input.plan.schema(), columns: &input.columns };
         let mut rewritten = Vec::with_capacity(exprs.len() + 1);
         let mut columns = Vec::with_capacity(exprs.len() + 1);
         for expr in exprs {
-            let Value {
-                expr: new, mut lineage, ..
-            } = total(expr, &scope)?;
+            let Value { expr: new, mut lineage, .. } = total(expr, &scope)?;
             lineage.hidden = false;
             rewritten.push(renamed(expr, new));
             columns.push(lineage);
@@ -267,13 +223,7 @@ impl Walk<'_> {
             columns.push(lineage);
         }
         let plan = LogicalPlan::Projection(fits(Projection::try_new(rewritten, Arc::new(input.plan)))?);
-        Ok(Node {
-            plan,
-            columns,
-            private: input.private,
-            public_rows: input.public_rows,
-            predicates: input.predicates,
-        })
+        Ok(Node { plan, columns, private: input.private, public_rows: input.public_rows, predicates: input.predicates })
     }
 
     /// The patient under a name that no question has.
@@ -281,13 +231,8 @@ impl Walk<'_> {
         let lost = || PlanError::new(Code::NestedDp, "the patient of the rows is lost");
         let unit = input.unit().ok_or_else(lost)?;
         self.carriers += 1;
-        let lineage = Lineage {
-            unit: true,
-            from_unit: true,
-            unit_determined: true,
-            hidden: true,
-            ..Lineage::default()
-        };
+        let lineage =
+            Lineage { unit: true, from_unit: true, unit_determined: true, hidden: true, ..Lineage::default() };
         Ok((Expr::Column(unit).alias(format!("{CARRIER}{}", self.carriers)), lineage))
     }
 }
@@ -308,20 +253,12 @@ fn scanned_columns(name: &str, table: &Table, number: usize) -> Vec<Lineage> {
         let unit = index == 0 && table.private.is_some();
         let (grid, year_only) = match &column.kind {
             Kind::Integer { low, high } => (Some(Grid::whole((*low).into(), (*high).into())), false),
-            Kind::Decimal { scale, low, high } => (
-                Some(Grid {
-                    scale: *scale,
-                    low: (*low).into(),
-                    high: (*high).into(),
-                }),
-                false,
-            ),
+            Kind::Decimal { scale, low, high } => {
+                (Some(Grid { scale: *scale, low: (*low).into(), high: (*high).into() }), false)
+            }
             Kind::Date { low, high, year_only } => {
                 let days = Day::parse(low).zip(Day::parse(high));
-                (
-                    days.map(|(low, high)| Grid::whole(low.0.into(), high.0.into())),
-                    *year_only,
-                )
+                (days.map(|(low, high)| Grid::whole(low.0.into(), high.0.into())), *year_only)
             }
             Kind::Text | Kind::Id => (None, false),
         };
@@ -330,10 +267,7 @@ fn scanned_columns(name: &str, table: &Table, number: usize) -> Vec<Lineage> {
             from_unit: unit,
             unit_determined: one_row || unit,
             year_only,
-            origin: Some(Expr::Column(Column::new(
-                Some(format!("{name}#{number}")),
-                &column.name,
-            ))),
+            origin: Some(Expr::Column(Column::new(Some(format!("{name}#{number}")), &column.name))),
             grid,
             ..Lineage::default()
         }
@@ -347,11 +281,9 @@ fn conjuncts(expr: &Expr) -> Vec<&Expr> {
     let mut open = vec![expr];
     while let Some(next) = open.pop() {
         match next {
-            Expr::BinaryExpr(BinaryExpr {
-                left,
-                op: Operator::And,
-                right,
-            }) => open.extend([right.as_ref(), left.as_ref()]),
+            Expr::BinaryExpr(BinaryExpr { left, op: Operator::And, right }) => {
+                open.extend([right.as_ref(), left.as_ref()])
+            }
             Expr::Alias(alias) => open.push(&alias.expr),
             other => found.push(other),
         }
@@ -371,12 +303,7 @@ fn all_of(parts: Vec<Expr>) -> Option<Expr> {
 
 /// The lineage that an aggregate or window function gives its output.
 fn folded(grid: Option<Grid>, year_only: bool, unit_determined: bool) -> Lineage {
-    Lineage {
-        grid,
-        year_only,
-        unit_determined,
-        ..Lineage::default()
-    }
+    Lineage { grid, year_only, unit_determined, ..Lineage::default() }
 }
 
 #[cfg(test)]

@@ -102,10 +102,7 @@ const CATEGORIES: [(&str, &str); 93] = [
 /// The category of a condition's code; `other` for a code that is not listed.
 #[must_use]
 pub fn condition_category(code: &str) -> &'static str {
-    CATEGORIES
-        .iter()
-        .find(|(listed, _)| *listed == code)
-        .map_or("other", |(_, category)| category)
+    CATEGORIES.iter().find(|(listed, _)| *listed == code).map_or("other", |(_, category)| category)
 }
 
 /// Every listed code with its category, for the public `concept` table.

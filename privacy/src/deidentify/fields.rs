@@ -84,10 +84,7 @@ impl<'a> Fields<'a> {
     }
 
     fn bad(&self, field: &'static str) -> Fault {
-        Fault::Row {
-            table: self.table,
-            field,
-        }
+        Fault::Row { table: self.table, field }
     }
 
     /// The field's value; null is the same as none.
@@ -138,9 +135,7 @@ impl<'a> Fields<'a> {
             Some(Value::String(text)) => text.trim().parse::<f64>().ok(),
             Some(value) => value.as_f64(),
         };
-        let units = number
-            .filter(|n| n.is_finite())
-            .map(|n| (n * 10_f64.powi(scale)).round());
+        let units = number.filter(|n| n.is_finite()).map(|n| (n * 10_f64.powi(scale)).round());
         // `as` saturates, and the catalog's bounds clamp far inside.
         units.map(|n| Some(n as i64)).ok_or_else(|| self.bad(field))
     }
@@ -148,9 +143,7 @@ impl<'a> Fields<'a> {
 
 /// Refuses a bundle's unknown parts when one is named like an identifier; the others drop.
 pub(super) fn refuse_identifiers<'a>(mut names: impl Iterator<Item = &'a str>) -> Result<(), Fault> {
-    names
-        .find(|name| named_identifying(name))
-        .map_or(Ok(()), |name| Err(Fault::Identifier { field: printable(name) }))
+    names.find(|name| named_identifying(name)).map_or(Ok(()), |name| Err(Fault::Identifier { field: printable(name) }))
 }
 
 /// Does a field's name say that it holds an identifier? Its parts are split at `_`, `-`, `.` and inner capitals.
@@ -164,9 +157,7 @@ fn named_identifying(name: &str) -> bool {
         lower_before = c.is_ascii_lowercase();
         parts.push(c.to_ascii_lowercase());
     }
-    parts
-        .split(|c: char| !c.is_ascii_alphabetic())
-        .any(|part| IDENTIFYING.binary_search(&part).is_ok())
+    parts.split(|c: char| !c.is_ascii_alphabetic()).any(|part| IDENTIFYING.binary_search(&part).is_ok())
 }
 
 /// Does a text have the shape of an email or web address, an internet address, a social security or telephone number?
@@ -176,23 +167,17 @@ fn looks_identifying(text: &str) -> bool {
     }
     let groups = || text.split(|c: char| !c.is_ascii_digit()).map(str::len);
     let shaped = |shape: &[usize]| {
-        text.bytes()
-            .all(|b| b.is_ascii_digit() || matches!(b, b'-' | b'.' | b' ' | b'(' | b')' | b'+'))
+        text.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'-' | b'.' | b' ' | b'(' | b')' | b'+'))
             && groups().filter(|l| *l > 0).eq(shape.iter().copied())
     };
-    let internet = text.matches('.').count() == 3
-        && text
-            .split('.')
-            .all(|part| part.parse::<u8>().is_ok() && part.len() <= 3);
+    let internet =
+        text.matches('.').count() == 3 && text.split('.').all(|part| part.parse::<u8>().is_ok() && part.len() <= 3);
     text.contains('@') || text.contains("://") || shaped(&[3, 2, 4]) || shaped(&[3, 3, 4]) || internet
 }
 
 /// The field's name as reports may print it: letters, digits and `_`, at most 40.
 fn printable(name: &str) -> String {
-    name.chars()
-        .filter(|c| c.is_ascii_alphanumeric() || *c == '_')
-        .take(40)
-        .collect()
+    name.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '_').take(40).collect()
 }
 
 #[cfg(test)]
@@ -206,54 +191,22 @@ mod tests {
 
     #[test]
     fn identifiers_are_known_by_name() {
-        for name in [
-            "ssn",
-            "SSN",
-            "patient_name",
-            "firstName",
-            "home-address",
-            "email",
-            "PHONE",
-            "device_serial",
-            "LAT",
-        ] {
+        for name in
+            ["ssn", "SSN", "patient_name", "firstName", "home-address", "email", "PHONE", "device_serial", "LAT"]
+        {
             assert!(named_identifying(name), "{name}");
         }
-        for name in [
-            "note",
-            "laterality",
-            "lastingeffect",
-            "gender",
-            "username2x",
-            "unit_source_value",
-            "race",
-        ] {
+        for name in ["note", "laterality", "lastingeffect", "gender", "username2x", "unit_source_value", "race"] {
             assert!(!named_identifying(name), "{name}");
         }
     }
 
     #[test]
     fn identifiers_are_known_by_shape() {
-        for text in [
-            "999-57-6663",
-            "(978) 466-2000",
-            "978-342-9781",
-            "a@b.org",
-            "https://x.org/1",
-            "192.168.10.7",
-        ] {
+        for text in ["999-57-6663", "(978) 466-2000", "978-342-9781", "a@b.org", "https://x.org/1", "192.168.10.7"] {
             assert!(looks_identifying(text), "{text}");
         }
-        for text in [
-            "8480-6",
-            "2020-03-01",
-            "840539006",
-            "368581000119106",
-            "01453",
-            "mm[Hg]",
-            "1.5",
-            "A-123-45",
-        ] {
+        for text in ["8480-6", "2020-03-01", "840539006", "368581000119106", "01453", "mm[Hg]", "1.5", "A-123-45"] {
             assert!(!looks_identifying(text), "{text}");
         }
     }

@@ -37,19 +37,13 @@ impl Layout {
     /// The rules of the catalog's table; `None` when it is missing or its dates are unreadable.
     pub(super) fn of(table: &'static str, catalog: &Catalog) -> Option<Self> {
         let Table { columns, .. } = catalog.table(table)?;
-        let columns = columns
-            .iter()
-            .map(|c| Some((rule(c)?, c.nullable)))
-            .collect::<Option<Vec<_>>>()?;
+        let columns = columns.iter().map(|c| Some((rule(c)?, c.nullable))).collect::<Option<Vec<_>>>()?;
         Some(Self { table, columns })
     }
 
     /// Moves each cell into its column's range; refuses a row that does not fit the table at all.
     pub(super) fn fit(&self, cells: &mut [Cell]) -> Result<Fit, Fault> {
-        let fault = || Fault::Row {
-            table: self.table,
-            field: "",
-        };
+        let fault = || Fault::Row { table: self.table, field: "" };
         if cells.len() != self.columns.len() {
             return Err(fault());
         }
@@ -88,11 +82,7 @@ enum Applied {
 impl Rule {
     fn apply(&self, cell: &Cell) -> Applied {
         let clamp = |value: i64, low: i64, high: i64, make: fn(i64) -> Cell| {
-            if (low..=high).contains(&value) {
-                Applied::Same
-            } else {
-                Applied::Moved(make(value.clamp(low, high)))
-            }
+            if (low..=high).contains(&value) { Applied::Same } else { Applied::Moved(make(value.clamp(low, high))) }
         };
         match (self, cell) {
             (_, Cell::Null) => Applied::Null,
@@ -126,11 +116,9 @@ fn rule(column: &Column) -> Option<Rule> {
     Some(match (&column.kind, &column.domain) {
         (Kind::Text, Some(domain)) => Rule::Domain(domain.iter().cloned().collect()),
         (Kind::Text, None) => Rule::Code,
-        (Kind::Date { low, high, year_only }, _) => Rule::Day {
-            low: Day::parse(low)?.0,
-            high: Day::parse(high)?.0,
-            year_only: *year_only,
-        },
+        (Kind::Date { low, high, year_only }, _) => {
+            Rule::Day { low: Day::parse(low)?.0, high: Day::parse(high)?.0, year_only: *year_only }
+        }
         (Kind::Id, _) => Rule::Id,
         (Kind::Integer { low, high }, _) => Rule::Integer { low: *low, high: *high },
         (Kind::Decimal { low, high, .. }, _) => Rule::Decimal { low: *low, high: *high },

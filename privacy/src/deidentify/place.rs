@@ -20,11 +20,7 @@ pub fn zip3(zip: &str) -> Option<String> {
         _ => return None,
     };
     let area = five.get(..3)?;
-    Some(if RESTRICTED.contains(&area) {
-        "000".to_owned()
-    } else {
-        area.to_owned()
-    })
+    Some(if RESTRICTED.contains(&area) { "000".to_owned() } else { area.to_owned() })
 }
 
 #[cfg(test)]
@@ -33,13 +29,7 @@ mod tests {
 
     #[test]
     fn zips_of_every_spelling() {
-        let cases = [
-            ("02360", "023"),
-            ("2360", "023"),
-            ("2360.0", "023"),
-            ("015456406", "015"),
-            ("01545-6406", "015"),
-        ];
+        let cases = [("02360", "023"), ("2360", "023"), ("2360.0", "023"), ("015456406", "015"), ("01545-6406", "015")];
         for (zip, area) in cases {
             assert_eq!(zip3(zip).as_deref(), Some(area), "{zip}");
         }

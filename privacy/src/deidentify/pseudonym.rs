@@ -28,15 +28,7 @@ impl PseudonymKey {
     /// The surrogate id of a visit: it depends on its own patient, provider, record and number alone.
     #[must_use]
     pub fn visit(&self, person: i64, provider: &str, record: &str, number: i64) -> i64 {
-        self.number(
-            "visit",
-            &[
-                &person.to_be_bytes(),
-                provider.as_bytes(),
-                record.as_bytes(),
-                &number.to_be_bytes(),
-            ],
-        )
+        self.number("visit", &[&person.to_be_bytes(), provider.as_bytes(), record.as_bytes(), &number.to_be_bytes()])
     }
 
     /// Low 63 bits of the HMAC over the parts, each after its length, so that no two lists of parts agree.

@@ -25,9 +25,7 @@ pub(super) struct Context<'a> {
 impl Context<'_> {
     /// The surrogate id of the bundle's visit of this number.
     fn visit(&self, number: Option<i64>) -> Cell {
-        number.map_or(Cell::Null, |n| {
-            Cell::Int(self.key.visit(self.person, self.provider, self.record, n))
-        })
+        number.map_or(Cell::Null, |n| Cell::Int(self.key.visit(self.person, self.provider, self.record, n)))
     }
 }
 
@@ -42,62 +40,30 @@ fn day(value: Option<Day>) -> Cell {
 /// The listed spelling of `value`, whatever its case; else `fallback`.
 fn listed(value: Option<&str>, spellings: &[(&str, &'static str)], fallback: &'static str) -> &'static str {
     value
-        .and_then(|v| {
-            spellings
-                .iter()
-                .find(|(spelling, _)| spelling.eq_ignore_ascii_case(v.trim()))
-        })
+        .and_then(|v| spellings.iter().find(|(spelling, _)| spelling.eq_ignore_ascii_case(v.trim())))
         .map_or(fallback, |(_, meaning)| meaning)
 }
 
 pub(super) fn person(row: &Value, context: &Context<'_>) -> Result<Vec<Cell>, Fault> {
-    const ALLOWED: [&str; 8] = [
-        "birth_date",
-        "year_of_birth",
-        "gender",
-        "race",
-        "ethnicity",
-        "state",
-        "county",
-        "zip",
-    ];
+    const ALLOWED: [&str; 8] = ["birth_date", "year_of_birth", "gender", "race", "ethnicity", "state", "county", "zip"];
     let row = Fields::check("person", row, &ALLOWED)?;
     let born = match (row.day("birth_date")?, row.integer("year_of_birth")?) {
         (Some(day), _) => i64::from(day.year()),
         (None, Some(year)) => year,
         (None, None) => {
-            return Err(Fault::Row {
-                table: "person",
-                field: "year_of_birth",
-            });
+            return Err(Fault::Row { table: "person", field: "year_of_birth" });
         }
     };
     let cut_year = i64::from(context.data_cut.year());
     if !(1850..=cut_year).contains(&born) {
-        return Err(Fault::Row {
-            table: "person",
-            field: "year_of_birth",
-        });
+        return Err(Fault::Row { table: "person", field: "year_of_birth" });
     }
     // Ages over 89 are one class in Safe Harbor, so the year of birth may not tell them apart either.
-    let told = if context.profile == Profile::SafeHarbor {
-        born.max(cut_year - 90)
-    } else {
-        born
-    };
-    let band = usize::try_from((cut_year - born) / 10)
-        .unwrap_or(0)
-        .min(AGE_BANDS.len() - 1);
+    let told = if context.profile == Profile::SafeHarbor { born.max(cut_year - 90) } else { born };
+    let band = usize::try_from((cut_year - born) / 10).unwrap_or(0).min(AGE_BANDS.len() - 1);
     let gender = listed(
         row.text("gender")?,
-        &[
-            ("female", "female"),
-            ("f", "female"),
-            ("male", "male"),
-            ("m", "male"),
-            ("other", "other"),
-            ("o", "other"),
-        ],
+        &[("female", "female"), ("f", "female"), ("male", "male"), ("m", "male"), ("other", "other"), ("o", "other")],
         "unknown",
     );
     let race = listed(
@@ -112,11 +78,8 @@ pub(super) fn person(row: &Value, context: &Context<'_>) -> Result<Vec<Cell>, Fa
         ],
         "unknown",
     );
-    let ethnicity = listed(
-        row.text("ethnicity")?,
-        &[("hispanic", "hispanic"), ("nonhispanic", "nonhispanic")],
-        "unknown",
-    );
+    let ethnicity =
+        listed(row.text("ethnicity")?, &[("hispanic", "hispanic"), ("nonhispanic", "nonhispanic")], "unknown");
     // OMOP's standard concepts of these three domains; 0 is "no matching concept".
     let gender_concept = match gender {
         "female" => 8532,
@@ -161,48 +124,24 @@ fn place(county: Option<&str>, context: &Context<'_>) -> Cell {
 }
 
 pub(super) fn observation_period(row: &Value, context: &Context<'_>) -> Result<Vec<Cell>, Fault> {
-    const ALLOWED: [&str; 3] = [
-        "observation_period_start_date",
-        "observation_period_end_date",
-        "end_reason",
-    ];
+    const ALLOWED: [&str; 3] = ["observation_period_start_date", "observation_period_end_date", "end_reason"];
     let row = Fields::check("observation_period", row, &ALLOWED)?;
     let start = row.need_day("observation_period_start_date")?;
     let end = row.need_day("observation_period_end_date")?;
     if end < start {
-        return Err(Fault::Row {
-            table: "observation_period",
-            field: "observation_period_end_date",
-        });
+        return Err(Fault::Row { table: "observation_period", field: "observation_period_end_date" });
     }
-    let reason = listed(
-        row.text("end_reason")?,
-        &[("died", "died"), ("moved", "moved"), ("withdrew", "withdrew")],
-        "data_cut",
-    );
-    Ok(vec![
-        Cell::Int(context.person),
-        day(Some(start)),
-        day(Some(end.min(context.data_cut))),
-        text(Some(reason)),
-    ])
+    let reason =
+        listed(row.text("end_reason")?, &[("died", "died"), ("moved", "moved"), ("withdrew", "withdrew")], "data_cut");
+    Ok(vec![Cell::Int(context.person), day(Some(start)), day(Some(end.min(context.data_cut))), text(Some(reason))])
 }
 
 pub(super) fn visit(row: &Value, context: &Context<'_>) -> Result<Vec<Cell>, Fault> {
-    const ALLOWED: [&str; 6] = [
-        "visit",
-        "visit_concept_id",
-        "visit_source_value",
-        "visit_start_date",
-        "visit_end_date",
-        "care_site_region",
-    ];
+    const ALLOWED: [&str; 6] =
+        ["visit", "visit_concept_id", "visit_source_value", "visit_start_date", "visit_end_date", "care_site_region"];
     let row = Fields::check("visit_occurrence", row, &ALLOWED)?;
     let Some(number) = row.integer("visit")? else {
-        return Err(Fault::Row {
-            table: "visit_occurrence",
-            field: "visit",
-        });
+        return Err(Fault::Row { table: "visit_occurrence", field: "visit" });
     };
     let kind = row.text("visit_source_value")?;
     let concept = match kind {
@@ -250,16 +189,9 @@ pub(super) fn condition(row: &Value, context: &Context<'_>) -> Result<Vec<Cell>,
         "condition_end_date",
     ];
     let row = Fields::check("condition_occurrence", row, &ALLOWED)?;
-    let names = [
-        "condition_concept_id",
-        "condition_source_value",
-        "condition_source_vocabulary",
-    ];
+    let names = ["condition_concept_id", "condition_source_value", "condition_source_vocabulary"];
     let (mut cells, code) = coded(&row, context, names)?;
-    cells.push(text(Some(
-        row.text("condition_category")?
-            .unwrap_or_else(|| condition_category(code)),
-    )));
+    cells.push(text(Some(row.text("condition_category")?.unwrap_or_else(|| condition_category(code)))));
     cells.push(day(Some(row.need_day("condition_start_date")?)));
     cells.push(day(row.day("condition_end_date")?));
     Ok(cells)
@@ -300,11 +232,7 @@ pub(super) fn measurement(row: &Value, context: &Context<'_>) -> Result<Vec<Cell
         "unit_source_value",
     ];
     let row = Fields::check("measurement", row, &ALLOWED)?;
-    let names = [
-        "measurement_concept_id",
-        "measurement_source_value",
-        "measurement_source_vocabulary",
-    ];
+    let names = ["measurement_concept_id", "measurement_source_value", "measurement_source_vocabulary"];
     let (mut cells, _) = coded(&row, context, names)?;
     cells.push(day(Some(row.need_day("measurement_date")?)));
     cells.push(row.decimal("value_as_number", 2)?.map_or(Cell::Null, Cell::Decimal));
@@ -314,19 +242,10 @@ pub(super) fn measurement(row: &Value, context: &Context<'_>) -> Result<Vec<Cell
 }
 
 pub(super) fn procedure(row: &Value, context: &Context<'_>) -> Result<Vec<Cell>, Fault> {
-    const ALLOWED: [&str; 5] = [
-        "visit",
-        "procedure_concept_id",
-        "procedure_source_value",
-        "procedure_source_vocabulary",
-        "procedure_date",
-    ];
+    const ALLOWED: [&str; 5] =
+        ["visit", "procedure_concept_id", "procedure_source_value", "procedure_source_vocabulary", "procedure_date"];
     let row = Fields::check("procedure_occurrence", row, &ALLOWED)?;
-    let names = [
-        "procedure_concept_id",
-        "procedure_source_value",
-        "procedure_source_vocabulary",
-    ];
+    let names = ["procedure_concept_id", "procedure_source_value", "procedure_source_vocabulary"];
     let (mut cells, _) = coded(&row, context, names)?;
     cells.push(day(Some(row.need_day("procedure_date")?)));
     Ok(cells)
@@ -334,9 +253,5 @@ pub(super) fn procedure(row: &Value, context: &Context<'_>) -> Result<Vec<Cell>,
 
 pub(super) fn death(row: &Value, context: &Context<'_>) -> Result<Vec<Cell>, Fault> {
     let row = Fields::check("death", row, &["death_date", "cause_source_value"])?;
-    Ok(vec![
-        Cell::Int(context.person),
-        day(Some(row.need_day("death_date")?)),
-        text(row.text("cause_source_value")?),
-    ])
+    Ok(vec![Cell::Int(context.person), day(Some(row.need_day("death_date")?)), text(row.text("cause_source_value")?)])
 }

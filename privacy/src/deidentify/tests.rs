@@ -17,12 +17,7 @@ fn catalog(profile: Profile) -> Catalog {
         population_year: 2020,
         population: 1,
     };
-    research_catalog(
-        "2025-12-31",
-        profile,
-        100,
-        &[region("MA", "state"), region("25017", "county")],
-    )
+    research_catalog("2025-12-31", profile, 100, &[region("MA", "state"), region("25017", "county")])
 }
 
 fn deidentifier(profile: Profile) -> DeIdentifier {
@@ -50,10 +45,7 @@ fn consented(transaction: u64, bundle: &Value) -> Consented {
         record_id: format!("r{transaction}"),
         transaction,
         category: "general".into(),
-        period: Period {
-            start: "2020-01-01".into(),
-            end: "2020-12-31".into(),
-        },
+        period: Period { start: "2020-01-01".into(), end: "2020-12-31".into() },
         rows: serde_json::to_vec(bundle).unwrap(),
     };
     admit(record, &consents, Day::parse("2026-01-01").unwrap()).unwrap()
@@ -93,17 +85,9 @@ fn the_expert_profile_keeps_county_and_day() {
     assert_eq!((person[0].consent(), person[0].transaction()), (6, 9));
     assert_eq!(period[0].cells()[2], Cell::Day(Day::parse("2025-12-31").unwrap().0));
     assert_eq!(visit[0].cells()[4], Cell::Day(Day::parse("2020-05-01").unwrap().0));
-    assert_eq!(
-        condition[0].cells()[1],
-        visit[0].cells()[1],
-        "a condition names its visit"
-    );
+    assert_eq!(condition[0].cells()[1], visit[0].cells()[1], "a condition names its visit");
     assert_eq!(condition[0].cells()[5], text("INF012"));
-    assert_eq!(
-        measurement[0].cells()[6],
-        Cell::Decimal(100_000),
-        "clamped to the declared bound"
-    );
+    assert_eq!(measurement[0].cells()[6], Cell::Decimal(100_000), "clamped to the declared bound");
     assert_eq!(measurement[0].cells()[7], Cell::Null, "free text drops");
     assert!(drug.is_empty() && procedure.is_empty() && death.is_empty());
     assert!(!texts(visit).contains("brother") && !texts(person).contains("40"));
@@ -114,11 +98,7 @@ fn safe_harbor_keeps_state_and_year() {
     let (rows, _) = deidentifier(Profile::SafeHarbor).patient(5, &[consented(9, &bundle())]);
     let rows = rows.unwrap();
     let [person, _, visit, ..] = rows.tables();
-    assert_eq!(
-        person[0].cells()[1],
-        Cell::Int(1935),
-        "no year of birth tells an age over 90"
-    );
+    assert_eq!(person[0].cells()[1], Cell::Int(1935), "no year of birth tells an age over 90");
     assert_eq!(person[0].cells()[10], Cell::Null, "no county");
     assert_eq!(visit[0].cells()[4], Cell::Day(Day::parse("2020-01-01").unwrap().0));
 }
@@ -130,15 +110,7 @@ fn an_identifier_refuses_its_record_alone() {
     let deidentifier = deidentifier(Profile::ExpertDetermination);
     let (rows, refused) = deidentifier.patient(5, &[consented(9, &bundle()), consented(10, &planted)]);
     assert_eq!(rows.unwrap().tables()[5].len(), 1);
-    assert_eq!(
-        refused,
-        [Refused {
-            transaction: 10,
-            fault: Fault::Identifier {
-                field: "patient_name".into()
-            }
-        }]
-    );
+    assert_eq!(refused, [Refused { transaction: 10, fault: Fault::Identifier { field: "patient_name".into() } }]);
 }
 
 #[test]
@@ -151,17 +123,11 @@ fn faults_are_told_apart() {
         refused.into_iter().map(|r| (r.transaction, r.fault)).next()
     };
     assert_eq!(fault(&|_| {}), None);
-    assert_eq!(
-        fault(&|b| b["format"] = json!("omop-rows/2")),
-        Some((10, Fault::Bundle))
-    );
+    assert_eq!(fault(&|b| b["format"] = json!("omop-rows/2")), Some((10, Fault::Bundle)));
     let row = |table, field| Some((10, Fault::Row { table, field }));
     let date = fault(&|b| b["condition_occurrence"][0]["condition_start_date"] = json!("2020-02-30"));
     assert_eq!(date, row("condition_occurrence", "condition_start_date"));
-    assert_eq!(
-        fault(&|b| b["visit_occurrence"] = json!({})),
-        row("visit_occurrence", "")
-    );
+    assert_eq!(fault(&|b| b["visit_occurrence"] = json!({})), row("visit_occurrence", ""));
     let code = fault(&|b| b["condition_occurrence"][0]["condition_source_value"] = json!(null));
     assert_eq!(code, row("condition_occurrence", "condition_source_value"));
 }
@@ -172,13 +138,7 @@ fn rows_without_a_person_are_refused() {
     orphan["person"] = json!(null);
     let (rows, refused) = deidentifier(Profile::ExpertDetermination).patient(5, &[consented(9, &orphan)]);
     assert!(rows.is_none());
-    assert_eq!(
-        refused,
-        [Refused {
-            transaction: 9,
-            fault: Fault::NoPerson
-        }]
-    );
+    assert_eq!(refused, [Refused { transaction: 9, fault: Fault::NoPerson }]);
 }
 
 #[test]

@@ -81,15 +81,8 @@ impl Arithmetic {
     /// The total form of `operation`.
     #[must_use]
     pub fn new(operation: Operation) -> Self {
-        let arity = if matches!(operation, Operation::Negate | Operation::Finite) {
-            1
-        } else {
-            2
-        };
-        Self {
-            operation,
-            signature: Signature::any(arity, Volatility::Immutable),
-        }
+        let arity = if matches!(operation, Operation::Negate | Operation::Finite) { 1 } else { 2 };
+        Self { operation, signature: Signature::any(arity, Volatility::Immutable) }
     }
 
     fn compute(&self, args: &[ArrayRef]) -> std::result::Result<ArrayRef, ArrowError> {
@@ -151,9 +144,7 @@ impl ScalarUDFImpl for Arithmetic {
         };
         let array = finite(whole);
         if constant && array.len() == 1 {
-            return Ok(ColumnarValue::Scalar(datafusion::common::ScalarValue::try_from_array(
-                &array, 0,
-            )?));
+            return Ok(ColumnarValue::Scalar(datafusion::common::ScalarValue::try_from_array(&array, 0)?));
         }
         Ok(ColumnarValue::Array(array))
     }
@@ -209,10 +200,7 @@ mod tests {
         let rows = left.len();
         let args = ScalarFunctionArgs {
             args: vec![ColumnarValue::Array(left), ColumnarValue::Array(right)],
-            arg_fields: types
-                .iter()
-                .map(|t| Arc::new(Field::new("a", t.clone(), true)))
-                .collect(),
+            arg_fields: types.iter().map(|t| Arc::new(Field::new("a", t.clone(), true))).collect(),
             number_rows: rows,
             return_field: Arc::new(Field::new("r", result, true)),
             config_options: Arc::new(ConfigOptions::default()),

@@ -44,11 +44,7 @@ impl ScalarUDFImpl for Choose {
     }
 
     fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
-        let enough = if *self == Self::NullIf {
-            types.len() == 2
-        } else {
-            !types.is_empty()
-        };
+        let enough = if *self == Self::NullIf { types.len() == 2 } else { !types.is_empty() };
         let mut known = types.iter().filter(|t| **t != DataType::Null);
         let first = known.next().cloned().unwrap_or(DataType::Null);
         let common = known.try_fold(first, |all, one| comparison_coercion(&all, one));
@@ -67,12 +63,8 @@ impl ScalarUDFImpl for Choose {
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let columns = arrays(&args)?;
-        let (first, rest) = columns
-            .split_first()
-            .ok_or_else(|| exec_datafusion_err!("no argument"))?;
-        let result = rest
-            .iter()
-            .try_fold(ArrayRef::clone(first), |chosen, next| self.pick(&chosen, next))?;
+        let (first, rest) = columns.split_first().ok_or_else(|| exec_datafusion_err!("no argument"))?;
+        let result = rest.iter().try_fold(ArrayRef::clone(first), |chosen, next| self.pick(&chosen, next))?;
         Ok(ColumnarValue::Array(result))
     }
 }
@@ -88,18 +80,10 @@ impl Choose {
         if self == Self::NullIf {
             return Ok(nullif(chosen, &mask(&|row| both(row) && compare(row, row).is_eq()))?);
         }
-        let wanted = if self == Self::Greatest {
-            Ordering::Less
-        } else {
-            Ordering::Greater
-        };
+        let wanted = if self == Self::Greatest { Ordering::Less } else { Ordering::Greater };
         Ok(zip(
             &mask(&|row| {
-                if both(row) {
-                    compare(row, row) != wanted
-                } else {
-                    chosen.is_valid(row)
-                }
+                if both(row) { compare(row, row) != wanted } else { chosen.is_valid(row) }
             }),
             chosen,
             next,
@@ -118,14 +102,7 @@ mod tests {
     fn each_choice_over_nulls() {
         let a: ArrayRef = Arc::new(Int64Array::from(vec![Some(1), None, Some(3), Some(4), None]));
         let b: ArrayRef = Arc::new(Int64Array::from(vec![Some(2), Some(2), None, Some(4), None]));
-        let of = |choice: Choose| {
-            choice
-                .pick(&a, &b)
-                .unwrap()
-                .as_primitive::<Int64Type>()
-                .iter()
-                .collect::<Vec<_>>()
-        };
+        let of = |choice: Choose| choice.pick(&a, &b).unwrap().as_primitive::<Int64Type>().iter().collect::<Vec<_>>();
         assert_eq!(of(Choose::Coalesce), [Some(1), Some(2), Some(3), Some(4), None]);
         assert_eq!(of(Choose::NullIf), [Some(1), None, Some(3), None, None]);
         assert_eq!(of(Choose::Greatest), [Some(2), Some(2), Some(3), Some(4), None]);

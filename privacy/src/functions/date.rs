@@ -94,10 +94,7 @@ impl Field {
 
 /// The Thursday of the day's ISO week, which lies in the week's year.
 fn thursday(day: Day) -> Day {
-    Day(day
-        .0
-        .saturating_add(3)
-        .saturating_sub(i32::try_from(day.weekday()).unwrap_or(0)))
+    Day(day.0.saturating_add(3).saturating_sub(i32::try_from(day.weekday()).unwrap_or(0)))
 }
 
 fn day_of_year(day: Day) -> i64 {
@@ -129,9 +126,7 @@ impl DateTrunc {
     /// The function.
     #[must_use]
     pub fn new() -> Self {
-        Self {
-            signature: Signature::any(2, Volatility::Immutable),
-        }
+        Self { signature: Signature::any(2, Volatility::Immutable) }
     }
 }
 
@@ -178,10 +173,7 @@ impl DatePart {
     #[must_use]
     pub fn new(fixed: Option<Field>) -> Self {
         let arity = if fixed.is_some() { 1 } else { 2 };
-        Self {
-            fixed,
-            signature: Signature::any(arity, Volatility::Immutable),
-        }
+        Self { fixed, signature: Signature::any(arity, Volatility::Immutable) }
     }
 }
 
@@ -245,9 +237,7 @@ impl DateShift {
     /// The function.
     #[must_use]
     pub fn new() -> Self {
-        Self {
-            signature: Signature::any(3, Volatility::Immutable),
-        }
+        Self { signature: Signature::any(3, Volatility::Immutable) }
     }
 }
 
@@ -263,15 +253,11 @@ fn shift(day: i32, months: i64, days: i64) -> Option<i32> {
         Day(day)
     } else {
         let months = (i64::from(year) * 12 + i64::from(month) - 1).checked_add(months)?;
-        let (year, month) = (
-            i32::try_from(months.div_euclid(12)).ok()?,
-            u32::try_from(months.rem_euclid(12)).ok()? + 1,
-        );
+        let (year, month) =
+            (i32::try_from(months.div_euclid(12)).ok()?, u32::try_from(months.rem_euclid(12)).ok()? + 1);
         (0..4).find_map(|clip| Day::from_parts(year, month, of_month.checked_sub(clip)?))?
     };
-    i32::try_from(i64::from(moved.0).checked_add(days)?)
-        .ok()
-        .filter(|d| (1..=9999).contains(&Day(*d).year()))
+    i32::try_from(i64::from(moved.0).checked_add(days)?).ok().filter(|d| (1..=9999).contains(&Day(*d).year()))
 }
 
 impl ScalarUDFImpl for DateShift {
@@ -297,9 +283,7 @@ impl ScalarUDFImpl for DateShift {
         let moved: Date32Array = (0..dates.len())
             .map(|row| {
                 let known = dates.is_valid(row) && months.is_valid(row) && days.is_valid(row);
-                known
-                    .then(|| shift(dates.value(row), months.value(row), days.value(row)))
-                    .flatten()
+                known.then(|| shift(dates.value(row), months.value(row), days.value(row))).flatten()
             })
             .collect();
         Ok(ColumnarValue::Array(Arc::new(moved)))
@@ -323,11 +307,7 @@ mod tests {
             ("2018-12-31", 2019, 1),
             ("2016-01-01", 2015, 53),
         ] {
-            assert_eq!(
-                (Field::IsoYear.of(day(text)), Field::Week.of(day(text))),
-                (year, week),
-                "{text}"
-            );
+            assert_eq!((Field::IsoYear.of(day(text)), Field::Week.of(day(text))), (year, week), "{text}");
         }
     }
 
@@ -348,11 +328,8 @@ mod tests {
         for extreme in [i32::MIN, i32::MAX, 0] {
             for by in [i64::MIN, i64::MAX, -1, 0, 1] {
                 let _ = (shift(extreme, by, 0), shift(extreme, 0, by), shift(extreme, by, by));
-                let _ = (
-                    Field::Week.of(Day(extreme)),
-                    Field::Month.start(Day(extreme)),
-                    Field::Week.start(Day(extreme)),
-                );
+                let _ =
+                    (Field::Week.of(Day(extreme)), Field::Month.start(Day(extreme)), Field::Week.start(Day(extreme)));
             }
         }
         assert_eq!(shift(0, i64::MAX, 0), None);

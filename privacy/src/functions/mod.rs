@@ -77,10 +77,7 @@ const NAMES: [(&str, Make); 40] = [
 /// The function of this name (lower case), or none when the dialect has no such function.
 #[must_use]
 pub fn scalar(name: &str) -> Option<Arc<ScalarUDF>> {
-    NAMES
-        .iter()
-        .find(|(known, _)| *known == name)
-        .map(|(_, make)| Arc::new(make()))
+    NAMES.iter().find(|(known, _)| *known == name).map(|(_, make)| Arc::new(make()))
 }
 
 /// Every name that [`scalar`] knows.
@@ -92,9 +89,7 @@ pub fn names() -> Vec<String> {
 /// Is this one of our total functions, or the rewritten form of an operator? Decided by the function itself.
 #[must_use]
 pub fn allowed(function: &ScalarUDF) -> bool {
-    Operation::ALL
-        .iter()
-        .any(|op| *function == ScalarUDF::from(Arithmetic::new(*op)))
+    Operation::ALL.iter().any(|op| *function == ScalarUDF::from(Arithmetic::new(*op)))
         || *function == ScalarUDF::from(DateShift::new())
         || *function == ScalarUDF::from(Text::Join)
         || NAMES.iter().any(|(_, make)| *function == make())
@@ -131,10 +126,7 @@ pub(crate) fn check_arguments(function: &ScalarUDF, args: &[Expr]) -> std::resul
 
 /// Does this function read a period or a part of a date?
 pub(crate) fn reads_a_field(function: &ScalarUDF) -> bool {
-    matches!(
-        function.name(),
-        "date_trunc" | "date_part" | "year" | "quarter" | "month" | "week" | "day"
-    )
+    matches!(function.name(), "date_trunc" | "date_part" | "year" | "quarter" | "month" | "week" | "day")
 }
 
 /// The arguments as arrays of the batch's length.
@@ -186,14 +178,7 @@ mod tests {
         let decimals = |values: Vec<i128>| Decimal128Array::from(values).with_precision_and_scale(18, 2).unwrap();
         let long = "é".repeat(3000);
         vec![
-            Arc::new(Int64Array::from(vec![
-                Some(0),
-                Some(1),
-                Some(-1),
-                Some(i64::MAX),
-                Some(i64::MIN),
-                None,
-            ])),
+            Arc::new(Int64Array::from(vec![Some(0), Some(1), Some(-1), Some(i64::MAX), Some(i64::MIN), None])),
             Arc::new(Float64Array::from(vec![
                 Some(0.0),
                 Some(-0.0),
@@ -211,22 +196,8 @@ mod tests {
                 Some("1e999"),
                 None,
             ])),
-            Arc::new(Date32Array::from(vec![
-                Some(0),
-                Some(1),
-                Some(i32::MAX),
-                Some(i32::MIN),
-                Some(-719_163),
-                None,
-            ])),
-            Arc::new(BooleanArray::from(vec![
-                Some(true),
-                Some(false),
-                None,
-                None,
-                None,
-                None,
-            ])),
+            Arc::new(Date32Array::from(vec![Some(0), Some(1), Some(i32::MAX), Some(i32::MIN), Some(-719_163), None])),
+            Arc::new(BooleanArray::from(vec![Some(true), Some(false), None, None, None, None])),
         ]
     }
 
@@ -257,10 +228,7 @@ mod tests {
         }
         let call = ScalarFunctionArgs {
             args: args.to_vec(),
-            arg_fields: types
-                .iter()
-                .map(|t| Arc::new(ArrowField::new("a", t.clone(), true)))
-                .collect(),
+            arg_fields: types.iter().map(|t| Arc::new(ArrowField::new("a", t.clone(), true))).collect(),
             number_rows: 6,
             return_field: Arc::new(ArrowField::new("r", result.clone(), true)),
             config_options: Arc::new(datafusion::config::ConfigOptions::default()),
@@ -271,17 +239,10 @@ mod tests {
         // These pick one of their arguments; all others make floats, and must make finite ones.
         let picks = ["coalesce", "nullif", "greatest", "least"].contains(&function.name());
         if !picks
-            && let Some(floats) = answer
-                .to_array(6)
-                .unwrap()
-                .as_any()
-                .downcast_ref::<datafusion::arrow::array::Float64Array>()
+            && let Some(floats) =
+                answer.to_array(6).unwrap().as_any().downcast_ref::<datafusion::arrow::array::Float64Array>()
         {
-            assert!(
-                floats.iter().flatten().all(f64::is_finite),
-                "{} gave {floats:?}",
-                function.name()
-            );
+            assert!(floats.iter().flatten().all(f64::is_finite), "{} gave {floats:?}", function.name());
         }
         true
     }
@@ -306,10 +267,7 @@ mod tests {
         let arrays: Vec<ColumnarValue> = nasty().into_iter().map(ColumnarValue::Array).collect();
         let scalars: Vec<ColumnarValue> = literals().into_iter().map(ColumnarValue::Scalar).collect();
         let any: Vec<&ColumnarValue> = arrays.iter().chain(&scalars).collect();
-        let mut functions: Vec<ScalarUDF> = names()
-            .iter()
-            .map(|name| scalar(name).unwrap().as_ref().clone())
-            .collect();
+        let mut functions: Vec<ScalarUDF> = names().iter().map(|name| scalar(name).unwrap().as_ref().clone()).collect();
         functions.extend(Operation::ALL.iter().map(|op| ScalarUDF::from(Arithmetic::new(*op))));
         functions.extend([ScalarUDF::from(DateShift::new()), ScalarUDF::from(Text::Join)]);
         for function in &functions {

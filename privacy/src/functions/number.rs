@@ -79,12 +79,7 @@ impl ScalarUDFImpl for Number {
             (Self::WidthBucket, [x, low, high, count])
                 if [x, low, high].into_iter().all(numeric) && count.is_integer() =>
             {
-                Ok(vec![
-                    DataType::Float64,
-                    DataType::Float64,
-                    DataType::Float64,
-                    DataType::Int64,
-                ])
+                Ok(vec![DataType::Float64, DataType::Float64, DataType::Float64, DataType::Int64])
             }
             _ => Err(wrong_types(self.name(), types)),
         }
@@ -105,11 +100,7 @@ impl ScalarUDFImpl for Number {
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let columns = arrays(&args)?;
-        let digits = if *self == Self::Round && args.args.len() > 1 {
-            whole(&args, 1)?
-        } else {
-            0
-        };
+        let digits = if *self == Self::Round && args.args.len() > 1 { whole(&args, 1)? } else { 0 };
         let result: ArrayRef = match columns.first().map(|c| c.data_type().clone()) {
             Some(DataType::Int64) => {
                 let values: &Int64Array = typed(&columns, 0)?;
@@ -123,28 +114,16 @@ impl ScalarUDFImpl for Number {
             _ if *self == Self::WidthBucket => {
                 let (low, high, count) = (float(&args, 1)?, float(&args, 2)?, whole(&args, 3)?);
                 let values: &Float64Array = typed(&columns, 0)?;
-                Arc::new(
-                    values
-                        .iter()
-                        .map(|x| bucket(x?, low, high, count))
-                        .collect::<Int64Array>(),
-                )
+                Arc::new(values.iter().map(|x| bucket(x?, low, high, count)).collect::<Int64Array>())
             }
             _ if *self == Self::Power => {
                 let (base, exponent): (&Float64Array, &Float64Array) = (typed(&columns, 0)?, typed(&columns, 1)?);
                 let pairs = base.iter().zip(exponent.iter());
-                finite(Arc::new(
-                    pairs.map(|(a, b)| Some(a?.powf(b?))).collect::<Float64Array>(),
-                ))
+                finite(Arc::new(pairs.map(|(a, b)| Some(a?.powf(b?))).collect::<Float64Array>()))
             }
             _ => {
                 let values: &Float64Array = typed(&columns, 0)?;
-                finite(Arc::new(
-                    values
-                        .iter()
-                        .map(|x| Some(self.float(x?, digits)))
-                        .collect::<Float64Array>(),
-                ))
+                finite(Arc::new(values.iter().map(|x| Some(self.float(x?, digits))).collect::<Float64Array>()))
             }
         };
         Ok(ColumnarValue::Array(result))
@@ -166,10 +145,7 @@ impl Number {
             return x.checked_abs();
         }
         let drop = i64::from(scale).saturating_sub(digits);
-        let Some(unit) = u32::try_from(drop.max(0))
-            .ok()
-            .and_then(|drop| 10_i128.checked_pow(drop))
-        else {
+        let Some(unit) = u32::try_from(drop.max(0)).ok().and_then(|drop| 10_i128.checked_pow(drop)) else {
             return Some(0);
         };
         let down = x.div_euclid(unit).checked_mul(unit)?;
@@ -179,11 +155,7 @@ impl Number {
             Self::Floor => Some(down),
             _ => {
                 let (below, above) = (x.checked_sub(down)?, up.checked_sub(x)?);
-                Some(if above < below || (above == below && x >= 0) {
-                    up
-                } else {
-                    down
-                })
+                Some(if above < below || (above == below && x >= 0) { up } else { down })
             }
         }
     }
@@ -201,11 +173,7 @@ impl Number {
             Self::Exp => x.exp(),
             _ => {
                 let unit = 10_f64.powi(i32::try_from(digits.clamp(-300, 300)).unwrap_or(0));
-                if (x * unit).is_finite() {
-                    (x * unit).round() / unit
-                } else {
-                    x
-                }
+                if (x * unit).is_finite() { (x * unit).round() / unit } else { x }
             }
         }
     }
@@ -273,10 +241,7 @@ mod tests {
     #[test]
     fn buckets_count_from_one_and_catch_both_sides() {
         let of = |x| bucket(x, 0.0, 10.0, 5);
-        assert_eq!(
-            [of(-0.1), of(0.0), of(1.9), of(2.0), of(9.99), of(10.0)],
-            [0, 1, 1, 2, 5, 6].map(Some)
-        );
+        assert_eq!([of(-0.1), of(0.0), of(1.9), of(2.0), of(9.99), of(10.0)], [0, 1, 1, 2, 5, 6].map(Some));
         assert_eq!(bucket(1.0, 2.0, 2.0, 5), None);
         assert_eq!(bucket(f64::NAN, 0.0, 1.0, 5), None);
         assert_eq!(bucket(5.0, 0.0, 10.0, i64::MAX).map(|b| b > 0), Some(true));

@@ -50,10 +50,7 @@ fn signature(text: Text) -> &'static Signature {
             Signature::any(1, Volatility::Immutable),
             Signature::any(2, Volatility::Immutable),
             Signature::one_of(
-                vec![
-                    datafusion::logical_expr::TypeSignature::Any(2),
-                    datafusion::logical_expr::TypeSignature::Any(3),
-                ],
+                vec![datafusion::logical_expr::TypeSignature::Any(2), datafusion::logical_expr::TypeSignature::Any(3)],
                 Volatility::Immutable,
             ),
             Signature::variadic_any(Volatility::Immutable),
@@ -119,11 +116,7 @@ impl ScalarUDFImpl for Text {
             Self::TrimEnd => each(&|t| t.trim_end().to_owned()),
             Self::Substring => {
                 let from = whole(&args, 1)?;
-                let count = if args.args.len() > 2 {
-                    whole(&args, 2)?
-                } else {
-                    i64::MAX
-                };
+                let count = if args.args.len() > 2 { whole(&args, 2)? } else { i64::MAX };
                 each(&|t| substring(t, from, count))
             }
             Self::Left => {
@@ -148,11 +141,7 @@ impl ScalarUDFImpl for Text {
             }
             Self::StartsWith => {
                 let wanted = words(&args, 1)?;
-                Arc::new(
-                    text.iter()
-                        .map(|t| t.map(|t| t.starts_with(wanted)))
-                        .collect::<BooleanArray>(),
-                )
+                Arc::new(text.iter().map(|t| t.map(|t| t.starts_with(wanted))).collect::<BooleanArray>())
             }
             Self::Concat | Self::Join => joined(&columns, *self == Self::Join)?,
         }))
@@ -160,9 +149,7 @@ impl ScalarUDFImpl for Text {
 }
 
 fn joined(columns: &[ArrayRef], strict: bool) -> Result<ArrayRef> {
-    let texts = (0..columns.len())
-        .map(|i| typed::<StringArray>(columns, i))
-        .collect::<Result<Vec<_>>>()?;
+    let texts = (0..columns.len()).map(|i| typed::<StringArray>(columns, i)).collect::<Result<Vec<_>>>()?;
     let rows = texts.first().map_or(0, |t| t.len());
     let row = |row: usize| {
         if strict && texts.iter().any(|t| t.is_null(row)) {
@@ -188,11 +175,7 @@ fn substring(text: &str, from: i64, count: i64) -> String {
 fn counted(text: &str, n: i64) -> usize {
     let all = text.chars().count();
     let n_abs = usize::try_from(n.unsigned_abs()).unwrap_or(usize::MAX);
-    if n >= 0 {
-        n_abs.min(all)
-    } else {
-        all.saturating_sub(n_abs)
-    }
+    if n >= 0 { n_abs.min(all) } else { all.saturating_sub(n_abs) }
 }
 
 fn whole(args: &ScalarFunctionArgs, index: usize) -> Result<i64> {
@@ -233,10 +216,7 @@ mod tests {
 
     #[test]
     fn a_text_that_grows_too_long_is_null() {
-        let long: ArrayRef = Arc::new(StringArray::from(vec![
-            "x".repeat(MAX_TEXT_BYTES / 2 + 1),
-            "a".to_owned(),
-        ]));
+        let long: ArrayRef = Arc::new(StringArray::from(vec!["x".repeat(MAX_TEXT_BYTES / 2 + 1), "a".to_owned()]));
         let both = joined(&[Arc::clone(&long), long], true).unwrap();
         assert!(both.is_null(0));
         assert!(both.is_valid(1));

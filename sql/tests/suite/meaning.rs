@@ -22,30 +22,14 @@ fn table(private: bool, columns: &[(&str, Kind, bool)]) -> Table {
         nullable: *nullable,
         domain: None,
     };
-    let bounds = Contribution {
-        scan_rows: 500,
-        rows: 4,
-        groups: 20,
-    };
-    Table {
-        private: private.then_some(bounds),
-        declared_rows: 100,
-        columns: columns.iter().map(column).collect(),
-    }
+    let bounds = Contribution { scan_rows: 500, rows: 4, groups: 20 };
+    Table { private: private.then_some(bounds), declared_rows: 100, columns: columns.iter().map(column).collect() }
 }
 
 fn catalog() -> Catalog {
-    let day = || Kind::Date {
-        low: "2019-01-01".into(),
-        high: "2020-12-31".into(),
-        year_only: false,
-    };
+    let day = || Kind::Date { low: "2019-01-01".into(), high: "2020-12-31".into(), year_only: false };
     let number = |low, high| Kind::Integer { low, high };
-    let cost = Kind::Decimal {
-        scale: 2,
-        low: 0,
-        high: 10_000,
-    };
+    let cost = Kind::Decimal { scale: 2, low: 0, high: 10_000 };
     let tables = [
         (
             "person",
@@ -63,25 +47,13 @@ fn catalog() -> Catalog {
             "visit",
             table(
                 true,
-                &[
-                    (UNIT, Kind::Id, false),
-                    ("kind", Kind::Text, false),
-                    ("day", day(), false),
-                    ("cost", cost, true),
-                ],
+                &[(UNIT, Kind::Id, false), ("kind", Kind::Text, false), ("day", day(), false), ("cost", cost, true)],
             ),
         ),
         ("death", table(true, &[(UNIT, Kind::Id, false), ("died", day(), false)])),
         (
             "region",
-            table(
-                false,
-                &[
-                    ("code", Kind::Text, false),
-                    ("name", Kind::Text, false),
-                    ("people", number(0, 9), false),
-                ],
-            ),
+            table(false, &[("code", Kind::Text, false), ("name", Kind::Text, false), ("people", number(0, 9), false)]),
         ),
     ];
     Catalog {
@@ -89,10 +61,7 @@ fn catalog() -> Catalog {
         data_cut: "2020-12-31".into(),
         profile: Profile::ExpertDetermination,
         declared_patients: 100,
-        tables: tables
-            .into_iter()
-            .map(|(name, table)| (name.to_owned(), table))
-            .collect(),
+        tables: tables.into_iter().map(|(name, table)| (name.to_owned(), table)).collect(),
     }
 }
 
@@ -101,10 +70,7 @@ struct Dice(u64);
 
 impl Dice {
     fn roll(&mut self, sides: u64) -> u64 {
-        self.0 = self
-            .0
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % sides
     }
 
@@ -121,21 +87,15 @@ fn batches(seed: u64) -> BTreeMap<&'static str, RecordBatch> {
     let dead: Vec<i64> = people.iter().copied().filter(|_| dice.roll(4) == 0).collect();
     let ints = |values: &[i64]| -> ArrayRef { Arc::new(Int64Array::from(values.to_vec())) };
     let day = |dice: &mut Dice| i32::try_from(17_900 + dice.roll(700)).unwrap();
-    let born: Vec<Option<i64>> = people
-        .iter()
-        .map(|_| (dice.roll(9) > 0).then_some(1940 + i64::try_from(dice.roll(60)).unwrap()))
-        .collect();
+    let born: Vec<Option<i64>> =
+        people.iter().map(|_| (dice.roll(9) > 0).then_some(1940 + i64::try_from(dice.roll(60)).unwrap())).collect();
     let sex: Vec<&str> = people.iter().map(|_| dice.pick(&["f", "m"])).collect();
-    let county: Vec<Option<&str>> = people
-        .iter()
-        .map(|_| Some(dice.pick(&["A", "B", "C", ""])).filter(|c| !c.is_empty()))
-        .collect();
+    let county: Vec<Option<&str>> =
+        people.iter().map(|_| Some(dice.pick(&["A", "B", "C", ""])).filter(|c| !c.is_empty())).collect();
     let kind: Vec<&str> = visitors.iter().map(|_| dice.pick(&["AMB", "IMP", "EMER"])).collect();
     let days: Vec<i32> = visitors.iter().map(|_| day(&mut dice)).collect();
-    let cost: Vec<Option<i128>> = visitors
-        .iter()
-        .map(|_| (dice.roll(5) > 0).then_some(i128::from(dice.roll(9000))))
-        .collect();
+    let cost: Vec<Option<i128>> =
+        visitors.iter().map(|_| (dice.roll(5) > 0).then_some(i128::from(dice.roll(9000)))).collect();
     let died: Vec<i32> = dead.iter().map(|_| day(&mut dice)).collect();
     let columns: [(&str, Vec<ArrayRef>); 4] = [
         (
@@ -168,12 +128,7 @@ fn batches(seed: u64) -> BTreeMap<&'static str, RecordBatch> {
     ];
     columns
         .into_iter()
-        .map(|(name, arrays)| {
-            (
-                name,
-                RecordBatch::try_new(catalog.table(name).unwrap().schema(), arrays).unwrap(),
-            )
-        })
+        .map(|(name, arrays)| (name, RecordBatch::try_new(catalog.table(name).unwrap().schema(), arrays).unwrap()))
         .collect()
 }
 
@@ -182,11 +137,7 @@ fn rows(batches: &[RecordBatch]) -> Vec<String> {
     let options = FormatOptions::default().with_null("NULL");
     let mut all = Vec::new();
     for batch in batches {
-        let columns: Vec<_> = batch
-            .columns()
-            .iter()
-            .map(|c| ArrayFormatter::try_new(c, &options).unwrap())
-            .collect();
+        let columns: Vec<_> = batch.columns().iter().map(|c| ArrayFormatter::try_new(c, &options).unwrap()).collect();
         for row in 0..batch.num_rows() {
             let cell = |c: &ArrayFormatter| {
                 let text = c.value(row).to_string();
@@ -204,9 +155,8 @@ fn with_tables(plan: LogicalPlan, tables: &BTreeMap<String, RecordBatch>) -> Log
     let swapped = plan.transform_up_with_subqueries(|node| match node {
         LogicalPlan::TableScan(mut scan) => {
             let batch = &tables[scan.table_name.table()];
-            scan.source = provider_as_source(Arc::new(
-                MemTable::try_new(batch.schema(), vec![vec![batch.clone()]]).unwrap(),
-            ));
+            scan.source =
+                provider_as_source(Arc::new(MemTable::try_new(batch.schema(), vec![vec![batch.clone()]]).unwrap()));
             Ok(Transformed::yes(LogicalPlan::TableScan(scan)))
         }
         other => Ok(Transformed::no(other)),
@@ -216,19 +166,11 @@ fn with_tables(plan: LogicalPlan, tables: &BTreeMap<String, RecordBatch>) -> Log
 
 async fn ours(sql: &str, params: &BTreeMap<String, Value>, seed: u64) -> Vec<String> {
     let query = bind(&parse(sql).unwrap(), &catalog(), params).unwrap_or_else(|e| panic!("{sql}: {e}"));
-    let mut tables: BTreeMap<String, RecordBatch> = batches(seed)
-        .into_iter()
-        .map(|(name, batch)| (name.to_owned(), batch))
-        .collect();
+    let mut tables: BTreeMap<String, RecordBatch> =
+        batches(seed).into_iter().map(|(name, batch)| (name.to_owned(), batch)).collect();
     let context = SessionContext::new();
     let private = with_tables(LogicalPlan::Aggregate(query.private().clone()), &tables);
-    let exact = context
-        .execute_logical_plan(private)
-        .await
-        .unwrap()
-        .collect()
-        .await
-        .unwrap();
+    let exact = context.execute_logical_plan(private).await.unwrap().collect().await.unwrap();
     let schema = query.private().schema.as_arrow().clone();
     let exact = datafusion::arrow::compute::concat_batches(&Arc::new(schema), &exact).unwrap();
     let names = (0..exact.num_columns()).map(noisy_column);
@@ -239,22 +181,12 @@ async fn ours(sql: &str, params: &BTreeMap<String, Value>, seed: u64) -> Vec<Str
         .zip(names)
         .map(|(f, name)| f.as_ref().clone().with_name(name).with_nullable(true))
         .collect();
-    let noisy = RecordBatch::try_new(
-        Arc::new(datafusion::arrow::datatypes::Schema::new(fields)),
-        exact.columns().to_vec(),
-    )
-    .unwrap();
+    let noisy =
+        RecordBatch::try_new(Arc::new(datafusion::arrow::datatypes::Schema::new(fields)), exact.columns().to_vec())
+            .unwrap();
     tables.insert(NOISY.to_owned(), noisy);
     let post = with_tables(query.post().clone(), &tables);
-    rows(
-        &context
-            .execute_logical_plan(post)
-            .await
-            .unwrap()
-            .collect()
-            .await
-            .unwrap(),
-    )
+    rows(&context.execute_logical_plan(post).await.unwrap().collect().await.unwrap())
 }
 
 async fn theirs(sql: &str, seed: u64) -> Vec<String> {

@@ -23,11 +23,7 @@ fn catalog(profile: Profile) -> Catalog {
         population_year: 2020,
         population: 1,
     };
-    let regions = [
-        region("25017", "Middlesex"),
-        region("25025", "Suffolk"),
-        region("25027", "Worcester"),
-    ];
+    let regions = [region("25017", "Middlesex"), region("25025", "Suffolk"), region("25027", "Worcester")];
     research_catalog("2025-12-31", profile, 20_000, &regions)
 }
 
@@ -55,12 +51,7 @@ fn cases() -> Vec<Case> {
                 };
                 let refused = heading.strip_prefix("refuse: ").map(str::to_owned);
                 assert!(refused.is_some() || heading == "accept", "{file}: {heading}");
-                open = Some(Case {
-                    file: file.clone(),
-                    refused,
-                    profile,
-                    sql: String::new(),
-                });
+                open = Some(Case { file: file.clone(), refused, profile, sql: String::new() });
             } else if let Some(case) = &mut open {
                 case.sql.push_str(line);
                 case.sql.push('\n');
@@ -90,16 +81,10 @@ fn asked(case: &Case) -> Result<(), SqlError> {
 }
 
 fn spanned(sql: &str, error: &SqlError) -> String {
-    let line_start: usize = sql
-        .split('\n')
-        .take(usize::try_from(error.line).unwrap() - 1)
-        .map(|l| l.chars().count() + 1)
-        .sum();
+    let line_start: usize =
+        sql.split('\n').take(usize::try_from(error.line).unwrap() - 1).map(|l| l.chars().count() + 1).sum();
     let start = line_start + usize::try_from(error.column).unwrap() - 1;
-    sql.chars()
-        .skip(start)
-        .take(usize::try_from(error.length).unwrap())
-        .collect()
+    sql.chars().skip(start).take(usize::try_from(error.length).unwrap()).collect()
 }
 
 #[test]
@@ -108,19 +93,13 @@ fn every_question_is_accepted_or_refused_as_its_file_says() {
     for case in cases() {
         match (&case.refused, asked(&case)) {
             (None, Ok(())) => {}
-            (None, Err(error)) => wrong.push(format!(
-                "{}: should be accepted, but {error}\n  {}",
-                case.file, case.sql
-            )),
+            (None, Err(error)) => wrong.push(format!("{}: should be accepted, but {error}\n  {}", case.file, case.sql)),
             (Some(_), Ok(())) => wrong.push(format!("{}: should be refused\n  {}", case.file, case.sql)),
             (Some(text), Err(error)) => {
                 let found = spanned(&case.sql, &error);
                 let whole = text == "(all)" && found.trim_end() == case.sql;
                 if error.code.as_str() != case.file || !(whole || found == *text || text == "(any)") {
-                    wrong.push(format!(
-                        "{}: {error} at {found:?}, not {text:?}\n  {}",
-                        case.file, case.sql
-                    ));
+                    wrong.push(format!("{}: {error} at {found:?}, not {text:?}\n  {}", case.file, case.sql));
                 }
             }
         }
@@ -132,11 +111,7 @@ fn every_question_is_accepted_or_refused_as_its_file_says() {
 fn every_code_has_both_sides() {
     let cases = cases();
     let with = |refused: bool| -> BTreeSet<String> {
-        cases
-            .iter()
-            .filter(|c| c.refused.is_some() == refused)
-            .map(|c| c.file.clone())
-            .collect()
+        cases.iter().filter(|c| c.refused.is_some() == refused).map(|c| c.file.clone()).collect()
     };
     for code in Code::ALL.into_iter().filter(|code| !NOT_IN_SQL.contains(code)) {
         assert!(with(true).contains(code.as_str()), "no refused question for {code}");

@@ -21,10 +21,7 @@ fn a_demo_leaves_epsilon_10_and_beyond_the_budget_is_429_with_what_is_left() {
     assert_eq!(reply.status, 429, "{}", reply.text());
     let problem = reply.json();
     assert_eq!(problem["code"], "BUDGET_EXHAUSTED");
-    assert!(
-        rho(&problem["required"]["rho"]) > rho(&problem["remaining"]["rho"]),
-        "{problem}"
-    );
+    assert!(rho(&problem["required"]["rho"]) > rho(&problem["remaining"]["rho"]), "{problem}");
     assert_eq!(app.budget(), before);
     let logged = app.audit();
     assert_eq!(logged.len(), entries + 1);
@@ -33,12 +30,7 @@ fn a_demo_leaves_epsilon_10_and_beyond_the_budget_is_429_with_what_is_left() {
     // A small question still fits, and lowers every level by its price alone.
     let answer = app.ask("SELECT COUNT(*) FROM visit_occurrence", "0.25").json();
     let after = app.budget();
-    for (old, new) in before["levels"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .zip(after["levels"].as_array().unwrap())
-    {
+    for (old, new) in before["levels"].as_array().unwrap().iter().zip(after["levels"].as_array().unwrap()) {
         let spent = rho(&new["spent"]["rho"]) - rho(&old["spent"]["rho"]);
         assert!((spent - rho(&answer["price"]["rho"])).abs() < 1e-11, "{old} {new}");
     }
@@ -62,12 +54,7 @@ fn bad_prices_are_refused_and_cost_nothing() {
     ] {
         let body = json!({ "sql": "SELECT COUNT(*) FROM person", "privacy": privacy });
         let reply = app.post("researcher", "/v1/statements", &body);
-        assert!(
-            matches!(reply.status, 400 | 422),
-            "{privacy}: {} {}",
-            reply.status,
-            reply.text()
-        );
+        assert!(matches!(reply.status, 400 | 422), "{privacy}: {} {}", reply.status, reply.text());
     }
     assert_eq!(app.budget(), before);
 }
@@ -97,10 +84,7 @@ fn unknown_keys_are_released_only_past_k_min_and_the_threshold() {
     let sql = "SELECT condition_source_value, COUNT(DISTINCT person_id) AS n FROM condition_occurrence GROUP BY condition_source_value";
     let body = json!({ "sql": sql, "privacy": { "rho": "0.2" } });
     let estimate = app.post("researcher", "/v1/statements/estimate", &body).json();
-    assert_eq!(
-        (estimate["keys"].as_str(), estimate["k_min"].as_u64()),
-        (Some("unknown"), Some(11))
-    );
+    assert_eq!((estimate["keys"].as_str(), estimate["k_min"].as_u64()), (Some("unknown"), Some(11)));
     let threshold = estimate["threshold"].as_f64().unwrap();
     assert!(threshold > 11.0);
     let answer = app.post("researcher", "/v1/statements", &body).json();

@@ -23,10 +23,8 @@ fn killed_between_intent_and_outcome_the_question_is_abandoned_and_paid() {
         let keys: serde_json::Value = serde_json::from_slice(&fs::read(data.join("demo.json")).unwrap()).unwrap();
         let url = app.url.clone();
         let token = keys["keys"]["researcher"].as_str().unwrap().to_owned();
-        let sql = format!(
-            "SELECT COUNT(*) FROM visit_occurrence WHERE visit_start_date > DATE '2020-01-{:02}'",
-            round + 1
-        );
+        let sql =
+            format!("SELECT COUNT(*) FROM visit_occurrence WHERE visit_start_date > DATE '2020-01-{:02}'", round + 1);
         let asked = std::thread::spawn(move || {
             let body = json!({ "sql": sql, "privacy": { "rho": "0.001" } }).to_string();
             let _ = ureq::post(format!("{url}/v1/statements"))
@@ -56,11 +54,7 @@ fn killed_between_intent_and_outcome_the_question_is_abandoned_and_paid() {
     println!("abandoned in six rounds: {abandoned}");
     assert!(app.stop().unwrap().success());
     let verified = run(&data, &["audit", "verify", data.join("audit").to_str().unwrap()]);
-    assert!(
-        verified.status.success(),
-        "{}",
-        String::from_utf8_lossy(&verified.stdout)
-    );
+    assert!(verified.status.success(), "{}", String::from_utf8_lossy(&verified.stdout));
 }
 
 fn tables(data: &Path) -> Vec<(String, Vec<u8>)> {
@@ -85,21 +79,9 @@ fn tables(data: &Path) -> Vec<(String, Vec<u8>)> {
 fn ingest_killed_at_any_moment_and_run_again_ends_in_the_same_tables() {
     let dir = tempfile::tempdir().unwrap();
     let whole = dir.path().join("whole");
-    assert!(
-        run(&whole, &["ledger", "simulate", "--people", "800", "--seed", "3"])
-            .status
-            .success()
-    );
+    assert!(run(&whole, &["ledger", "simulate", "--people", "800", "--seed", "3"]).status.success());
     let copy = |to: &Path| {
-        assert!(
-            Command::new("cp")
-                .arg("-r")
-                .arg(&whole)
-                .arg(to)
-                .status()
-                .unwrap()
-                .success()
-        );
+        assert!(Command::new("cp").arg("-r").arg(&whole).arg(to).status().unwrap().success());
     };
     let killed = dir.path().join("killed");
     copy(&killed);
@@ -122,9 +104,5 @@ fn ingest_killed_at_any_moment_and_run_again_ends_in_the_same_tables() {
     assert!(tables(&killed) == expected, "tables differ after kills");
     let snapshots = fs::read_dir(killed.join("snapshots")).unwrap().count();
     assert!(run(&killed, &["ingest"]).status.success());
-    assert_eq!(
-        fs::read_dir(killed.join("snapshots")).unwrap().count(),
-        snapshots,
-        "nothing new, nothing written"
-    );
+    assert_eq!(fs::read_dir(killed.join("snapshots")).unwrap().count(), snapshots, "nothing new, nothing written");
 }

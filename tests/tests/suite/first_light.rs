@@ -10,29 +10,11 @@ fn a_question_gets_noisy_counts_with_intervals_price_and_a_receipt_that_verifies
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("data");
     let app = App::demo(&data, 600);
-    let reply = app.ask(
-        "SELECT gender, COUNT(*) AS n, COUNT(*) / 2.0 AS half FROM person GROUP BY gender",
-        "0.01",
-    );
+    let reply = app.ask("SELECT gender, COUNT(*) AS n, COUNT(*) / 2.0 AS half FROM person GROUP BY gender", "0.01");
     assert_eq!(reply.status, 200, "{}", reply.text());
     let answer = reply.json();
-    let names: Vec<&str> = answer["columns"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|c| c["name"].as_str().unwrap())
-        .collect();
-    let expected = [
-        "gender",
-        "n",
-        "n_low",
-        "n_high",
-        "n_sigma",
-        "half",
-        "half_low",
-        "half_high",
-        "half_sigma",
-    ];
+    let names: Vec<&str> = answer["columns"].as_array().unwrap().iter().map(|c| c["name"].as_str().unwrap()).collect();
+    let expected = ["gender", "n", "n_low", "n_high", "n_sigma", "half", "half_low", "half_high", "half_sigma"];
     assert_eq!(names, expected);
     let rows = answer["rows"].as_array().unwrap();
     assert_eq!(rows.len(), 4, "every key of the domain is returned: {rows:?}");
@@ -47,12 +29,7 @@ fn a_question_gets_noisy_counts_with_intervals_price_and_a_receipt_that_verifies
     assert!(rho > 0.009 && rho <= 0.01, "{}", answer["price"]);
     assert_eq!(answer["cached"], json!(false));
     let index = answer["receipt"]["index"].as_u64().unwrap();
-    assert!(
-        answer["receipt"]["proof"]
-            .as_str()
-            .unwrap()
-            .starts_with("c2sp.org/tlog-proof@v1")
-    );
+    assert!(answer["receipt"]["proof"].as_str().unwrap().starts_with("c2sp.org/tlog-proof@v1"));
 
     let entries = app.audit();
     let kind = |index: u64| entries.iter().find(|e| e["index"] == index).map(|e| e["type"].clone());
@@ -63,11 +40,7 @@ fn a_question_gets_noisy_counts_with_intervals_price_and_a_receipt_that_verifies
     assert!(app.stop().unwrap().success());
     for log in ["audit", "ledger"] {
         let verified = run(&data, &["audit", "verify", data.join(log).to_str().unwrap()]);
-        assert!(
-            verified.status.success(),
-            "{}",
-            String::from_utf8_lossy(&verified.stderr)
-        );
+        assert!(verified.status.success(), "{}", String::from_utf8_lossy(&verified.stderr));
     }
 }
 
@@ -79,23 +52,14 @@ fn asked_again_it_costs_nothing_and_gives_the_same_numbers_also_after_a_restart(
     let first = app.ask(COUNTIES, "0.005").json();
     let spent = app.budget();
     let again = app.ask(COUNTIES, "0.005").json();
-    assert_eq!(
-        (&again["rows"], &again["cached"], &again["price"]["rho"]),
-        (&first["rows"], &json!(true), &json!("0"))
-    );
+    assert_eq!((&again["rows"], &again["cached"], &again["price"]["rho"]), (&first["rows"], &json!(true), &json!("0")));
     // Another order and arithmetic of the same measured numbers is the same release.
     let other = app
-        .ask(
-            "SELECT county, COUNT(*) + 1 AS more FROM person GROUP BY county ORDER BY county LIMIT 3",
-            "0.005",
-        )
+        .ask("SELECT county, COUNT(*) + 1 AS more FROM person GROUP BY county ORDER BY county LIMIT 3", "0.005")
         .json();
     assert_eq!(other["cached"], json!(true), "{other}");
     for i in 0..3 {
-        assert_eq!(
-            other["rows"][i][1].as_i64().unwrap(),
-            first["rows"][i][1].as_i64().unwrap() + 1
-        );
+        assert_eq!(other["rows"][i][1].as_i64().unwrap(), first["rows"][i][1].as_i64().unwrap() + 1);
     }
     assert_eq!(app.budget(), spent);
     let releases = app.get("researcher", "/v1/releases").json();
@@ -107,12 +71,7 @@ fn asked_again_it_costs_nothing_and_gives_the_same_numbers_also_after_a_restart(
     assert_eq!(app.get("researcher", "/v1/releases").json(), releases);
     // The restarted demo asked its own questions again, from the cache, each with an entry and nothing else.
     let entries = app.audit();
-    assert!(
-        entries[size..]
-            .iter()
-            .all(|e| e["type"] == "query.repeated" || e["type"] == "role.change"),
-        "{entries:?}"
-    );
+    assert!(entries[size..].iter().all(|e| e["type"] == "query.repeated" || e["type"] == "role.change"), "{entries:?}");
     assert_eq!(app.ask(COUNTIES, "0.005").json()["rows"], first["rows"]);
     let id = first["statement_id"].as_str().unwrap();
     let fetched = app.get("researcher", &format!("/v1/statements/{id}/result")).json();
@@ -129,23 +88,11 @@ fn every_format_carries_the_numbers_and_the_price() {
     assert!(csv.content_type.starts_with("text/csv"), "{}", csv.content_type);
     let lines: Vec<String> = csv.text().lines().map(str::to_owned).collect();
     assert_eq!(lines[0], "county,patients,patients_low,patients_high,patients_sigma");
-    assert!(
-        lines[1].starts_with(&format!("25001,{},", json_rows["rows"][0][1])),
-        "{}",
-        lines[1]
-    );
+    assert!(lines[1].starts_with(&format!("25001,{},", json_rows["rows"][0][1])), "{}", lines[1]);
     let accept = "application/vnd.apache.arrow.stream";
     let stream = app.post_with("researcher", "/v1/statements", &body, &[("Accept", accept)]);
     let reader = arrow::ipc::reader::StreamReader::try_new(stream.bytes.as_slice(), None).unwrap();
-    assert!(
-        reader
-            .schema()
-            .metadata()
-            .keys()
-            .any(|k| k.to_lowercase().contains("rho")),
-        "{:?}",
-        reader.schema()
-    );
+    assert!(reader.schema().metadata().keys().any(|k| k.to_lowercase().contains("rho")), "{:?}", reader.schema());
     assert_eq!(reader.map(|b| b.unwrap().num_rows()).sum::<usize>(), 14);
     let before = app.budget();
     let refused = app.post_with(
@@ -154,11 +101,7 @@ fn every_format_carries_the_numbers_and_the_price() {
         &json!({ "sql": "SELECT COUNT(*) FROM visit_occurrence" }),
         &[("Accept", "image/png")],
     );
-    assert_eq!(
-        (refused.status, app.budget()),
-        (406, before),
-        "406 before anything is spent"
-    );
+    assert_eq!((refused.status, app.budget()), (406, before), "406 before anything is spent");
 }
 
 #[test]
@@ -189,8 +132,5 @@ fn pages_have_no_script_and_a_policy_that_forbids_it() {
     let page = app.get_as("nobody", "/", "text/html");
     assert_eq!(page.status, 200);
     let text = page.text();
-    assert!(
-        text.contains("25017") && text.contains("<svg") && !text.contains("<script"),
-        "{text}"
-    );
+    assert!(text.contains("25017") && text.contains("<svg") && !text.contains("<script"), "{text}");
 }

@@ -8,10 +8,7 @@ use crate::world::{self, HIGH, LOW, Patient};
 
 /// Cases a statement runs over; a nightly run sets more.
 fn cases() -> u64 {
-    std::env::var("EPILEDGER_ORACLE_CASES")
-        .ok()
-        .and_then(|n| n.parse().ok())
-        .unwrap_or(12)
+    std::env::var("EPILEDGER_ORACLE_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(12)
 }
 
 fn ask() -> Ask {
@@ -53,11 +50,7 @@ fn v_is_the_sum_of_every_patients_own_part() {
         for case in 0..cases().div_ceil(6) {
             let mut rng = world::rng(1_000 * number as u64 + case);
             let patients = world::patients(&mut rng, 9, 9);
-            let limits = Contribution {
-                scan_rows: 6,
-                rows: 2,
-                groups: 2,
-            };
+            let limits = Contribution { scan_rows: 6, rows: 2, groups: 2 };
             let whole = run(sql, &patients, limits, 1 + case as usize % 3, 1 + number % 3);
             let mut sum = Exact::new();
             for patient in &patients {
@@ -72,20 +65,13 @@ fn v_is_the_sum_of_every_patients_own_part() {
             assert_eq!(whole, sum, "{sql}, case {case}");
         }
     }
-    assert!(
-        cut,
-        "no patient passed the row cap, so the test proved less than it says"
-    );
+    assert!(cut, "no patient passed the row cap, so the test proved less than it says");
 }
 
 /// One patient changes at most G groups, and each primitive in one group by at most its bound; every bound is reached.
 #[test]
 fn one_patient_changes_v_within_the_declared_sensitivity() {
-    let limits = Contribution {
-        scan_rows: 50,
-        rows: 3,
-        groups: 2,
-    };
+    let limits = Contribution { scan_rows: 50, rows: 3, groups: 2 };
     let sql = "SELECT kind, COUNT(DISTINCT person_id), COUNT(*), COUNT(cost), SUM(cost) FROM visit GROUP BY kind";
     let bounds = [1, 3, 3, 3 * LOW.abs().max(HIGH.abs())];
     let mut reached = [false; 4];
@@ -111,30 +97,20 @@ fn one_patient_changes_v_within_the_declared_sensitivity() {
             changed += usize::from(a != b);
             for (i, bound) in bounds.iter().enumerate() {
                 let difference = (a[i] - b[i]).abs();
-                assert!(
-                    difference <= *bound,
-                    "case {case}: primitive {i} changed by {difference}"
-                );
+                assert!(difference <= *bound, "case {case}: primitive {i} changed by {difference}");
                 reached[i] |= difference == *bound;
             }
         }
         assert!(changed <= 2, "case {case}: {changed} groups changed");
         groups_reached |= changed == 2;
     }
-    assert!(
-        groups_reached && reached == [true; 4],
-        "bounds not reached: {groups_reached} {reached:?}"
-    );
+    assert!(groups_reached && reached == [true; 4], "bounds not reached: {groups_reached} {reached:?}");
 }
 
 /// With room for every row and group, V is what plain arithmetic gives, in big integers.
 #[test]
 fn v_equals_a_naive_reference() {
-    let limits = Contribution {
-        scan_rows: 50,
-        rows: 2,
-        groups: 50,
-    };
+    let limits = Contribution { scan_rows: 50, rows: 2, groups: 50 };
     let sql = "SELECT p.county, v.kind, COUNT(DISTINCT v.person_id), COUNT(*), COUNT(v.cost), SUM(v.cost) \
                FROM person p JOIN visit v ON p.person_id = v.person_id GROUP BY p.county, v.kind";
     for case in 0..cases() {
@@ -147,27 +123,19 @@ fn v_equals_a_naive_reference() {
             }
             for (kind, costs) in groups {
                 let rows = costs.len() as i128;
-                let known: Vec<i128> = costs
-                    .iter()
-                    .flatten()
-                    .map(|c| i128::from((*c).clamp(LOW, HIGH)))
-                    .collect();
+                let known: Vec<i128> = costs.iter().flatten().map(|c| i128::from((*c).clamp(LOW, HIGH))).collect();
                 let count = known.len() as i128;
                 let total: i128 = known.iter().sum();
                 let total = if count > 2 { total * 2 / count } else { total };
-                let cell = reference
-                    .entry(vec![patient.county.into(), kind.into()])
-                    .or_insert_with(|| vec![0; 4]);
+                let cell = reference.entry(vec![patient.county.into(), kind.into()]).or_insert_with(|| vec![0; 4]);
                 for (sum, part) in cell.iter_mut().zip([1, rows.min(2), count.min(2), total]) {
                     *sum += part;
                 }
             }
         }
         let got = run(sql, &patients, limits, 3, 2);
-        let got: BTreeMap<_, Vec<i128>> = got
-            .into_iter()
-            .map(|(k, v)| (k, v.into_iter().map(i128::from).collect()))
-            .collect();
+        let got: BTreeMap<_, Vec<i128>> =
+            got.into_iter().map(|(k, v)| (k, v.into_iter().map(i128::from).collect())).collect();
         assert_eq!(got, reference, "case {case}");
     }
 }
@@ -175,19 +143,11 @@ fn v_equals_a_naive_reference() {
 /// Order of rows, files and partitions changes nothing.
 #[test]
 fn order_and_layout_do_not_matter() {
-    let limits = Contribution {
-        scan_rows: 4,
-        rows: 2,
-        groups: 2,
-    };
+    let limits = Contribution { scan_rows: 4, rows: 2, groups: 2 };
     for (number, sql) in STATEMENTS.iter().enumerate() {
         let patients = world::patients(&mut world::rng(500 + number as u64), 12, 10);
         let mut turned = patients.clone();
         turned.iter_mut().for_each(|p| p.visits.reverse());
-        assert_eq!(
-            run(sql, &patients, limits, 1, 1),
-            run(sql, &turned, limits, 4, 3),
-            "{sql}"
-        );
+        assert_eq!(run(sql, &patients, limits, 1, 1), run(sql, &turned, limits, 4, 3), "{sql}");
     }
 }

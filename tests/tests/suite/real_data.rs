@@ -13,15 +13,9 @@ fn exactly(data: &Path, sql: &str) -> Vec<(String, i64)> {
     runtime.block_on(async {
         let context = SessionContext::new();
         for (name, table) in &manifest.tables {
-            let files: Vec<String> = table
-                .files
-                .iter()
-                .map(|f| data.join(&f.path).to_string_lossy().into_owned())
-                .collect();
-            let frame = context
-                .read_parquet(files, ParquetReadOptions::default())
-                .await
-                .unwrap();
+            let files: Vec<String> =
+                table.files.iter().map(|f| data.join(&f.path).to_string_lossy().into_owned()).collect();
+            let frame = context.read_parquet(files, ParquetReadOptions::default()).await.unwrap();
             context.register_table(name.as_str(), frame.into_view()).unwrap();
         }
         let batches = context.sql(sql).await.unwrap().collect().await.unwrap();
@@ -54,11 +48,7 @@ fn imported(data: &Path, folder: &Path) {
     let output = run(data, &["ledger", "import", "--synthea", folder, "--consent", "all"]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let determined = run(data, &DETERMINE);
-    assert!(
-        determined.status.success(),
-        "{}",
-        String::from_utf8_lossy(&determined.stderr)
-    );
+    assert!(determined.status.success(), "{}", String::from_utf8_lossy(&determined.stderr));
     let output = run(data, &["ingest"]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
@@ -80,13 +70,7 @@ fn coronary_heart_disease_by_county_of_26191_persons() {
     )
     .into_iter()
     .collect();
-    for (county, expected) in [
-        ("25017", 268),
-        ("25027", 141),
-        ("25025", 137),
-        ("25009", 128),
-        ("25021", 128),
-    ] {
+    for (county, expected) in [("25017", 268), ("25027", 141), ("25025", 137), ("25009", 128), ("25021", 128)] {
         assert_eq!(cases.get(county), Some(&expected), "{county}");
     }
 
@@ -124,11 +108,7 @@ fn coronary_heart_disease_by_county_of_26191_persons() {
         &board,
     ];
     let approved = run(&data, &approve);
-    assert!(
-        approved.status.success(),
-        "{}",
-        String::from_utf8_lossy(&approved.stderr)
-    );
+    assert!(approved.status.success(), "{}", String::from_utf8_lossy(&approved.stderr));
     let token = key("researcher", "r").1;
     let mut app = App::start(&data, &["serve", "--json", "--port", "0"]);
     app.keys = serde_json::json!({ "researcher": token });
@@ -161,11 +141,7 @@ fn both_column_generations_of_synthea_csv_go_the_whole_way() {
         let data = dir.path().join("data");
         imported(&data, &folder);
         let people = exactly(&data, "SELECT 'all', COUNT(*) FROM person")[0].1;
-        let lines = std::fs::read_to_string(folder.join("patients.csv"))
-            .unwrap()
-            .lines()
-            .count() as i64
-            - 1;
+        let lines = std::fs::read_to_string(folder.join("patients.csv")).unwrap().lines().count() as i64 - 1;
         assert_eq!(people, lines, "{name}");
         let conditions = exactly(&data, "SELECT 'all', COUNT(*) FROM condition_occurrence")[0].1;
         assert!(conditions > 1_000, "{name}: {conditions}");
@@ -182,11 +158,7 @@ fn consent_for_none_leaves_no_row() {
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("data");
     let folder = folder.to_str().unwrap();
-    assert!(
-        run(&data, &["ledger", "import", "--synthea", folder, "--consent", "none"])
-            .status
-            .success()
-    );
+    assert!(run(&data, &["ledger", "import", "--synthea", folder, "--consent", "none"]).status.success());
     assert!(run(&data, &DETERMINE).status.success());
     assert!(run(&data, &["ingest"]).status.success());
     assert_eq!(exactly(&data, "SELECT 'all', COUNT(*) FROM person")[0].1, 0);

@@ -26,10 +26,7 @@ use crate::world::{self, Patient};
 
 /// Draws of each side; a nightly run sets more.
 fn draws() -> usize {
-    std::env::var("EPILEDGER_AUDIT_DRAWS")
-        .ok()
-        .and_then(|n| n.parse().ok())
-        .unwrap_or(4_000)
+    std::env::var("EPILEDGER_AUDIT_DRAWS").ok().and_then(|n| n.parse().ok()).unwrap_or(4_000)
 }
 
 struct Plain;
@@ -37,15 +34,8 @@ struct Plain;
 impl Executor for Plain {
     async fn execute(&self, plan: &BoundedPlan) -> Result<RawBatches, Failed> {
         let context = SessionContext::new_with_config(SessionConfig::new().with_target_partitions(2));
-        let physical = context
-            .state()
-            .create_physical_plan(plan.plan())
-            .await
-            .map_err(|_| Failed)?;
-        collect(physical, context.task_ctx())
-            .await
-            .map(RawBatches::new)
-            .map_err(|_| Failed)
+        let physical = context.state().create_physical_plan(plan.plan()).await.map_err(|_| Failed)?;
+        collect(physical, context.task_ctx()).await.map(RawBatches::new).map_err(|_| Failed)
     }
 }
 
@@ -126,29 +116,15 @@ fn asker() -> Asker {
 }
 
 async fn draw(bench: &Bench, plan: &BoundedPlan) -> Arc<Release> {
-    let reserved = bench
-        .accountant
-        .reserve(plan.clone(), &asker())
-        .map_err(|e| e.to_string())
-        .unwrap();
+    let reserved = bench.accountant.reserve(plan.clone(), &asker()).map_err(|e| e.to_string()).unwrap();
     release(reserved, &Plain, &Still, Timing::Immediate).await.unwrap().0
 }
 
 fn world_plan(dir: &std::path::Path, sql: &str, patients: &[Patient], rho: &str) -> BoundedPlan {
-    let limits = Contribution {
-        scan_rows: 50,
-        rows: 3,
-        groups: 2,
-    };
+    let limits = Contribution { scan_rows: 50, rows: 3, groups: 2 };
     let catalog = world::catalog(limits);
     let snapshot: Snapshot = world::write(dir, &catalog, patients, 2);
-    world::plan(
-        sql,
-        &catalog,
-        &snapshot,
-        &world::params(Ask::Rho(Rho::parse(rho).unwrap())),
-    )
-    .unwrap()
+    world::plan(sql, &catalog, &snapshot, &world::params(Ask::Rho(Rho::parse(rho).unwrap()))).unwrap()
 }
 
 /// The noise of one count: mean 0 and the sigma that was logged, each within 6.5 standard errors (odds < 1e-9).
@@ -156,17 +132,10 @@ fn world_plan(dir: &std::path::Path, sql: &str, patients: &[Patient], rho: &str)
 fn released_noise_has_the_logged_sigma() {
     let dir = tempfile::tempdir().unwrap();
     let patients = world::patients(&mut world::rng(5), 20, 5);
-    let plan = world_plan(
-        dir.path(),
-        "SELECT county, COUNT(*) FROM person GROUP BY county",
-        &patients,
-        "0.02",
-    );
+    let plan = world_plan(dir.path(), "SELECT county, COUNT(*) FROM person GROUP BY county", &patients, "0.02");
     let exact: BTreeMap<Vec<String>, Vec<i64>> = world::exact(&plan, 2);
-    let truth: Vec<f64> = world::COUNTIES
-        .iter()
-        .map(|c| exact.get(&vec![(*c).to_owned()]).map_or(0.0, |v| v[0] as f64))
-        .collect();
+    let truth: Vec<f64> =
+        world::COUNTIES.iter().map(|c| exact.get(&vec![(*c).to_owned()]).map_or(0.0, |v| v[0] as f64)).collect();
     let bench = accountant();
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let rounds = draws() / 20;
@@ -184,10 +153,7 @@ fn released_noise_has_the_logged_sigma() {
     let mean = noise.iter().sum::<f64>() / n;
     let variance = noise.iter().map(|x| x * x).sum::<f64>() / n;
     assert!(mean.abs() < 6.5 * sigma / n.sqrt(), "mean {mean}");
-    assert!(
-        (variance / (sigma * sigma) - 1.0).abs() < 6.5 * (2.0 / n).sqrt(),
-        "variance {variance}, sigma {sigma}"
-    );
+    assert!((variance / (sigma * sigma) - 1.0).abs() < 6.5 * (2.0 / n).sqrt(), "variance {variance}, sigma {sigma}");
     // D = 1 (each person has one county): rho = 1/(2 sigma^2).
     assert!((1.0 / (2.0 * sigma * sigma) / 0.02 - 1.0).abs() < 0.01);
 }
@@ -199,15 +165,8 @@ fn epsilon_lower_bound(with: &[f64], without: &[f64], delta: f64) -> f64 {
     let rate = |samples: &[f64], t: f64| samples.iter().filter(|s| **s > t).count() as f64 / samples.len() as f64;
     let mut thresholds: Vec<f64> = with[..half].to_vec();
     thresholds.sort_by(f64::total_cmp);
-    let score = |t: f64| {
-        ((rate(&with[..half], t) - delta) / rate(&without[..half], t).max(1e-3))
-            .max(1e-9)
-            .ln()
-    };
-    let best = thresholds
-        .into_iter()
-        .max_by(|a, b| score(*a).total_cmp(&score(*b)))
-        .unwrap();
+    let score = |t: f64| ((rate(&with[..half], t) - delta) / rate(&without[..half], t).max(1e-3)).max(1e-9).ln();
+    let best = thresholds.into_iter().max_by(|a, b| score(*a).total_cmp(&score(*b))).unwrap();
     let slack = ((1e9f64).ln() / (2.0 * (with.len() - half) as f64)).sqrt();
     let p = rate(&with[half..], best) - slack - delta;
     let q = rate(&without[half..], best) + slack;
@@ -233,27 +192,15 @@ fn the_audit_catches_broken_variants() {
     let delta = 1e-3f64;
     let claim = rho + 2.0 * (rho * (1.0 / delta).ln()).sqrt();
     let sigma = 1.0 / (2.0 * rho).sqrt();
-    let right = epsilon_lower_bound(
-        &gaussians(1, 1.0, sigma, count),
-        &gaussians(2, 0.0, sigma, count),
-        delta,
-    );
+    let right = epsilon_lower_bound(&gaussians(1, 1.0, sigma, count), &gaussians(2, 0.0, sigma, count), delta);
     assert!(right < claim, "{right} of {claim}");
     // Nine groups of one patient where one was bounded: the statistic moves by nine.
-    let unbounded = epsilon_lower_bound(
-        &gaussians(3, 9.0, sigma, count),
-        &gaussians(4, 0.0, sigma, count),
-        delta,
-    );
+    let unbounded = epsilon_lower_bound(&gaussians(3, 9.0, sigma, count), &gaussians(4, 0.0, sigma, count), delta);
     assert!(unbounded > right, "{unbounded}");
     let small = 0.05f64;
     let claim = small + 2.0 * (small * (1.0 / delta).ln()).sqrt();
     let tenth = 0.1 / (2.0 * small).sqrt();
-    let broken = epsilon_lower_bound(
-        &gaussians(5, 1.0, tenth, count),
-        &gaussians(6, 0.0, tenth, count),
-        delta,
-    );
+    let broken = epsilon_lower_bound(&gaussians(5, 1.0, tenth, count), &gaussians(6, 0.0, tenth, count), delta);
     assert!(broken > claim, "a tenth of the noise: {broken} of {claim}");
 }
 
@@ -266,13 +213,8 @@ fn the_released_numbers_of_neighbours_stay_within_the_claim() {
     std::fs::create_dir_all(&b).unwrap();
     let mut patients = world::patients(&mut world::rng(8), 12, 4);
     patients[0].consent = 7;
-    patients[0].visits = (0..3)
-        .map(|_| crate::world::Visit {
-            kind: Some("a"),
-            day: 18_300,
-            cost: Some(900),
-        })
-        .collect();
+    patients[0].visits =
+        (0..3).map(|_| crate::world::Visit { kind: Some("a"), day: 18_300, cost: Some(900) }).collect();
     let sql = "SELECT COUNT(*), SUM(cost) FROM visit";
     let (rho, delta) = (1.0f64, 1e-3f64);
     let with = world_plan(&a, sql, &patients, "1");

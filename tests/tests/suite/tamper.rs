@@ -10,11 +10,7 @@ use epiledger_tests::{App, binary};
 
 fn files(dir: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(dir).unwrap().flatten() {
-        if entry.path().is_dir() {
-            files(&entry.path(), found)
-        } else {
-            found.push(entry.path())
-        }
+        if entry.path().is_dir() { files(&entry.path(), found) } else { found.push(entry.path()) }
     }
 }
 
@@ -31,11 +27,7 @@ fn copy(from: &Path, to: &Path) {
 }
 
 fn verify(dir: &Path) -> (Option<i32>, String) {
-    let output = Command::new(binary())
-        .args(["audit", "verify"])
-        .arg(dir)
-        .output()
-        .unwrap();
+    let output = Command::new(binary()).args(["audit", "verify"]).arg(dir).output().unwrap();
     let text = [output.stdout, output.stderr].concat();
     (output.status.code(), String::from_utf8_lossy(&text).into_owned())
 }
@@ -54,10 +46,7 @@ fn a_flipped_byte_in_any_file_of_either_log_is_found_and_named() {
         assert_eq!(verify(&copied).0, Some(0), "{}", verify(&copied).1);
         let mut paths = Vec::new();
         files(&copied, &mut paths);
-        let paths: Vec<PathBuf> = paths
-            .into_iter()
-            .filter(|p| p.file_name().is_some_and(|n| n != "lock"))
-            .collect();
+        let paths: Vec<PathBuf> = paths.into_iter().filter(|p| p.file_name().is_some_and(|n| n != "lock")).collect();
         assert!(paths.len() >= 5, "{paths:?}");
         for path in paths {
             let bytes = fs::read(&path).unwrap();
@@ -71,10 +60,7 @@ fn a_flipped_byte_in_any_file_of_either_log_is_found_and_named() {
                 fs::write(&path, &flipped).unwrap();
                 let (code, text) = verify(&copied);
                 assert_eq!(code, Some(6), "byte {at} of {}: {text}", path.display());
-                assert!(
-                    text.contains("fault") || text.contains("entry") || text.contains("tile"),
-                    "{text}"
-                );
+                assert!(text.contains("broken at"), "{text}");
             }
             fs::write(&path, &bytes).unwrap();
             if log == "audit" {

@@ -52,16 +52,9 @@ pub fn catalog(visits: Contribution) -> Catalog {
         domain: domain.map(|values| values.iter().map(|v| (*v).to_owned()).collect()),
     };
     let person = Table {
-        private: Some(Contribution {
-            scan_rows: 1,
-            rows: 1,
-            groups: 1,
-        }),
+        private: Some(Contribution { scan_rows: 1, rows: 1, groups: 1 }),
         declared_rows: 1_000,
-        columns: vec![
-            column("person_id", Kind::Id, false, None),
-            column("county", Kind::Text, false, Some(&COUNTIES)),
-        ],
+        columns: vec![column("person_id", Kind::Id, false, None), column("county", Kind::Text, false, Some(&COUNTIES))],
     };
     let visit = Table {
         private: Some(visits),
@@ -71,24 +64,11 @@ pub fn catalog(visits: Contribution) -> Catalog {
             column("kind", Kind::Text, true, None),
             column(
                 "day",
-                Kind::Date {
-                    low: "2020-01-01".into(),
-                    high: "2020-12-31".into(),
-                    year_only: false,
-                },
+                Kind::Date { low: "2020-01-01".into(), high: "2020-12-31".into(), year_only: false },
                 false,
                 None,
             ),
-            column(
-                "cost",
-                Kind::Decimal {
-                    scale: 2,
-                    low: LOW,
-                    high: HIGH,
-                },
-                true,
-                None,
-            ),
+            column("cost", Kind::Decimal { scale: 2, low: LOW, high: HIGH }, true, None),
         ],
     };
     Catalog {
@@ -139,21 +119,13 @@ pub fn rng(seed: u64) -> StdRng {
 
 /// Writes the tables into `files` files each, every file with a range of patients of its own.
 pub fn write(dir: &Path, catalog: &Catalog, patients: &[Patient], files: usize) -> Snapshot {
-    let mut snapshot = Snapshot {
-        number: 1,
-        cut_at: "2020-12-31".into(),
-        ..Snapshot::default()
-    };
+    let mut snapshot = Snapshot { number: 1, cut_at: "2020-12-31".into(), ..Snapshot::default() };
     let size = patients.len().div_ceil(files).max(1);
     for (name, table) in &catalog.tables {
         let schema = table.stored_schema();
         let stored = patients.chunks(size).enumerate().map(|(number, chunk)| {
             let path = dir.join(format!("{name}-{number}.parquet"));
-            let batch = if name == "person" {
-                persons(&schema, chunk)
-            } else {
-                visits(&schema, chunk)
-            };
+            let batch = if name == "person" { persons(&schema, chunk) } else { visits(&schema, chunk) };
             let mut writer = ArrowWriter::try_new(File::create(&path).unwrap(), Arc::clone(&schema), None).unwrap();
             writer.write(&batch).unwrap();
             writer.close().unwrap();
@@ -180,14 +152,8 @@ fn persons(schema: &SchemaRef, patients: &[Patient]) -> RecordBatch {
 }
 
 fn visits(schema: &SchemaRef, patients: &[Patient]) -> RecordBatch {
-    let rows: Vec<(&Patient, &Visit)> = patients
-        .iter()
-        .flat_map(|p| p.visits.iter().map(move |v| (p, v)))
-        .collect();
-    let cost = rows
-        .iter()
-        .map(|(_, v)| v.cost.map(i128::from))
-        .collect::<Decimal128Array>();
+    let rows: Vec<(&Patient, &Visit)> = patients.iter().flat_map(|p| p.visits.iter().map(move |v| (p, v))).collect();
+    let cost = rows.iter().map(|(_, v)| v.cost.map(i128::from)).collect::<Decimal128Array>();
     let columns: Vec<ArrayRef> = vec![
         Arc::new(rows.iter().map(|(p, _)| p.id).collect::<Int64Array>()),
         Arc::new(rows.iter().map(|(_, v)| v.kind).collect::<StringArray>()),
@@ -213,10 +179,7 @@ pub fn plan(
 
 /// The exact V of a plan, by key text: what only the noise may see in the product.
 pub fn exact(plan: &BoundedPlan, partitions: usize) -> BTreeMap<Vec<String>, Vec<i64>> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let context = SessionContext::new_with_config(SessionConfig::new().with_target_partitions(partitions));
         let state = context.state();
@@ -228,10 +191,7 @@ pub fn exact(plan: &BoundedPlan, partitions: usize) -> BTreeMap<Vec<String>, Vec
             for row in 0..batch.num_rows() {
                 let text = |column: &ArrayRef| arrow::util::display::array_value_to_string(column, row).unwrap();
                 let key: Vec<String> = batch.columns()[..keys].iter().map(text).collect();
-                let values = batch.columns()[keys..]
-                    .iter()
-                    .map(|c| text(c).parse().unwrap_or(0))
-                    .collect();
+                let values = batch.columns()[keys..].iter().map(|c| text(c).parse().unwrap_or(0)).collect();
                 assert!(found.insert(key, values).is_none(), "a group came twice");
             }
         }

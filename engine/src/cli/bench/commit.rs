@@ -25,48 +25,28 @@ pub(super) fn latencies(scratch: &Path) -> Result<[(String, String); 2], Failure
     let log = Log::create(Arc::new(StdFs), &scratch.join("commit"), origin, key).map_err(Failure::of)?;
     let mut commits = Vec::with_capacity(COMMITS);
     for count in 0..COMMITS as u64 {
-        let body = AccessDenied {
-            principal: "bench".into(),
-            route: "/v1/bench".into(),
-            count,
-        };
+        let body = AccessDenied { principal: "bench".into(), route: "/v1/bench".into(), count };
         let entry = Canonical::of(&AuditEntry::AccessDenied(body)).map_err(Failure::of)?;
         let started = Instant::now();
-        log.append(vec![NewEntry {
-            entry,
-            blobs: Vec::new(),
-        }])
-        .map_err(Failure::of)?;
+        log.append(vec![NewEntry { entry, blobs: Vec::new() }]).map_err(Failure::of)?;
         commits.push(started.elapsed());
     }
     let mut file = File::create(scratch.join("raw")).map_err(Failure::of)?;
     let mut raw = Vec::with_capacity(COMMITS);
     for _ in 0..COMMITS {
         let started = Instant::now();
-        file.write_all(&[7; FRAME])
-            .and_then(|()| file.sync_data())
-            .map_err(Failure::of)?;
+        file.write_all(&[7; FRAME]).and_then(|()| file.sync_data()).map_err(Failure::of)?;
         raw.push(started.elapsed());
     }
     Ok([
         ("audit log commit, p50 / p99".to_owned(), percentiles(commits)),
-        (
-            format!("raw write of {FRAME} bytes and fdatasync, p50 / p99"),
-            percentiles(raw),
-        ),
+        (format!("raw write of {FRAME} bytes and fdatasync, p50 / p99"), percentiles(raw)),
     ])
 }
 
 fn percentiles(mut times: Vec<Duration>) -> String {
     times.sort_unstable();
-    let at = |percent: usize| {
-        times
-            .get(times.len() * percent / 100)
-            .copied()
-            .unwrap_or_default()
-            .as_secs_f64()
-            * 1e3
-    };
+    let at = |percent: usize| times.get(times.len() * percent / 100).copied().unwrap_or_default().as_secs_f64() * 1e3;
     format!("{:.2} ms / {:.2} ms", at(50), at(99))
 }
 

@@ -22,12 +22,7 @@ pub(super) fn of_ingest(data: &Path, people: u64) -> Result<u64, Failure> {
 fn start(data: &Path, arguments: &[&str]) -> Result<Child, Failure> {
     let program = std::env::current_exe().map_err(Failure::of)?;
     let mut command = Command::new(program);
-    command
-        .args(arguments)
-        .arg("--data")
-        .arg(data)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null());
+    command.args(arguments).arg("--data").arg(data).stdin(Stdio::null()).stdout(Stdio::null());
     command.spawn().map_err(Failure::of)
 }
 
@@ -58,10 +53,7 @@ mod tests {
 
     #[test]
     fn the_mark_is_read_from_the_kernels_text() {
-        assert_eq!(
-            high_water_mark("VmPeak:\t  9 kB\nVmHWM:\t   1234 kB\nVmRSS:\t 5 kB\n"),
-            Some(1_234)
-        );
+        assert_eq!(high_water_mark("VmPeak:\t  9 kB\nVmHWM:\t   1234 kB\nVmRSS:\t 5 kB\n"), Some(1_234));
         let own = std::fs::read_to_string("/proc/self/status").unwrap();
         assert!(high_water_mark(&own).unwrap() > 1_000);
     }

@@ -42,10 +42,7 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<(), Failure> {
     let started = Instant::now();
     let simulated = simulate::simulate(&data, args.people, 1, &|_| ()).map_err(Failure::of)?;
     let simulating = started.elapsed().as_secs_f64();
-    row(
-        "simulate, sign and append".into(),
-        rate(simulated.transactions, simulating, "transactions"),
-    );
+    row("simulate, sign and append".into(), rate(simulated.transactions, simulating, "transactions"));
 
     let started = Instant::now();
     let report = audit(&data.join("ledger"), AuditOptions::default());
@@ -53,30 +50,15 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<(), Failure> {
     if let Some(fault) = report.fault {
         return Err(Failure::new(Exit::Broken, fault.to_string()));
     }
-    row(
-        "verify the whole ledger".into(),
-        rate(report.checked.entries, auditing, "entries"),
-    );
+    row("verify the whole ledger".into(), rate(report.checked.entries, auditing, "entries"));
 
     let started = Instant::now();
     let summary = Pipeline::run(&data, Options::at(simulate::DATA_CUT)).map_err(Failure::of)?;
     let together = started.elapsed().as_secs_f64();
-    row(
-        "ingest: read and verify".into(),
-        rate(summary.transactions, summary.verify_seconds, "transactions"),
-    );
-    row(
-        "ingest: rows and files".into(),
-        rate(summary.transactions, summary.tables_seconds, "transactions"),
-    );
-    row(
-        "ingest: commit and publish".into(),
-        rate(summary.transactions, summary.commit_seconds, "transactions"),
-    );
-    row(
-        "ingest: all together".into(),
-        rate(summary.transactions, together, "transactions"),
-    );
+    row("ingest: read and verify".into(), rate(summary.transactions, summary.verify_seconds, "transactions"));
+    row("ingest: rows and files".into(), rate(summary.transactions, summary.tables_seconds, "transactions"));
+    row("ingest: commit and publish".into(), rate(summary.transactions, summary.commit_seconds, "transactions"));
+    row("ingest: all together".into(), rate(summary.transactions, together, "transactions"));
 
     let mean = usize::try_from(report.checked.bytes / report.checked.entries.max(1)).unwrap_or(usize::MAX);
     for (what, figure) in rates::raw(mean) {
@@ -90,10 +72,7 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<(), Failure> {
     }
     for people in &args.memory_people {
         let peak = memory::of_ingest(&scratch.0.join(format!("memory-{people}")), *people)?;
-        row(
-            format!("peak memory of ingest, {people} people"),
-            format!("{} MiB", peak / 1024),
-        );
+        row(format!("peak memory of ingest, {people} people"), format!("{} MiB", peak / 1024));
     }
     context.show(&json!({ "people": args.people, "figures": rows }), |d| {
         render::objects(render::list(d, "figures"), &["/what", "/figure"])

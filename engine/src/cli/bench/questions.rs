@@ -19,10 +19,7 @@ use crate::query::Engine;
 
 /// Questions that are timed.
 const QUESTIONS: [(&str, &str); 2] = [
-    (
-        "patients by county",
-        "SELECT county, COUNT(DISTINCT person_id) FROM person GROUP BY county",
-    ),
+    ("patients by county", "SELECT county, COUNT(DISTINCT person_id) FROM person GROUP BY county"),
     (
         "patients by diagnosis",
         "SELECT condition_category, COUNT(DISTINCT person_id) FROM condition_occurrence GROUP BY condition_category",
@@ -30,12 +27,11 @@ const QUESTIONS: [(&str, &str); 2] = [
 ];
 
 /// Milliseconds of each, with and without privacy.
+#[expect(clippy::disallowed_methods, reason = "the side without privacy runs over the bench's own simulated people")]
 pub(super) fn times(data: &Path) -> Result<Vec<(String, String)>, Failure> {
     let runtime = Runtime::new().map_err(Failure::of)?;
     runtime.block_on(async {
-        let engine = Engine::open(data, OpenOptions { immediate: true })
-            .await
-            .map_err(Failure::of)?;
+        let engine = Engine::open(data, OpenOptions { immediate: true }).await.map_err(Failure::of)?;
         allow(&engine)?;
         let plain = plain(data).await?;
         let mut rows = Vec::new();
@@ -47,10 +43,7 @@ pub(super) fn times(data: &Path) -> Result<Vec<(String, String)>, Failure> {
             let frame = plain.sql(sql).await.map_err(Failure::of)?;
             frame.collect().await.map_err(Failure::of)?;
             let exact = started.elapsed().as_secs_f64() * 1e3;
-            rows.push((
-                format!("question: {name}"),
-                format!("{private:.1} ms (without privacy {exact:.1} ms)"),
-            ));
+            rows.push((format!("question: {name}"), format!("{private:.1} ms (without privacy {exact:.1} ms)")));
         }
         Ok(rows)
     })
@@ -74,12 +67,8 @@ fn allow(engine: &Engine) -> Result<(), Failure> {
         valid_to: Day(today.0 + 1).to_string(),
         approver: board.to_owned(),
     };
-    let who = Principal {
-        name: board.to_owned(),
-        key_id: "bench".to_owned(),
-        role: Role::Board,
-        protocols: Vec::new(),
-    };
+    let who =
+        Principal { name: board.to_owned(), key_id: "bench".to_owned(), role: Role::Board, protocols: Vec::new() };
     engine.approve(&who, approval).map(|_| ()).map_err(Failure::of)
 }
 
@@ -91,11 +80,7 @@ async fn ask(engine: &Arc<Engine>, sql: &str) -> Result<(), Failure> {
         protocols: vec![DEMO_PROTOCOL.to_owned()],
     };
     let privacy = Some(PrivacyAsk::Rho("0.001".to_owned()));
-    let request = QueryRequest {
-        sql: sql.to_owned(),
-        privacy,
-        ..QueryRequest::default()
-    };
+    let request = QueryRequest { sql: sql.to_owned(), privacy, ..QueryRequest::default() };
     engine.query(&who, request).await.map(|_| ()).map_err(Failure::of)
 }
 
@@ -105,18 +90,10 @@ async fn plain(data: &Path) -> Result<SessionContext, Failure> {
     let manifest = snapshot::newest(data).map_err(Failure::of)?;
     let manifest = manifest.ok_or_else(|| Failure::of("the bench's folder holds no snapshot"))?;
     for (name, table) in manifest.tables {
-        let files: Vec<String> = table
-            .files
-            .iter()
-            .map(|f| data.join(&f.path).to_string_lossy().into_owned())
-            .collect();
-        let frame = context
-            .read_parquet(files, ParquetReadOptions::default())
-            .await
-            .map_err(Failure::of)?;
-        context
-            .register_table(name.as_str(), frame.into_view())
-            .map_err(Failure::of)?;
+        let files: Vec<String> =
+            table.files.iter().map(|f| data.join(&f.path).to_string_lossy().into_owned()).collect();
+        let frame = context.read_parquet(files, ParquetReadOptions::default()).await.map_err(Failure::of)?;
+        context.register_table(name.as_str(), frame.into_view()).map_err(Failure::of)?;
     }
     Ok(context)
 }

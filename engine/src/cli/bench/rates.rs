@@ -21,14 +21,8 @@ pub(super) fn raw(bytes: usize) -> [(String, String); 2] {
     let verified = repeat(|| black_box(verifying.verify_strict(black_box(&message), &signature)).is_ok());
     let hashed = repeat(|| black_box(Sha256::digest(black_box(&message))).len() == 32);
     [
-        (
-            format!("raw Ed25519 verify_strict, {bytes} bytes, one thread"),
-            rate(verified.0, verified.1, "signatures"),
-        ),
-        (
-            format!("raw SHA-256, {bytes} bytes, one thread"),
-            rate(hashed.0, hashed.1, "hashes"),
-        ),
+        (format!("raw Ed25519 verify_strict, {bytes} bytes, one thread"), rate(verified.0, verified.1, "signatures")),
+        (format!("raw SHA-256, {bytes} bytes, one thread"), rate(hashed.0, hashed.1, "hashes")),
     ]
 }
 

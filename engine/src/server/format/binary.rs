@@ -25,12 +25,8 @@ pub(super) fn arrow(answer: &Answer) -> Result<Vec<u8>, EncodeError> {
 pub(super) fn parquet(answer: &Answer) -> Result<Vec<u8>, EncodeError> {
     let batch = described(answer)?;
     // Beside the embedded Arrow schema, as plain footer entries that any Parquet reader shows.
-    let said = metadata(answer)
-        .into_iter()
-        .map(|(name, text)| KeyValue::new(format!("epiledger.{name}"), text));
-    let properties = WriterProperties::builder()
-        .set_key_value_metadata(Some(said.collect()))
-        .build();
+    let said = metadata(answer).into_iter().map(|(name, text)| KeyValue::new(format!("epiledger.{name}"), text));
+    let properties = WriterProperties::builder().set_key_value_metadata(Some(said.collect())).build();
     let mut writer = ArrowWriter::try_new(Vec::new(), batch.schema(), Some(properties))?;
     writer.write(&batch)?;
     Ok(writer.into_inner()?)
@@ -49,10 +45,8 @@ fn described(answer: &Answer) -> Result<RecordBatch, EncodeError> {
             field.as_ref().clone().with_name(&column.name).with_metadata(metadata)
         })
         .collect();
-    let mut said: HashMap<String, String> = metadata(answer)
-        .into_iter()
-        .map(|(name, text)| (format!("epiledger.{name}"), text))
-        .collect();
+    let mut said: HashMap<String, String> =
+        metadata(answer).into_iter().map(|(name, text)| (format!("epiledger.{name}"), text)).collect();
     said.insert("epiledger.proof".to_owned(), answer.receipt.proof.clone());
     let schema = Schema::new_with_metadata(fields, said);
     Ok(RecordBatch::try_new(Arc::new(schema), answer.batch.columns().to_vec())?)

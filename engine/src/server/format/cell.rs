@@ -65,9 +65,7 @@ mod tests {
         assert_eq!(json(&date, 0), Value::from("2020-01-01"));
         assert_eq!(json(&date, 1), Value::Null);
         assert_eq!(json(&date, 2), Value::Null);
-        let money = Decimal128Array::from(vec![12_345])
-            .with_precision_and_scale(18, 2)
-            .unwrap();
+        let money = Decimal128Array::from(vec![12_345]).with_precision_and_scale(18, 2).unwrap();
         let money: ArrayRef = Arc::new(money);
         assert_eq!(json(&money, 0), Value::from(123.45));
         assert_eq!(text(&money, 0).unwrap(), "123.45");

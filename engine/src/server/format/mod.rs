@@ -59,10 +59,7 @@ impl Format {
     /// 406 when nothing that is asked for can be given.
     pub fn negotiate(format: Option<&str>, headers: &HeaderMap) -> Result<Self, Problem> {
         if let Some(name) = format {
-            return Self::ALL
-                .into_iter()
-                .find(|f| f.name() == name)
-                .ok_or_else(not_acceptable);
+            return Self::ALL.into_iter().find(|f| f.name() == name).ok_or_else(not_acceptable);
         }
         let mut accept = String::new();
         for value in headers.get_all(header::ACCEPT) {
@@ -144,15 +141,8 @@ fn metadata(answer: &Answer) -> [(&'static str, String); 11] {
 
 fn not_acceptable() -> Problem {
     let list: Vec<&str> = Format::ALL.iter().map(|f| f.media_type()).collect();
-    Problem::new(
-        StatusCode::NOT_ACCEPTABLE,
-        "NOT_ACCEPTABLE",
-        "no format that was asked for can be given",
-    )
-    .hint(format!(
-        "Accept one of {}, or say ?format=json|csv|ndjson|arrow|parquet",
-        list.join(", ")
-    ))
+    Problem::new(StatusCode::NOT_ACCEPTABLE, "NOT_ACCEPTABLE", "no format that was asked for can be given")
+        .hint(format!("Accept one of {}, or say ?format=json|csv|ndjson|arrow|parquet", list.join(", ")))
 }
 
 /// The weight (RFC 9110, 12.5.1) that an Accept text gives to a media type: that of its most specific range.
@@ -169,9 +159,7 @@ fn weight(accept: &str, media_type: &str) -> f32 {
             _ => continue,
         };
         let q = parts.find_map(|p| p.strip_prefix("q=").or(p.strip_prefix("Q=")));
-        let q = q.map_or(1.0, |q| {
-            q.parse::<f32>().ok().filter(|q| (0.0..=1.0).contains(q)).unwrap_or(0.0)
-        });
+        let q = q.map_or(1.0, |q| q.parse::<f32>().ok().filter(|q| (0.0..=1.0).contains(q)).unwrap_or(0.0));
         if specific > best.0 {
             best = (specific, q);
         }
@@ -192,19 +180,10 @@ pub(crate) mod tests {
 
     /// Three rows: a plain key, one that needs quoting, and NULLs.
     pub(crate) fn answer() -> Answer {
-        let fields = [
-            ("county", DataType::Utf8, ColumnRole::Key),
-            ("n", DataType::Int64, ColumnRole::Value),
-        ];
-        let rest = [
-            ("n_low", ColumnRole::Low),
-            ("n_high", ColumnRole::High),
-            ("n_sigma", ColumnRole::Sigma),
-        ];
-        let all: Vec<(&str, DataType, ColumnRole)> = fields
-            .into_iter()
-            .chain(rest.map(|(n, r)| (n, DataType::Float64, r)))
-            .collect();
+        let fields = [("county", DataType::Utf8, ColumnRole::Key), ("n", DataType::Int64, ColumnRole::Value)];
+        let rest = [("n_low", ColumnRole::Low), ("n_high", ColumnRole::High), ("n_sigma", ColumnRole::Sigma)];
+        let all: Vec<(&str, DataType, ColumnRole)> =
+            fields.into_iter().chain(rest.map(|(n, r)| (n, DataType::Float64, r))).collect();
         let columns: Vec<ArrayRef> = vec![
             Arc::new(StringArray::from(vec![Some("25017"), Some("a,\"b\""), None])),
             Arc::new(Int64Array::from(vec![Some(12), Some(-1), None])),
@@ -212,42 +191,24 @@ pub(crate) mod tests {
             Arc::new(Float64Array::from(vec![Some(13.5), Some(1.0), None])),
             Arc::new(Float64Array::from(vec![Some(1.0), Some(1.0), Some(1.0)])),
         ];
-        let schema = Schema::new(
-            all.iter()
-                .map(|(n, t, _)| Field::new(*n, t.clone(), true))
-                .collect::<Vec<_>>(),
-        );
+        let schema = Schema::new(all.iter().map(|(n, t, _)| Field::new(*n, t.clone(), true)).collect::<Vec<_>>());
         let word = |t: &DataType| match t {
             DataType::Utf8 => "string",
             DataType::Int64 => "integer",
             _ => "number",
         };
-        let price = |rho: &str| Price {
-            rho: rho.into(),
-            delta: "0.000000001".into(),
-            epsilon: 0.25,
-        };
+        let price = |rho: &str| Price { rho: rho.into(), delta: "0.000000001".into(), epsilon: 0.25 };
         Answer {
             statement_id: "0123456789abcdef0123456789abcdef".into(),
             columns: all
                 .iter()
-                .map(|(n, t, r)| AnswerColumn {
-                    name: (*n).into(),
-                    type_name: word(t).into(),
-                    role: *r,
-                })
+                .map(|(n, t, r)| AnswerColumn { name: (*n).into(), type_name: word(t).into(), role: *r })
                 .collect(),
             batch: RecordBatch::try_new(Arc::new(schema), columns).unwrap(),
             price: price("0.0005"),
             remaining: price("0.4995"),
-            snapshot: SnapshotRef {
-                number: 1,
-                cut_at: "2025-12-31".into(),
-            },
-            receipt: Receipt {
-                index: 7,
-                proof: "c2sp.org/tlog-proof@v1\n".into(),
-            },
+            snapshot: SnapshotRef { number: 1, cut_at: "2025-12-31".into() },
+            receipt: Receipt { index: 7, proof: "c2sp.org/tlog-proof@v1\n".into() },
             cached: false,
         }
     }
@@ -280,14 +241,8 @@ pub(crate) mod tests {
             }
         }
         assert_eq!(Format::negotiate(None, &HeaderMap::new()).unwrap(), Format::Json);
-        assert_eq!(
-            Format::negotiate(Some("csv"), &accept("text/html")).unwrap(),
-            Format::Csv
-        );
-        assert_eq!(
-            Format::negotiate(Some("xml"), &HeaderMap::new()).unwrap_err().status,
-            406
-        );
+        assert_eq!(Format::negotiate(Some("csv"), &accept("text/html")).unwrap(), Format::Csv);
+        assert_eq!(Format::negotiate(Some("xml"), &HeaderMap::new()).unwrap_err().status, 406);
     }
 
     #[test]

@@ -23,9 +23,7 @@ struct Document<'a> {
 /// One object with columns, rows, price, remaining budget, snapshot and receipt.
 pub(super) fn json(answer: &Answer) -> Result<Vec<u8>, EncodeError> {
     let columns = answer.batch.columns();
-    let rows = (0..answer.batch.num_rows())
-        .map(|r| columns.iter().map(|c| cell::json(c, r)).collect())
-        .collect();
+    let rows = (0..answer.batch.num_rows()).map(|r| columns.iter().map(|c| cell::json(c, r)).collect()).collect();
     let document = Document {
         statement_id: &answer.statement_id,
         state: "answered",

@@ -22,9 +22,7 @@ pub async fn search(
     filter: Result<Query<AuditFilter>, QueryRejection>,
 ) -> Result<Response, Problem> {
     let filter = query(filter)?;
-    let rows = server
-        .off_thread(move |s| (s.engine.audit_search(&filter), s.engine.audit().size()))
-        .await?;
+    let rows = server.off_thread(move |s| (s.engine.audit_search(&filter), s.engine.audit().size())).await?;
     let (rows, size) = rows;
     Ok(Json(json!({ "size": size, "entries": rows? })).into_response())
 }

@@ -33,11 +33,7 @@ pub async fn ready(State(server): State<Arc<Server>>) -> Result<Response, Proble
         Ok(_) => Ok(Json(json!({ "ready": true, "dataset": server.engine.catalog().dataset })).into_response()),
         Err(why) => {
             tracing::error!(reason = %why, "not ready");
-            Err(Problem::new(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "NOT_READY",
-                "the audit log's head can't be verified",
-            ))
+            Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "NOT_READY", "the audit log's head can't be verified"))
         }
     }
 }

@@ -54,23 +54,8 @@ pub struct Shown {
 
 impl From<ApiKey> for Shown {
     fn from(key: ApiKey) -> Self {
-        let ApiKey {
-            id,
-            secret_sha256: _,
-            principal,
-            role,
-            created,
-            expires,
-            revoked,
-        } = key;
-        Self {
-            id,
-            principal,
-            role,
-            created,
-            expires,
-            revoked,
-        }
+        let ApiKey { id, secret_sha256: _, principal, role, created, expires, revoked } = key;
+        Self { id, principal, role, created, expires, revoked }
     }
 }
 
@@ -90,9 +75,7 @@ pub async fn create(
     bytes: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Problem> {
     let request: KeyRequest = body(bytes)?;
-    let made = server
-        .off_thread(move |s| s.create_key(&request, &operator.name))
-        .await??;
+    let made = server.off_thread(move |s| s.create_key(&request, &operator.name)).await??;
     let token = made.token.expose_secret();
     let body = json!({ "token": token, "key": Shown::from(made.key.clone()) });
     Ok((StatusCode::CREATED, Json(body)).into_response())
@@ -138,12 +121,8 @@ impl Server {
     /// When no key has the id, the file can't be written or the log can't be.
     pub fn revoke_key(&self, id: &str, by: &str) -> Result<ApiKey, Problem> {
         let key = self.keys.revoke(id)?;
-        let change = RoleChange {
-            principal: key.principal.clone(),
-            key_id: key.id.clone(),
-            role: None,
-            by: by.to_owned(),
-        };
+        let change =
+            RoleChange { principal: key.principal.clone(), key_id: key.id.clone(), role: None, by: by.to_owned() };
         self.engine.change_role(change)?;
         Ok(key)
     }

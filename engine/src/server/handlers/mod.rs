@@ -21,11 +21,9 @@ use super::error::Problem;
 /// A JSON body; unknown members are errors where the type says so.
 pub(crate) fn body<T: DeserializeOwned>(bytes: Result<Bytes, BytesRejection>) -> Result<T, Problem> {
     let bytes = bytes.map_err(|rejection| match rejection.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => Problem::new(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            "TOO_LARGE",
-            "the request's body is over 256 KiB",
-        ),
+        StatusCode::PAYLOAD_TOO_LARGE => {
+            Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "TOO_LARGE", "the request's body is over 256 KiB")
+        }
         _ => Problem::bad_request("the request's body couldn't be read to its end"),
     })?;
     serde_json::from_slice(&bytes).map_err(|e| Problem::bad_request(format!("the body isn't the JSON expected: {e}")))

@@ -75,9 +75,7 @@ pub async fn approve(
     bytes: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Problem> {
     let approval = body::<Approval>(bytes)?.by(&principal.name);
-    let index = server
-        .off_thread(move |s| s.engine.approve(&principal, approval))
-        .await??;
+    let index = server.off_thread(move |s| s.engine.approve(&principal, approval)).await??;
     Ok((StatusCode::CREATED, Json(json!({ "index": index }))).into_response())
 }
 
@@ -94,8 +92,6 @@ pub async fn suspend(
     if !server.engine.protocols().iter().any(|p| p.protocol == protocol) {
         return Err(Problem::not_found(format!("no protocol has the id {protocol}")));
     }
-    let index = server
-        .off_thread(move |s| s.engine.suspend(&principal, &protocol))
-        .await??;
+    let index = server.off_thread(move |s| s.engine.suspend(&principal, &protocol)).await??;
     Ok(Json(json!({ "index": index })).into_response())
 }

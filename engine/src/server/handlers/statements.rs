@@ -68,12 +68,8 @@ impl Statement {
 
 fn ask_of(members: BTreeMap<String, Value>) -> Result<PrivacyAsk, Problem> {
     let bad = || {
-        Problem::new(
-            StatusCode::UNPROCESSABLE_ENTITY,
-            "BAD_PRIVACY_PARAM",
-            "`privacy` names one price",
-        )
-        .hint(r#"write {"epsilon": 0.5}, {"rho": "0.001"} or {"accuracy": 20}"#)
+        Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "BAD_PRIVACY_PARAM", "`privacy` names one price")
+            .hint(r#"write {"epsilon": 0.5}, {"rho": "0.001"} or {"accuracy": 20}"#)
     };
     let mut members = members.into_iter();
     let (Some((name, value)), None) = (members.next(), members.next()) else {
@@ -82,9 +78,7 @@ fn ask_of(members: BTreeMap<String, Value>) -> Result<PrivacyAsk, Problem> {
     let decimal = match value {
         Value::String(text) => text,
         // Rust prints a float without an exponent, in the fewest digits that read back the same.
-        Value::Number(n) => n
-            .as_u64()
-            .map_or_else(|| n.as_f64().unwrap_or(-1.0).to_string(), |n| n.to_string()),
+        Value::Number(n) => n.as_u64().map_or_else(|| n.as_f64().unwrap_or(-1.0).to_string(), |n| n.to_string()),
         _ => return Err(bad()),
     };
     match name.as_str() {
@@ -128,9 +122,7 @@ pub async fn estimate(
     bytes: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Problem> {
     let request = body::<Statement>(bytes)?.request(None)?;
-    let estimate = server
-        .off_thread(move |s| s.engine.estimate(&principal, request))
-        .await??;
+    let estimate = server.off_thread(move |s| s.engine.estimate(&principal, request)).await??;
     Ok(Json(estimate).into_response())
 }
 
@@ -140,9 +132,7 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     };
     match value.to_str() {
         Ok(text) if (1..=MAX_IDEMPOTENCY_KEY).contains(&text.len()) => Ok(Some(text.to_owned())),
-        _ => Err(Problem::bad_request(
-            "`Idempotency-Key` has 1 to 255 visible ASCII characters",
-        )),
+        _ => Err(Problem::bad_request("`Idempotency-Key` has 1 to 255 visible ASCII characters")),
     }
 }
 
@@ -159,29 +149,12 @@ mod tests {
 
     #[test]
     fn a_price_is_a_number_or_a_text_and_never_has_an_exponent() {
-        assert_eq!(
-            privacy(json!({"epsilon": 0.5})).unwrap(),
-            Some(PrivacyAsk::Epsilon("0.5".into()))
-        );
-        assert_eq!(
-            privacy(json!({"rho": 1e-7})).unwrap(),
-            Some(PrivacyAsk::Rho("0.0000001".into()))
-        );
-        assert_eq!(
-            privacy(json!({"rho": "0.001"})).unwrap(),
-            Some(PrivacyAsk::Rho("0.001".into()))
-        );
-        assert_eq!(
-            privacy(json!({"accuracy": 20})).unwrap(),
-            Some(PrivacyAsk::Accuracy("20".into()))
-        );
+        assert_eq!(privacy(json!({"epsilon": 0.5})).unwrap(), Some(PrivacyAsk::Epsilon("0.5".into())));
+        assert_eq!(privacy(json!({"rho": 1e-7})).unwrap(), Some(PrivacyAsk::Rho("0.0000001".into())));
+        assert_eq!(privacy(json!({"rho": "0.001"})).unwrap(), Some(PrivacyAsk::Rho("0.001".into())));
+        assert_eq!(privacy(json!({"accuracy": 20})).unwrap(), Some(PrivacyAsk::Accuracy("20".into())));
         assert_eq!(privacy(Value::Null).unwrap(), None);
-        for bad in [
-            json!({}),
-            json!({"epsilon": 1, "rho": 1}),
-            json!({"sigma": 1}),
-            json!({"epsilon": true}),
-        ] {
+        for bad in [json!({}), json!({"epsilon": 1, "rho": 1}), json!({"sigma": 1}), json!({"epsilon": true})] {
             assert_eq!(privacy(bad).unwrap_err().code, "BAD_PRIVACY_PARAM");
         }
     }

@@ -56,10 +56,7 @@ pub async fn ledger_tile(
 async fn checkpoint(server: Arc<Server>, log: &str) -> Result<Response, Problem> {
     let file = server.data.join(log).join("checkpoint");
     let bytes = read(&server, file, "the log has published nothing yet").await?;
-    let headers = [
-        (header::CONTENT_TYPE, "text/plain; charset=utf-8"),
-        (header::CACHE_CONTROL, "no-cache"),
-    ];
+    let headers = [(header::CONTENT_TYPE, "text/plain; charset=utf-8"), (header::CACHE_CONTROL, "no-cache")];
     Ok((headers, bytes).into_response())
 }
 
@@ -68,29 +65,16 @@ async fn tile(server: Arc<Server>, log: &str, tile: &str) -> Result<Response, Pr
         return Err(Problem::not_found("this isn't the address of a tile (C2SP tlog-tiles)"));
     }
     let file = server.data.join(log).join("tile").join(tile);
-    let bytes = read(
-        &server,
-        file,
-        "the log has no such tile; a partial one goes when the full one is there",
-    )
-    .await?;
+    let bytes = read(&server, file, "the log has no such tile; a partial one goes when the full one is there").await?;
     let forever = "public, max-age=31536000, immutable";
-    let headers = [
-        (header::CONTENT_TYPE, "application/octet-stream"),
-        (header::CACHE_CONTROL, forever),
-    ];
+    let headers = [(header::CONTENT_TYPE, "application/octet-stream"), (header::CACHE_CONTROL, forever)];
     Ok((headers, bytes).into_response())
 }
 
 async fn read(server: &Arc<Server>, file: PathBuf, missing: &str) -> Result<Vec<u8>, Problem> {
     match server.off_thread(move |_| std::fs::read(file)).await? {
         Ok(bytes) => Ok(bytes),
-        Err(e)
-            if matches!(
-                e.kind(),
-                ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::IsADirectory
-            ) =>
-        {
+        Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::IsADirectory) => {
             Err(Problem::not_found(missing))
         }
         Err(e) => Err(Problem::internal(&e)),
@@ -104,8 +88,7 @@ fn is_tile(path: &str) -> bool {
     };
     // As the specification writes it: no sign, no leading zero.
     let number_in = |text: &str, range: std::ops::Range<u16>| {
-        text.parse::<u16>()
-            .is_ok_and(|n| range.contains(&n) && n.to_string() == text)
+        text.parse::<u16>().is_ok_and(|n| range.contains(&n) && n.to_string() == text)
     };
     let level_is_good = level == "entries" || number_in(level, 0..64);
     let (number, width) = match rest.split_once(".p/") {
@@ -125,14 +108,7 @@ mod tests {
 
     #[test]
     fn only_tile_addresses_reach_the_disk() {
-        for good in [
-            "0/000",
-            "0/x001/234",
-            "1/x123/x456/789",
-            "0/000.p/5",
-            "entries/000.p/255",
-            "63/x001/000.p/1",
-        ] {
+        for good in ["0/000", "0/x001/234", "1/x123/x456/789", "0/000.p/5", "entries/000.p/255", "63/x001/000.p/1"] {
             assert!(is_tile(good), "{good}");
         }
         let bad = [

@@ -26,30 +26,10 @@ pub(super) fn all() -> Vec<(&'static str, Shape)> {
                 may("row_limit", integer()),
             ]),
         ),
-        (
-            "Privacy",
-            object(vec![
-                may("epsilon", decimal()),
-                may("rho", decimal()),
-                may("accuracy", decimal()),
-            ]),
-        ),
-        (
-            "Price",
-            object(vec![
-                must("rho", text()),
-                must("delta", text()),
-                must("epsilon", number()),
-            ]),
-        ),
-        (
-            "Column",
-            object(vec![must("name", text()), must("type", text()), must("role", text())]),
-        ),
-        (
-            "Snapshot",
-            object(vec![must("number", integer()), must("cut_at", text())]),
-        ),
+        ("Privacy", object(vec![may("epsilon", decimal()), may("rho", decimal()), may("accuracy", decimal())])),
+        ("Price", object(vec![must("rho", text()), must("delta", text()), must("epsilon", number())])),
+        ("Column", object(vec![must("name", text()), must("type", text()), must("role", text())])),
+        ("Snapshot", object(vec![must("number", integer()), must("cut_at", text())])),
         ("Receipt", object(vec![must("index", integer()), must("proof", text())])),
         (
             "Answer",
@@ -65,14 +45,7 @@ pub(super) fn all() -> Vec<(&'static str, Shape)> {
                 must("cached", boolean()),
             ]),
         ),
-        (
-            "Primitive",
-            object(vec![
-                must("what", text()),
-                must("sigma", text()),
-                may("half_width", number()),
-            ]),
-        ),
+        ("Primitive", object(vec![must("what", text()), must("sigma", text()), may("half_width", number())])),
         (
             "Estimate",
             object(vec![
@@ -98,11 +71,7 @@ pub(super) fn all() -> Vec<(&'static str, Shape)> {
         ),
         (
             "Budget",
-            object(vec![
-                must("levels", array(named("Level"))),
-                must("remaining", price()),
-                must("delta_rep", text()),
-            ]),
+            object(vec![must("levels", array(named("Level"))), must("remaining", price()), must("delta_rep", text())]),
         ),
         (
             "Release",
@@ -155,21 +124,8 @@ pub(super) fn all() -> Vec<(&'static str, Shape)> {
                 may("text", text()),
             ]),
         ),
-        (
-            "AuditEntries",
-            object(vec![
-                must("size", integer()),
-                must("entries", array(named("AuditEntry"))),
-            ]),
-        ),
-        (
-            "KeyRequest",
-            object(vec![
-                must("principal", text()),
-                must("role", text()),
-                may("days", integer()),
-            ]),
-        ),
+        ("AuditEntries", object(vec![must("size", integer()), must("entries", array(named("AuditEntry")))])),
+        ("KeyRequest", object(vec![must("principal", text()), must("role", text()), may("days", integer())])),
         (
             "Key",
             object(vec![
@@ -183,14 +139,7 @@ pub(super) fn all() -> Vec<(&'static str, Shape)> {
         ),
         ("NewKey", object(vec![must("token", text()), must("key", named("Key"))])),
         ("Keys", object(vec![must("keys", array(named("Key")))])),
-        (
-            "Position",
-            object(vec![
-                must("line", integer()),
-                must("column", integer()),
-                must("length", integer()),
-            ]),
-        ),
+        ("Position", object(vec![must("line", integer()), must("column", integer()), must("length", integer())])),
         (
             "Problem",
             object(vec![
@@ -277,9 +226,7 @@ fn plain(kind: Type) -> Shape {
 
 /// A number or a decimal text.
 fn decimal() -> Shape {
-    ObjectBuilder::new()
-        .schema_type(SchemaType::from_iter([Type::Number, Type::String]))
-        .into()
+    ObjectBuilder::new().schema_type(SchemaType::from_iter([Type::Number, Type::String])).into()
 }
 
 fn any_value() -> Shape {
@@ -287,9 +234,7 @@ fn any_value() -> Shape {
 }
 
 fn anything() -> Shape {
-    ObjectBuilder::new()
-        .additional_properties(Some(AdditionalProperties::FreeForm(true)))
-        .into()
+    ObjectBuilder::new().additional_properties(Some(AdditionalProperties::FreeForm(true))).into()
 }
 
 fn array(items: Shape) -> Shape {

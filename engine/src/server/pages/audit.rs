@@ -48,12 +48,7 @@ pub async fn page(
 ) -> Result<Response, Problem> {
     let mut filter = query(filter)?;
     // An empty form field is no filter.
-    for field in [
-        &mut filter.kind,
-        &mut filter.principal,
-        &mut filter.protocol,
-        &mut filter.text,
-    ] {
+    for field in [&mut filter.kind, &mut filter.principal, &mut filter.protocol, &mut filter.text] {
         field.take_if(|text| text.is_empty());
     }
     let size = server.engine.audit().size();
@@ -74,24 +69,13 @@ pub async fn page(
 impl From<AuditRow> for Entry {
     fn from(row: AuditRow) -> Self {
         let field = |name: &str| row.body.get(name).and_then(|v| v.as_str()).map(str::to_owned);
-        let who = field("principal")
-            .or_else(|| field("approver"))
-            .or_else(|| field("by"))
-            .unwrap_or_default();
+        let who = field("principal").or_else(|| field("approver")).or_else(|| field("by")).unwrap_or_default();
         let price = match (field("rho"), field("delta")) {
             (Some(rho), Some(delta)) => format!("rho {rho}, delta {delta}"),
             _ => field("code").or_else(|| field("outcome")).unwrap_or_default(),
         };
         let body = serde_json::to_string_pretty(&row.body).unwrap_or_default();
-        Self {
-            index: row.index,
-            time: minute(row.time),
-            kind: row.kind,
-            who,
-            price,
-            text: row.text,
-            body,
-        }
+        Self { index: row.index, time: minute(row.time), kind: row.kind, who, price, text: row.text, body }
     }
 }
 
@@ -103,16 +87,9 @@ fn minute(seconds: i64) -> String {
     let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let part = (5 * day_of_year + 2) / 153;
-    let (day, month) = (
-        day_of_year - (153 * part + 2) / 5 + 1,
-        if part < 10 { part + 3 } else { part - 9 },
-    );
+    let (day, month) = (day_of_year - (153 * part + 2) / 5 + 1, if part < 10 { part + 3 } else { part - 9 });
     let year = year_of_era + era * 400 + i64::from(month <= 2);
-    format!(
-        "{year:04}-{month:02}-{day:02} {:02}:{:02}",
-        second / 3_600,
-        second % 3_600 / 60
-    )
+    format!("{year:04}-{month:02}-{day:02} {:02}:{:02}", second / 3_600, second % 3_600 / 60)
 }
 
 #[cfg(test)]
@@ -129,13 +106,7 @@ mod tests {
     #[test]
     fn an_entry_shows_who_price_and_text() {
         let body = serde_json::json!({"principal": "r-1", "rho": "0.1", "delta": "0"});
-        let row = AuditRow {
-            index: 3,
-            kind: "query.intent".into(),
-            body,
-            time: 0,
-            text: Some("SELECT 1".into()),
-        };
+        let row = AuditRow { index: 3, kind: "query.intent".into(), body, time: 0, text: Some("SELECT 1".into()) };
         let entry = Entry::from(row);
         assert_eq!((entry.who.as_str(), entry.price.as_str()), ("r-1", "rho 0.1, delta 0"));
         assert_eq!(entry.text.as_deref(), Some("SELECT 1"));

@@ -50,20 +50,10 @@ fn figures(server: &Server) -> (Vec<Figure>, Vec<&'static str>) {
         figures.push(prevalence(patients, cases));
     }
     if let Some(release) = &epidemic {
-        figures.push(plain(
-            &panel::EPIDEMIC,
-            release,
-            &["Month", "Patients"],
-            chart::vertical,
-        ));
+        figures.push(plain(&panel::EPIDEMIC, release, &["Month", "Patients"], chart::vertical));
     }
     if let Some(release) = &pressure {
-        figures.push(plain(
-            &panel::PRESSURE,
-            release,
-            &["Gender", "Age", "mm Hg"],
-            chart::horizontal,
-        ));
+        figures.push(plain(&panel::PRESSURE, release, &["Gender", "Age", "mm Hg"], chart::horizontal));
     }
     (figures, missing)
 }
@@ -75,34 +65,20 @@ fn prevalence(patients: &Shown, cases: &Shown) -> Figure {
     let mut shares: Vec<Row> = Vec::new();
     let mut table = Vec::new();
     for case in rows(&cases.answer) {
-        let share = denominators
-            .get(&case.keys)
-            .and_then(|patients| share(case.value, *patients));
+        let share = denominators.get(&case.keys).and_then(|patients| share(case.value, *patients));
         let [count, counted] = interval(case.value);
         let (share_text, share_range) = match share {
             Some([value, low, high]) => (shown(value), format!("{} to {}", shown(low), shown(high))),
             None => ("no data".to_owned(), String::new()),
         };
-        table.push(
-            case.keys
-                .iter()
-                .cloned()
-                .chain([share_text, share_range, count, counted])
-                .collect(),
-        );
+        table.push(case.keys.iter().cloned().chain([share_text, share_range, count, counted]).collect());
         if let Some(value) = share {
             shares.push(Row { keys: case.keys, value });
         }
     }
     let bars: Vec<_> = shares.iter().map(Row::bar).collect();
     let title = "COVID-19: patients ever diagnosed per 100 patients, by county";
-    let heads = [
-        "County (FIPS)",
-        "Per 100",
-        "Interval (noise only)",
-        "Patients",
-        "95 % interval (noise only)",
-    ];
+    let heads = ["County (FIPS)", "Per 100", "Interval (noise only)", "Patients", "95 % interval (noise only)"];
     Figure {
         title: title.to_owned(),
         heads: heads.map(str::to_owned).to_vec(),
@@ -129,16 +105,8 @@ fn plain(panel: &Panel, release: &Shown, heads: &[&str], draw: fn(&str, &[chart:
     let bars: Vec<_> = rows.iter().map(Row::bar).collect();
     Figure {
         title: panel.title.to_owned(),
-        heads: heads
-            .iter()
-            .copied()
-            .chain(["95 % interval (noise only)"])
-            .map(str::to_owned)
-            .collect(),
-        rows: rows
-            .iter()
-            .map(|row| row.keys.iter().cloned().chain(interval(row.value)).collect())
-            .collect(),
+        heads: heads.iter().copied().chain(["95 % interval (noise only)"]).map(str::to_owned).collect(),
+        rows: rows.iter().map(|row| row.keys.iter().cloned().chain(interval(row.value)).collect()).collect(),
         svg: draw(panel.title, &bars),
         rho: release.rho.clone(),
         index: release.index,

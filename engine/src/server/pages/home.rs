@@ -36,14 +36,10 @@ fn counties(server: &Server) -> Option<Figure> {
     let shown = released(server, &panel::PATIENTS)?;
     let counties = rows(&shown.answer);
     let bars: Vec<_> = counties.iter().map(super::table::Row::bar).collect();
-    let table = counties
-        .iter()
-        .map(|row| row.keys.iter().cloned().chain(interval(row.value)).collect());
+    let table = counties.iter().map(|row| row.keys.iter().cloned().chain(interval(row.value)).collect());
     Some(Figure {
         title: panel::PATIENTS.title.to_owned(),
-        heads: ["County (FIPS)", "Patients", "95 % interval (noise only)"]
-            .map(str::to_owned)
-            .to_vec(),
+        heads: ["County (FIPS)", "Patients", "95 % interval (noise only)"].map(str::to_owned).to_vec(),
         rows: table.collect(),
         svg: chart::horizontal(panel::PATIENTS.title, &bars),
         rho: shown.rho,

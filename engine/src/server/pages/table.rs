@@ -52,12 +52,7 @@ impl Row {
     /// The row as a bar.
     pub(super) fn bar(&self) -> Bar {
         let [value, low, high] = self.value;
-        Bar {
-            label: self.keys.join(", "),
-            value,
-            low,
-            high,
-        }
+        Bar { label: self.keys.join(", "), value, low, high }
     }
 }
 
@@ -65,20 +60,11 @@ impl Row {
 pub(super) fn released(server: &Server, panel: &Panel) -> Option<Shown> {
     let protocols = server.engine.protocols().into_iter().map(|p| p.protocol).collect();
     // The pages read releases as the epidemiologist role does, whoever looks: a panel is public to its viewers.
-    let viewer = Principal {
-        name: "panel".into(),
-        key_id: "panel".into(),
-        role: Role::Epidemiologist,
-        protocols,
-    };
+    let viewer = Principal { name: "panel".into(), key_id: "panel".into(), role: Role::Epidemiologist, protocols };
     let releases = server.engine.releases(&viewer);
     let newest = releases.iter().filter(|r| r.sql == panel.sql).max_by_key(|r| r.index)?;
     let answer = server.engine.release(&viewer, &newest.statement_id).ok()?;
-    Some(Shown {
-        answer,
-        index: newest.index,
-        rho: newest.price.rho.clone(),
-    })
+    Some(Shown { answer, index: newest.index, rho: newest.price.rho.clone() })
 }
 
 /// The rows of an answer: keys, and the first value with its interval.
@@ -88,24 +74,12 @@ pub(super) fn rows(answer: &Answer) -> Vec<Row> {
     else {
         return Vec::new();
     };
-    let keys: Vec<usize> = answer
-        .columns
-        .iter()
-        .enumerate()
-        .filter(|(_, c)| c.role == ColumnRole::Key)
-        .map(|(i, _)| i)
-        .collect();
+    let keys: Vec<usize> =
+        answer.columns.iter().enumerate().filter(|(_, c)| c.role == ColumnRole::Key).map(|(i, _)| i).collect();
     (0..answer.batch.num_rows())
         .filter_map(|row| {
-            let value = [
-                number(answer, value, row)?,
-                number(answer, low, row)?,
-                number(answer, high, row)?,
-            ];
-            Some(Row {
-                keys: keys.iter().map(|k| text(answer, *k, row)).collect(),
-                value,
-            })
+            let value = [number(answer, value, row)?, number(answer, low, row)?, number(answer, high, row)?];
+            Some(Row { keys: keys.iter().map(|k| text(answer, *k, row)).collect(), value })
         })
         .collect()
 }
@@ -160,13 +134,7 @@ mod tests {
     fn rows_take_keys_and_the_interval_and_leave_out_null_values() {
         let rows = rows(&answer());
         assert_eq!(rows.len(), 2);
-        assert_eq!(
-            rows[0],
-            Row {
-                keys: vec!["25017".into()],
-                value: [12.0, 10.5, 13.5]
-            }
-        );
+        assert_eq!(rows[0], Row { keys: vec!["25017".into()], value: [12.0, 10.5, 13.5] });
         assert_eq!(rows[1].bar().low, -3.0);
         assert_eq!(interval(rows[0].value), ["12".to_owned(), "10.5 to 13.5".to_owned()]);
     }

@@ -36,17 +36,10 @@ pub(super) struct People {
 impl People {
     /// Reads a folder.
     pub(super) fn read(dir: &Path, data_cut: Day) -> Result<Self, IngestError> {
-        let mut people = Self {
-            persons: Vec::new(),
-            by_id: HashMap::new(),
-            orphans: BTreeMap::new(),
-        };
+        let mut people = Self { persons: Vec::new(), by_id: HashMap::new(), orphans: BTreeMap::new() };
         let Some(patients) = find(dir, "patients") else {
             let hint = "give a folder of Synthea's CSV or Parquet files";
-            return Err(IngestError::Missing {
-                file: "patients.csv".to_owned(),
-                hint,
-            });
+            return Err(IngestError::Missing { file: "patients.csv".to_owned(), hint });
         };
         people.patients(&patients)?;
         people.events(dir)?;
@@ -74,10 +67,7 @@ impl People {
             if self.by_id.insert(source_id.clone(), self.persons.len()).is_some() {
                 return Err(row.error("this patient stands in the file twice".to_owned()));
             }
-            let county = row
-                .get("FIPS")
-                .and_then(fips)
-                .or_else(|| row.get("COUNTY").and_then(county_code));
+            let county = row.get("FIPS").and_then(fips).or_else(|| row.get("COUNTY").and_then(county_code));
             let (born, died) = (birth(row)?, row.day("DEATHDATE")?);
             let person = PersonRow {
                 birth_date: born.whole.map(|day| day.to_string()),
@@ -89,18 +79,11 @@ impl People {
                 county: county.map(str::to_owned),
                 zip: row.get("ZIP").map(str::to_owned),
             };
-            let death = died.map(|day| Death {
-                death_date: day.to_string(),
-                cause_source_value: None,
-            });
+            let death = died.map(|day| Death { death_date: day.to_string(), cause_source_value: None });
             self.persons.push(Person {
                 source_id,
                 organization: None,
-                bundle: Bundle {
-                    person: Some(person),
-                    death,
-                    ..Bundle::default()
-                },
+                bundle: Bundle { person: Some(person), death, ..Bundle::default() },
                 born: born.day,
                 died,
                 first_record: None,
@@ -114,12 +97,7 @@ impl People {
     fn events(&mut self, dir: &Path) -> Result<(), IngestError> {
         type Take = fn(&mut Person, &Row<'_>) -> Result<Day, IngestError>;
         type Columns = Vec<(&'static str, bool)>;
-        let common = [
-            ("PATIENT", true),
-            ("ENCOUNTER", false),
-            ("CODE", true),
-            ("DESCRIPTION", false),
-        ];
+        let common = [("PATIENT", true), ("ENCOUNTER", false), ("CODE", true), ("DESCRIPTION", false)];
         let spans = [("START", true), ("STOP", false)];
         let dates = [("DATE", false), ("START", false)];
         let values = [("VALUE", false), ("UNITS", false), ("TYPE", false), ("SYSTEM", false)];
@@ -136,20 +114,13 @@ impl People {
             ("conditions", [&common[..], &spans, &values].concat(), Person::condition),
             ("medications", [&common[..], &spans].concat(), Person::medication),
             ("immunizations", [&common[..], &dates].concat(), Person::immunization),
-            (
-                "observations",
-                [&common[..], &dates, &values].concat(),
-                Person::observation,
-            ),
+            ("observations", [&common[..], &dates, &values].concat(), Person::observation),
             ("procedures", [&common[..], &dates].concat(), Person::procedure),
         ];
         for (name, wanted, take) in files {
             let Some(path) = find(dir, name) else { continue };
             read(&path, &wanted, &mut |row| {
-                let found = self
-                    .by_id
-                    .get(row.need("PATIENT")?)
-                    .and_then(|at| self.persons.get_mut(*at));
+                let found = self.by_id.get(row.need("PATIENT")?).and_then(|at| self.persons.get_mut(*at));
                 let Some(person) = found else {
                     *self.orphans.entry(name).or_default() += 1;
                     return Ok(());
@@ -166,10 +137,7 @@ impl People {
 /// A five-digit county code of a listed county; a code that went through a number is the same code.
 fn fips(text: &str) -> Option<&'static str> {
     let digits = text.split('.').next()?;
-    crate::regions::COUNTIES
-        .iter()
-        .map(|(code, ..)| *code)
-        .find(|code| *code == digits)
+    crate::regions::COUNTIES.iter().map(|(code, ..)| *code).find(|code| *code == digits)
 }
 
 /// A day of birth, or the first day of a year of birth.
@@ -324,11 +292,7 @@ impl Person {
             self.bundle.observation_period = Some(ObservationPeriod {
                 observation_period_start_date: start.to_string(),
                 observation_period_end_date: end.to_string(),
-                end_reason: if self.died.is_some_and(|died| died <= data_cut) {
-                    "died"
-                } else {
-                    "data_cut"
-                },
+                end_reason: if self.died.is_some_and(|died| died <= data_cut) { "died" } else { "data_cut" },
             });
         }
     }

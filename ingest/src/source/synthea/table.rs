@@ -17,10 +17,7 @@ pub(super) type Wanted = [(&'static str, bool)];
 
 /// The file of a table in a folder, whichever of its two forms is there.
 pub(super) fn find(dir: &Path, table: &str) -> Option<PathBuf> {
-    ["csv", "parquet"]
-        .into_iter()
-        .map(|form| dir.join(format!("{table}.{form}")))
-        .find(|path| path.is_file())
+    ["csv", "parquet"].into_iter().map(|form| dir.join(format!("{table}.{form}"))).find(|path| path.is_file())
 }
 
 /// One row: the wanted columns' values and where it stands.
@@ -40,17 +37,12 @@ impl<'a> Row<'a> {
 
     /// An error about this row.
     pub(super) fn error(&self, reason: String) -> IngestError {
-        IngestError::Source {
-            file: self.file.to_owned(),
-            line: self.line,
-            reason,
-        }
+        IngestError::Source { file: self.file.to_owned(), line: self.line, reason }
     }
 
     /// The value of a column that must not be empty.
     pub(super) fn need(&self, column: &str) -> Result<&'a str, IngestError> {
-        self.get(column)
-            .ok_or_else(|| self.error(format!("the column {column} is empty")))
+        self.get(column).ok_or_else(|| self.error(format!("the column {column} is empty")))
     }
 
     /// The local calendar date of a day or time; `None` when the column is empty.
@@ -62,8 +54,7 @@ impl<'a> Row<'a> {
 
     /// A date that must be there.
     pub(super) fn need_day(&self, column: &str) -> Result<Day, IngestError> {
-        self.day(column)?
-            .ok_or_else(|| self.error(format!("the column {column} is empty")))
+        self.day(column)?.ok_or_else(|| self.error(format!("the column {column} is empty")))
     }
 }
 
@@ -82,11 +73,8 @@ pub(super) fn read(
 
 /// Position of each wanted column among the file's; names are compared without case.
 fn positions(file: &str, wanted: &Wanted, names: &[String]) -> Result<Vec<Option<usize>>, IngestError> {
-    let by_name: HashMap<String, usize> = names
-        .iter()
-        .enumerate()
-        .map(|(at, name)| (name.trim().to_ascii_uppercase(), at))
-        .collect();
+    let by_name: HashMap<String, usize> =
+        names.iter().enumerate().map(|(at, name)| (name.trim().to_ascii_uppercase(), at)).collect();
     wanted
         .iter()
         .map(|(name, must)| match by_name.get(&name.to_ascii_uppercase()) {
@@ -114,11 +102,7 @@ fn read_csv(
 ) -> Result<(), IngestError> {
     let broken = |e: csv::Error| {
         let line = e.position().map_or(0, csv::Position::line);
-        IngestError::Source {
-            file: file.to_owned(),
-            line,
-            reason: format!("not a row of CSV: {e}"),
-        }
+        IngestError::Source { file: file.to_owned(), line, reason: format!("not a row of CSV: {e}") }
     };
     let mut reader = csv::Reader::from_path(path).map_err(broken)?;
     let names: Vec<String> = reader.headers().map_err(broken)?.iter().map(str::to_owned).collect();
@@ -126,16 +110,8 @@ fn read_csv(
     let mut record = csv::StringRecord::new();
     while reader.read_record(&mut record).map_err(broken)? {
         let line = record.position().map_or(0, csv::Position::line);
-        let values = positions
-            .iter()
-            .map(|at| record.get((*at)?).and_then(present))
-            .collect();
-        each(&Row {
-            file,
-            line,
-            wanted,
-            values,
-        })?;
+        let values = positions.iter().map(|at| record.get((*at)?).and_then(present)).collect();
+        each(&Row { file, line, wanted, values })?;
     }
     Ok(())
 }
@@ -146,11 +122,8 @@ fn read_parquet(
     wanted: &Wanted,
     each: &mut dyn FnMut(&Row<'_>) -> Result<(), IngestError>,
 ) -> Result<(), IngestError> {
-    let broken = |e: String| IngestError::Source {
-        file: file.to_owned(),
-        line: 0,
-        reason: format!("not Parquet: {e}"),
-    };
+    let broken =
+        |e: String| IngestError::Source { file: file.to_owned(), line: 0, reason: format!("not Parquet: {e}") };
     let opened = File::open(path).map_err(IngestError::io("open", path))?;
     let builder = ParquetRecordBatchReaderBuilder::try_new(opened).map_err(|e| broken(e.to_string()))?;
     let names: Vec<String> = builder.schema().fields().iter().map(|f| f.name().clone()).collect();
@@ -175,12 +148,7 @@ fn read_parquet(
                     present(column.as_ref()?.as_string_opt::<i32>()?.value(at))
                 })
                 .collect();
-            each(&Row {
-                file,
-                line,
-                wanted,
-                values,
-            })?;
+            each(&Row { file, line, wanted, values })?;
         }
     }
     Ok(())
@@ -205,10 +173,7 @@ mod tests {
 
     #[test]
     fn columns_are_found_by_name_in_any_order() {
-        assert_eq!(
-            rows("ZIP,ID\n02139,a\n,b\n").unwrap(),
-            [(2, Some("02139".into())), (3, None)]
-        );
+        assert_eq!(rows("ZIP,ID\n02139,a\n,b\n").unwrap(), [(2, Some("02139".into())), (3, None)]);
         assert_eq!(rows("id\na\n").unwrap(), [(2, None)]);
     }
 
@@ -217,10 +182,7 @@ mod tests {
         let error = rows("ZIP\n02139\n").unwrap_err().to_string();
         assert!(error.contains("no column Id"), "{error}");
         let error = rows("Id,ZIP\na,1\n,2\n").unwrap_err().to_string();
-        assert!(
-            error.contains("x.csv` line 3") && error.contains("Id is empty"),
-            "{error}"
-        );
+        assert!(error.contains("x.csv` line 3") && error.contains("Id is empty"), "{error}");
         let error = rows("Id,ZIP\na\n").unwrap_err().to_string();
         assert!(error.contains("not a row of CSV"), "{error}");
     }

@@ -43,11 +43,7 @@ fn name(index: usize) -> String {
 
 impl<'a> Factors<'a> {
     pub(super) fn new(catalog: &'a Catalog, public: &'a dyn PublicValues) -> Self {
-        Self {
-            catalog,
-            public,
-            all: Vec::new(),
-        }
+        Self { catalog, public, all: Vec::new() }
     }
 
     /// A key over factors, or none when its values are not public.
@@ -131,11 +127,7 @@ impl<'a> Factors<'a> {
         if let Some(found) = self.existing(&source) {
             return found;
         }
-        self.all.push(Factor {
-            source,
-            values,
-            may_be_null,
-        });
+        self.all.push(Factor { source, values, may_be_null });
         Expr::Column(Column::from_name(name(self.all.len() - 1)))
     }
 
@@ -150,10 +142,9 @@ impl<'a> Factors<'a> {
         let described = declared.column(&column.name)?;
         let mut values = match (&declared.private, &described.domain, &described.kind) {
             (None, _, _) => self.public.values(table, &column.name)?,
-            (Some(_), Some(domain), _) => domain
-                .iter()
-                .map(|text| parsed(text, described))
-                .collect::<Option<Vec<_>>>()?,
+            (Some(_), Some(domain), _) => {
+                domain.iter().map(|text| parsed(text, described)).collect::<Option<Vec<_>>>()?
+            }
             (Some(_), None, Kind::Date { low, high, .. }) if as_period => {
                 let (low, high) = (Day::parse(low)?, Day::parse(high)?);
                 (low.0..=high.0).map(|day| ScalarValue::Date32(Some(day))).collect()
@@ -172,19 +163,14 @@ impl<'a> Factors<'a> {
     /// Factors that an expression reads.
     pub(super) fn read_by(&self, expr: &Expr) -> Vec<usize> {
         let read = expr.column_refs();
-        (0..self.all.len())
-            .filter(|index| read.iter().any(|c| c.name == name(*index)))
-            .collect()
+        (0..self.all.len()).filter(|index| read.iter().any(|c| c.name == name(*index))).collect()
     }
 
     /// Drops values that no row can have, by the conditions over one factor.
     pub(super) fn narrow(&mut self, predicates: &[Expr]) {
         for index in 0..self.all.len() {
-            let alone: Vec<&Expr> = predicates
-                .iter()
-                .flat_map(conjuncts)
-                .filter(|p| self.read_by(p) == [index])
-                .collect();
+            let alone: Vec<&Expr> =
+                predicates.iter().flat_map(conjuncts).filter(|p| self.read_by(p) == [index]).collect();
             let Some(factor) = self.all.get(index) else { continue };
             let Some(columns) = values_array(&factor.values).map(|values| vec![(index, values)]) else {
                 continue;
@@ -208,9 +194,7 @@ impl<'a> Factors<'a> {
         most: usize,
     ) -> Option<Vec<Vec<ScalarValue>>> {
         let lists: Vec<(usize, &Factor)> = factors.iter().filter_map(|i| Some((*i, self.all.get(*i)?))).collect();
-        let rows = lists
-            .iter()
-            .try_fold(1_usize, |all, (_, f)| all.checked_mul(f.values.len()))?;
+        let rows = lists.iter().try_fold(1_usize, |all, (_, f)| all.checked_mul(f.values.len()))?;
         if rows > most {
             return None;
         }
@@ -223,9 +207,7 @@ impl<'a> Factors<'a> {
         for (index, factor) in &lists {
             let count = factor.values.len();
             let at = |row: usize| row / repeat % count;
-            let values: Vec<ScalarValue> = (0..rows)
-                .filter_map(|row| factor.values.get(at(row)).cloned())
-                .collect();
+            let values: Vec<ScalarValue> = (0..rows).filter_map(|row| factor.values.get(at(row)).cloned()).collect();
             for (row, nulled) in nulled.iter_mut().enumerate() {
                 *nulled |= factor.may_be_null && at(row) + 1 == count;
             }
@@ -269,11 +251,7 @@ fn parsed(text: &str, column: &Declared) -> Option<ScalarValue> {
 fn written_values(expr: &Expr) -> Option<Vec<ScalarValue>> {
     match expr {
         Expr::Literal(value, _) => Some(vec![value.clone()]),
-        Expr::Case(Case {
-            when_then_expr,
-            else_expr,
-            ..
-        }) => {
+        Expr::Case(Case { when_then_expr, else_expr, .. }) => {
             let mut values = Vec::new();
             for (_, then) in when_then_expr {
                 values.extend(written_values(then)?);
@@ -286,13 +264,7 @@ fn written_values(expr: &Expr) -> Option<Vec<ScalarValue>> {
             let data_type = values.iter().find(|v| !v.is_null())?.data_type();
             values
                 .into_iter()
-                .map(|v| {
-                    if v.is_null() {
-                        ScalarValue::try_from(&data_type).ok()
-                    } else {
-                        Some(v)
-                    }
-                })
+                .map(|v| if v.is_null() { ScalarValue::try_from(&data_type).ok() } else { Some(v) })
                 .collect()
         }
         Expr::ScalarFunction(call) if call.func.name() == "width_bucket" => match call.args.last() {
@@ -328,11 +300,7 @@ fn truth() -> Vec<ScalarValue> {
 
 fn conjuncts(expr: &Expr) -> Vec<&Expr> {
     match expr {
-        Expr::BinaryExpr(BinaryExpr {
-            left,
-            op: Operator::And,
-            right,
-        }) => {
+        Expr::BinaryExpr(BinaryExpr { left, op: Operator::And, right }) => {
             let mut all = conjuncts(left);
             all.extend(conjuncts(right));
             all

@@ -28,10 +28,7 @@ pub(crate) fn aggregate_of(expr: &Expr) -> Result<&AggregateFunction, PlanError>
     match expr {
         Expr::Alias(alias) => aggregate_of(&alias.expr),
         Expr::AggregateFunction(function) => Ok(function),
-        _ => Err(PlanError::new(
-            Code::AggUnsupported,
-            "something else than an aggregate is asked of the groups",
-        )),
+        _ => Err(PlanError::new(Code::AggUnsupported, "something else than an aggregate is asked of the groups")),
     }
 }
 
@@ -48,15 +45,8 @@ pub(crate) fn without_float_cast(expr: &Expr) -> &Expr {
 /// # Errors
 /// `AGG_UNSUPPORTED`, `UNBOUNDED_COLUMN`, or the refusal of an argument.
 pub(crate) fn measures(aggregate: &Aggregate, relation: &Relation) -> Result<Vec<Measure>, PlanError> {
-    let scope = Scope {
-        schema: relation.plan.schema(),
-        columns: &relation.columns,
-    };
-    aggregate
-        .aggr_expr
-        .iter()
-        .map(|expr| measure(aggregate_of(expr)?, &scope))
-        .collect()
+    let scope = Scope { schema: relation.plan.schema(), columns: &relation.columns };
+    aggregate.aggr_expr.iter().map(|expr| measure(aggregate_of(expr)?, &scope)).collect()
 }
 
 fn measure(function: &AggregateFunction, scope: &Scope<'_>) -> Result<Measure, PlanError> {
@@ -78,11 +68,7 @@ fn measure(function: &AggregateFunction, scope: &Scope<'_>) -> Result<Measure, P
     if !(count || sum || average) {
         return refuse(format!("{name} cannot be released"));
     }
-    let filter = params
-        .filter
-        .as_ref()
-        .map(|filter| condition(filter, scope))
-        .transpose()?;
+    let filter = params.filter.as_ref().map(|filter| condition(filter, scope)).transpose()?;
     if params.distinct {
         let arg = total(arg, scope)?;
         if arg.lineage.lost_unit {
@@ -106,32 +92,22 @@ fn measure(function: &AggregateFunction, scope: &Scope<'_>) -> Result<Measure, P
         });
     }
     let arg = total(without_float_cast(arg), scope)?;
-    let unbounded = || {
-        PlanError::new(
-            Code::UnboundedColumn,
-            format!("{name} of an expression without declared bounds"),
-        )
-    };
+    let unbounded =
+        || PlanError::new(Code::UnboundedColumn, format!("{name} of an expression without declared bounds"));
     if !arg.data_type.is_numeric() {
         return Err(unbounded());
     }
     let grid = arg.lineage.grid.and_then(Grid::measured).ok_or_else(unbounded)?;
     let expr = filtered(filter, arg.expr);
-    Ok(if sum {
-        Measure::Sum(expr, grid)
-    } else {
-        Measure::Average(expr, grid)
-    })
+    Ok(if sum { Measure::Sum(expr, grid) } else { Measure::Average(expr, grid) })
 }
 
 /// `CASE WHEN filter THEN x END`.
 fn filtered(filter: Option<Value>, x: Expr) -> Expr {
     match filter {
         None => x,
-        Some(filter) => Expr::Case(Case {
-            expr: None,
-            when_then_expr: vec![(Box::new(filter.expr), Box::new(x))],
-            else_expr: None,
-        }),
+        Some(filter) => {
+            Expr::Case(Case { expr: None, when_then_expr: vec![(Box::new(filter.expr), Box::new(x))], else_expr: None })
+        }
     }
 }

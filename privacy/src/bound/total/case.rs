@@ -32,11 +32,7 @@ pub(super) fn case(case: &Case, scope: &Scope<'_>, depth: usize) -> Result<Value
         parts.push(otherwise);
     }
     all_same_type(&results)?;
-    let data_type = results
-        .iter()
-        .map(|r| &r.data_type)
-        .find(|t| **t != DataType::Null)
-        .cloned();
+    let data_type = results.iter().map(|r| &r.data_type).find(|t| **t != DataType::Null).cloned();
     let is_null = |v: &&Value| !matches!(&v.expr, Expr::Literal(value, _) if value.is_null());
     let mut grid = results.iter().find(is_null).and_then(|v| v.lineage.grid);
     for result in results.iter().filter(is_null) {
@@ -53,10 +49,6 @@ pub(super) fn case(case: &Case, scope: &Scope<'_>, depth: usize) -> Result<Value
             }
         }
         let else_expr = if otherwise { parts.next() } else { None };
-        Expr::Case(Case {
-            expr,
-            when_then_expr,
-            else_expr,
-        })
+        Expr::Case(Case { expr, when_then_expr, else_expr })
     }))
 }

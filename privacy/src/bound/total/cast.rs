@@ -13,18 +13,10 @@ pub(super) fn cast(inner: Value, to: &DataType) -> Result<Value, PlanError> {
         return Ok(inner);
     }
     if let Expr::Literal(literal, _) = &inner.expr {
-        let wrong = |_| {
-            PlanError::new(
-                Code::TypeMismatch,
-                "a literal does not have the type that is asked of it",
-            )
-        };
+        let wrong = |_| PlanError::new(Code::TypeMismatch, "a literal does not have the type that is asked of it");
         let folded = literal.cast_to(to).map_err(wrong)?;
         if folded.is_null() && !literal.is_null() {
-            return Err(PlanError::new(
-                Code::TypeMismatch,
-                "a literal does not have the type that is asked of it",
-            ));
+            return Err(PlanError::new(Code::TypeMismatch, "a literal does not have the type that is asked of it"));
         }
         return Ok(constant(folded));
     }
@@ -40,19 +32,11 @@ pub(super) fn cast(inner: Value, to: &DataType) -> Result<Value, PlanError> {
         _ => false,
     };
     if !fits {
-        return Err(PlanError::new(
-            Code::NonTotalFn,
-            "a cast between these types is not part of the dialect",
-        ));
+        return Err(PlanError::new(Code::NonTotalFn, "a cast between these types is not part of the dialect"));
     }
     let grid = inner.lineage.grid.and_then(|grid| grid.cast(to));
     let target = to.clone();
-    let cast = build(vec![inner], to.clone(), grid, move |parts| {
-        Expr::TryCast(TryCast::new(one(parts), target.clone()))
-    });
-    if to.is_floating() {
-        call(ScalarUDF::from(Arithmetic::new(Operation::Finite)), vec![cast])
-    } else {
-        Ok(cast)
-    }
+    let cast =
+        build(vec![inner], to.clone(), grid, move |parts| Expr::TryCast(TryCast::new(one(parts), target.clone())));
+    if to.is_floating() { call(ScalarUDF::from(Arithmetic::new(Operation::Finite)), vec![cast]) } else { Ok(cast) }
 }

@@ -11,20 +11,15 @@ use crate::refusal::{Code, PlanError};
 
 /// A date moved by an interval of whole months and days, or by a number of days.
 pub(super) fn shift(date: Value, op: Operator, by: &Expr, scope: &Scope<'_>, depth: usize) -> Result<Value, PlanError> {
-    let refused = || {
-        PlanError::new(
-            Code::NonTotalFn,
-            "dates move by whole days and months: d + INTERVAL '30 days', d + 30",
-        )
-    };
+    let refused =
+        || PlanError::new(Code::NonTotalFn, "dates move by whole days and months: d + INTERVAL '30 days', d + 30");
     let sign = if op == Operator::Minus { -1 } else { 1 };
     let whole = |n: i64| constant(ScalarValue::Int64(Some(n * sign)));
     let by = if let Expr::Alias(alias) = by { &alias.expr } else { by };
     let (months, days) = match by {
-        Expr::Literal(ScalarValue::IntervalMonthDayNano(Some(v)), _) if v.nanoseconds % 86_400_000_000_000 == 0 => (
-            whole(v.months.into()),
-            whole(i64::from(v.days) + v.nanoseconds / 86_400_000_000_000),
-        ),
+        Expr::Literal(ScalarValue::IntervalMonthDayNano(Some(v)), _) if v.nanoseconds % 86_400_000_000_000 == 0 => {
+            (whole(v.months.into()), whole(i64::from(v.days) + v.nanoseconds / 86_400_000_000_000))
+        }
         Expr::Literal(ScalarValue::IntervalYearMonth(Some(v)), _) => (whole((*v).into()), whole(0)),
         Expr::Literal(ScalarValue::IntervalDayTime(Some(v)), _) if v.milliseconds == 0 => {
             (whole(0), whole(v.days.into()))
@@ -35,11 +30,8 @@ pub(super) fn shift(date: Value, op: Operator, by: &Expr, scope: &Scope<'_>, dep
                 return Err(refused());
             }
             let days = cast(days, &DataType::Int64)?;
-            let days = if sign < 0 {
-                call(ScalarUDF::from(Arithmetic::new(Operation::Negate)), vec![days])?
-            } else {
-                days
-            };
+            let days =
+                if sign < 0 { call(ScalarUDF::from(Arithmetic::new(Operation::Negate)), vec![days])? } else { days };
             (whole(0), days)
         }
     };
@@ -57,12 +49,7 @@ fn counted_days(by: &Expr) -> Option<&Expr> {
     let Expr::Cast(Cast { expr: product, .. }) = seconds.as_ref() else {
         return None;
     };
-    let Expr::BinaryExpr(BinaryExpr {
-        left: days,
-        op: Operator::Multiply,
-        right,
-    }) = product.as_ref()
-    else {
+    let Expr::BinaryExpr(BinaryExpr { left: days, op: Operator::Multiply, right }) = product.as_ref() else {
         return None;
     };
     let a_day = matches!(right.as_ref(), Expr::Literal(v, _) if v.cast_to(&DataType::Int64).is_ok_and(|v| v == ScalarValue::from(86_400_i64)));

@@ -12,10 +12,7 @@ use crate::refusal::PlanError;
 
 /// Walks a filter.
 pub(super) fn filter(predicate: &Expr, mut input: Node) -> Result<Node, PlanError> {
-    let scope = Scope {
-        schema: input.plan.schema(),
-        columns: &input.columns,
-    };
+    let scope = Scope { schema: input.plan.schema(), columns: &input.columns };
     let rewritten = condition(predicate, &scope)?;
     let mut narrowed = input.columns.clone();
     for part in conjuncts(&rewritten.expr) {
@@ -32,11 +29,7 @@ pub(super) fn filter(predicate: &Expr, mut input: Node) -> Result<Node, PlanErro
         }
     }
     let plan = LogicalPlan::Filter(fits(Filter::try_new(rewritten.expr, Arc::new(input.plan)))?);
-    Ok(Node {
-        plan,
-        columns: narrowed,
-        ..input
-    })
+    Ok(Node { plan, columns: narrowed, ..input })
 }
 
 /// `x < literal` and its kin narrow the range of column x.
@@ -48,11 +41,7 @@ fn narrow(part: &Expr, schema: &DFSchema, columns: &mut [Lineage]) {
         }
     };
     let constant = |e: &Expr| {
-        if let Expr::Literal(v, _) = e {
-            Grid::of_literal(v)
-        } else {
-            None
-        }
+        if let Expr::Literal(v, _) = e { Grid::of_literal(v) } else { None }
     };
     match part {
         Expr::BinaryExpr(BinaryExpr { left, op, right }) => {

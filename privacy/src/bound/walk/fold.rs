@@ -23,20 +23,14 @@ const MEAN_SCALE: i8 = 6;
 
 /// Walks a per-patient group-by, or one over public rows.
 pub(super) fn aggregate(aggregate: &Aggregate, input: Node) -> Result<Node, PlanError> {
-    let scope = Scope {
-        schema: input.plan.schema(),
-        columns: &input.columns,
-    };
+    let scope = Scope { schema: input.plan.schema(), columns: &input.columns };
     let fan_out = input.private.as_ref().map_or(1, |p| p.fan_out);
     let mut columns = Vec::new();
     let mut keys = Vec::new();
     for key in &aggregate.group_expr {
         let Value { expr, lineage, .. } = total(key, &scope)?;
         keys.push(renamed(key, expr));
-        columns.push(Lineage {
-            hidden: false,
-            ..lineage
-        });
+        columns.push(Lineage { hidden: false, ..lineage });
     }
     if input.private.is_some() && !columns.iter().any(|c| c.unit) {
         return Err(PlanError::new(
@@ -54,30 +48,9 @@ pub(super) fn aggregate(aggregate: &Aggregate, input: Node) -> Result<Node, Plan
         columns.push(folded(fold.grid, fold.year_only, input.private.is_some() && determined));
     }
     let grouped = LogicalPlan::Aggregate(fits(Aggregate::try_new(Arc::new(input.plan), keys, folds))?);
-    let plan = if back.iter().all(Option::is_none) {
-        grouped
-    } else {
-        cast_back(grouped, &back)?
-    };
-    let private = input.private.map(|p| {
-        if determined {
-            Private {
-                fan_out: 1,
-                rows: 1,
-                groups: 1,
-                ..p
-            }
-        } else {
-            p
-        }
-    });
-    Ok(Node {
-        plan,
-        columns,
-        private,
-        public_rows: input.public_rows,
-        predicates: input.predicates,
-    })
+    let plan = if back.iter().all(Option::is_none) { grouped } else { cast_back(grouped, &back)? };
+    let private = input.private.map(|p| if determined { Private { fan_out: 1, rows: 1, groups: 1, ..p } } else { p });
+    Ok(Node { plan, columns, private, public_rows: input.public_rows, predicates: input.predicates })
 }
 
 /// Gives folds that were computed as decimals the type that the rest of the plan expects, under their names.
@@ -93,20 +66,12 @@ fn cast_back(plan: LogicalPlan, back: &[Option<DataType>]) -> Result<LogicalPlan
         }
     });
     let fields: Vec<Expr> = fields.collect();
-    Ok(LogicalPlan::Projection(fits(Projection::try_new(
-        fields,
-        Arc::new(plan),
-    ))?))
+    Ok(LogicalPlan::Projection(fits(Projection::try_new(fields, Arc::new(plan)))?))
 }
 
 /// Walks DISTINCT: a group-by of every column.
 pub(super) fn distinct(input: Node) -> Result<Node, PlanError> {
-    let visible = input
-        .plan
-        .schema()
-        .iter()
-        .zip(&input.columns)
-        .filter(|(_, lineage)| !lineage.hidden);
+    let visible = input.plan.schema().iter().zip(&input.columns).filter(|(_, lineage)| !lineage.hidden);
     let keys: Vec<Expr> = visible.map(|(field, _)| Expr::Column(field.into())).collect();
     let grouped = fits(Aggregate::try_new(Arc::new(input.plan.clone()), keys, Vec::new()))?;
     aggregate(&grouped, input)
@@ -130,20 +95,13 @@ fn one_fold(function: &AggregateFunction, scope: &Scope<'_>, fan_out: u64) -> Re
         return refuse("with an order or a treatment of NULLs");
     }
     let known = |udf: Arc<AggregateUDF>| *function.func == *udf;
-    let (sum, average) = (
-        known(aggregates::sum::sum_udaf()),
-        known(aggregates::average::avg_udaf()),
-    );
+    let (sum, average) = (known(aggregates::sum::sum_udaf()), known(aggregates::average::avg_udaf()));
     let [arg] = params.args.as_slice() else {
         return refuse("of several arguments");
     };
     let arg = if sum || average { without_float_cast(arg) } else { arg };
     let mut arg = total(arg, scope)?;
-    let filter = params
-        .filter
-        .as_deref()
-        .map(|filter| condition(filter, scope))
-        .transpose()?;
+    let filter = params.filter.as_deref().map(|filter| condition(filter, scope)).transpose()?;
     let rows = Grid::whole(0, fan_out.into());
     let mut back_to = None;
     let counts = known(aggregates::count::count_udaf());
@@ -156,9 +114,7 @@ fn one_fold(function: &AggregateFunction, scope: &Scope<'_>, fan_out: u64) -> Re
             exact(&mut arg, name)?;
             back_to = Some(DataType::Float64);
         }
-        arg.lineage
-            .grid
-            .and_then(|grid| if sum { grid.times(rows) } else { Some(grid) })
+        arg.lineage.grid.and_then(|grid| if sum { grid.times(rows) } else { Some(grid) })
     } else {
         return refuse("inside a per-patient sub-query");
     };
@@ -166,22 +122,13 @@ fn one_fold(function: &AggregateFunction, scope: &Scope<'_>, fan_out: u64) -> Re
     let filter = filter.map(|f| Box::new(f.expr));
     let func = Arc::clone(&function.func);
     let fold = AggregateFunction::new_udf(func, vec![arg.expr], params.distinct, filter, Vec::new(), None);
-    Ok(Fold {
-        expr: Expr::AggregateFunction(fold),
-        grid,
-        year_only,
-        back_to,
-    })
+    Ok(Fold { expr: Expr::AggregateFunction(fold), grid, year_only, back_to })
 }
 
 /// The argument as a decimal, so that the order of rows cannot change a sum.
 fn exact(arg: &mut Value, name: &str) -> Result<(), PlanError> {
-    let unbounded = || {
-        PlanError::new(
-            Code::UnboundedColumn,
-            format!("{name} of an expression without declared bounds"),
-        )
-    };
+    let unbounded =
+        || PlanError::new(Code::UnboundedColumn, format!("{name} of an expression without declared bounds"));
     if !arg.data_type.is_numeric() {
         return Err(unbounded());
     }
@@ -209,10 +156,7 @@ fn window_of(expr: &Expr) -> Result<&WindowFunction, PlanError> {
     match expr {
         Expr::Alias(alias) => window_of(&alias.expr),
         Expr::WindowFunction(function) => Ok(function),
-        _ => Err(PlanError::new(
-            Code::AggUnsupported,
-            "something else than a window function is asked of a window",
-        )),
+        _ => Err(PlanError::new(Code::AggUnsupported, "something else than a window function is asked of a window")),
     }
 }
 
@@ -227,15 +171,8 @@ enum Reads {
 
 fn one_window(function: &WindowFunction, input: &Node) -> Result<(Expr, Option<Grid>, bool), PlanError> {
     let params = &function.params;
-    let scope = Scope {
-        schema: input.plan.schema(),
-        columns: &input.columns,
-    };
-    let keys = params
-        .partition_by
-        .iter()
-        .map(|key| total(key, &scope))
-        .collect::<Result<Vec<_>, _>>()?;
+    let scope = Scope { schema: input.plan.schema(), columns: &input.columns };
+    let keys = params.partition_by.iter().map(|key| total(key, &scope)).collect::<Result<Vec<_>, _>>()?;
     if input.private.is_some() && !keys.iter().any(|key| key.lineage.unit) {
         return Err(PlanError::new(
             Code::WindowNotByUnit,
@@ -246,11 +183,7 @@ fn one_window(function: &WindowFunction, input: &Node) -> Result<(Expr, Option<G
     if params.filter.is_some() || params.distinct || params.null_treatment.is_some() {
         return refuse("with FILTER, DISTINCT or a treatment of NULLs");
     }
-    let args = params
-        .args
-        .iter()
-        .map(|arg| total(arg, &scope))
-        .collect::<Result<Vec<_>, _>>()?;
+    let args = params.args.iter().map(|arg| total(arg, &scope)).collect::<Result<Vec<_>, _>>()?;
     let fan_out = input.private.as_ref().map_or(input.public_rows, |p| p.fan_out);
     let Some((reads, grid)) = known_window(&function.fun, &args, fan_out)? else {
         return refuse(&format!("function {}", function.fun.name()));
@@ -264,17 +197,10 @@ fn one_window(function: &WindowFunction, input: &Node) -> Result<(Expr, Option<G
     }
     let mut order_by = Vec::new();
     for sort in &params.order_by {
-        order_by.push(Sort {
-            expr: total(&sort.expr, &scope)?.expr,
-            ..sort.clone()
-        });
+        order_by.push(Sort { expr: total(&sort.expr, &scope)?.expr, ..sort.clone() });
     }
     if reads == Reads::Sequence || by_rows {
-        let whole_row = input
-            .plan
-            .schema()
-            .iter()
-            .map(|field| Sort::new(Expr::Column(field.into()), true, false));
+        let whole_row = input.plan.schema().iter().map(|field| Sort::new(Expr::Column(field.into()), true, false));
         order_by.extend(whole_row);
     }
     let rewritten = WindowFunction {
@@ -334,16 +260,10 @@ fn known_window(
                 if !(arg.data_type.is_decimal() || (sum && arg.data_type.is_integer())) {
                     return Err(PlanError::new(
                         Code::AggUnsupported,
-                        format!(
-                            "{} of floats in a window: CAST the argument to DECIMAL(18, 2)",
-                            udf.name()
-                        ),
+                        format!("{} of floats in a window: CAST the argument to DECIMAL(18, 2)", udf.name()),
                     ));
                 }
-                Some((
-                    Reads::Peers,
-                    of_first.and_then(|grid| if sum { grid.times(rows) } else { Some(grid) }),
-                ))
+                Some((Reads::Peers, of_first.and_then(|grid| if sum { grid.times(rows) } else { Some(grid) })))
             } else {
                 None
             }
@@ -355,18 +275,12 @@ fn known_window(
                 Some((Reads::Sequence, Some(ranked)))
             } else if known(windows::rank::rank_udwf()) || known(windows::rank::dense_rank_udwf()) {
                 Some((Reads::Peers, Some(ranked)))
-            } else if literals
-                && [windows::lead_lag::lag_udwf(), windows::lead_lag::lead_udwf()]
-                    .into_iter()
-                    .any(known)
+            } else if literals && [windows::lead_lag::lag_udwf(), windows::lead_lag::lead_udwf()].into_iter().any(known)
             {
                 Some((Reads::Sequence, if args.len() < 3 { of_first } else { None }))
-            } else if [
-                windows::nth_value::first_value_udwf(),
-                windows::nth_value::last_value_udwf(),
-            ]
-            .into_iter()
-            .any(known)
+            } else if [windows::nth_value::first_value_udwf(), windows::nth_value::last_value_udwf()]
+                .into_iter()
+                .any(known)
             {
                 Some((Reads::Sequence, of_first))
             } else {

@@ -21,11 +21,7 @@ pub(super) fn join(join: &Join, left: Node, right: Node) -> Result<Node, PlanErr
         return refuse(Code::PrivateSubqueryInExpr, "NOT IN that is aware of NULLs");
     }
     if join.null_equality != NullEquality::NullEqualsNothing {
-        let code = if both_private {
-            Code::SetopMixed
-        } else {
-            Code::PrivateJoinNotOnUnit
-        };
+        let code = if both_private { Code::SetopMixed } else { Code::PrivateJoinNotOnUnit };
         return refuse(code, "rows are matched with NULL equal to NULL");
     }
     match join.join_type {
@@ -34,15 +30,8 @@ pub(super) fn join(join: &Join, left: Node, right: Node) -> Result<Node, PlanErr
         }
         JoinType::Right => oriented(join, left, right, JoinType::Right),
         JoinType::RightSemi | JoinType::RightAnti => {
-            let flipped = Join {
-                on: join.on.iter().map(|(l, r)| (r.clone(), l.clone())).collect(),
-                ..join.clone()
-            };
-            let kind = if join.join_type == JoinType::RightSemi {
-                JoinType::LeftSemi
-            } else {
-                JoinType::LeftAnti
-            };
+            let flipped = Join { on: join.on.iter().map(|(l, r)| (r.clone(), l.clone())).collect(), ..join.clone() };
+            let kind = if join.join_type == JoinType::RightSemi { JoinType::LeftSemi } else { JoinType::LeftAnti };
             oriented(&flipped, right, left, kind)
         }
         JoinType::Full if left.private.is_none() && right.private.is_none() => {
@@ -74,20 +63,11 @@ fn oriented(join: &Join, left: Node, right: Node, kind: JoinType) -> Result<Node
     match (left.private.is_some(), right.private.is_some()) {
         (true, true) if !condition.on_unit => {
             return if condition.on_lost_unit {
-                refuse(
-                    Code::OuterJoinNullsPrivate,
-                    "the patient of one side may be NULL after an outer join",
-                )
+                refuse(Code::OuterJoinNullsPrivate, "the patient of one side may be NULL after an outer join")
             } else if semi {
-                refuse(
-                    Code::PrivateSubqueryInExpr,
-                    "a sub-query over patients' rows is not tied to the patient",
-                )
+                refuse(Code::PrivateSubqueryInExpr, "a sub-query over patients' rows is not tied to the patient")
             } else if condition.on.is_empty() && condition.rest.is_empty() {
-                refuse(
-                    Code::CrossJoinPrivate,
-                    "two tables of patients are joined without a condition",
-                )
+                refuse(Code::CrossJoinPrivate, "two tables of patients are joined without a condition")
             } else {
                 refuse(
                     Code::PrivateJoinNotOnUnit,
@@ -99,16 +79,10 @@ fn oriented(join: &Join, left: Node, right: Node, kind: JoinType) -> Result<Node
             return refuse(Code::PrivateSubqueryInExpr, "public rows are picked by patients' rows");
         }
         (false, true) if kind == JoinType::Left => {
-            return refuse(
-                Code::OuterJoinNullsPrivate,
-                "public rows are kept where no patient matches",
-            );
+            return refuse(Code::OuterJoinNullsPrivate, "public rows are kept where no patient matches");
         }
         (true, false) if kind == JoinType::Right => {
-            return refuse(
-                Code::OuterJoinNullsPrivate,
-                "public rows are kept where no patient matches",
-            );
+            return refuse(Code::OuterJoinNullsPrivate, "public rows are kept where no patient matches");
         }
         _ => {}
     }
@@ -134,13 +108,7 @@ fn oriented(join: &Join, left: Node, right: Node, kind: JoinType) -> Result<Node
     // Whether a match exists depends on the patient alone only when nothing else is asked of the pair.
     let only_unit = condition.rest.is_empty() && condition.on.len() == 1;
     let joined_public = |columns: &[Lineage]| -> Vec<Lineage> {
-        columns
-            .iter()
-            .map(|c| Lineage {
-                unit_determined: matched_once,
-                ..c.clone()
-            })
-            .collect()
+        columns.iter().map(|c| Lineage { unit_determined: matched_once, ..c.clone() }).collect()
     };
     let both_private = left.private.is_some() && right.private.is_some();
     let (mut columns, other) = match kind {
@@ -171,13 +139,7 @@ fn oriented(join: &Join, left: Node, right: Node, kind: JoinType) -> Result<Node
         NullEquality::NullEqualsNothing,
         false,
     );
-    Ok(Node {
-        plan: LogicalPlan::Join(fits(joined)?),
-        columns,
-        private,
-        public_rows,
-        predicates,
-    })
+    Ok(Node { plan: LogicalPlan::Join(fits(joined)?), columns, private, public_rows, predicates })
 }
 
 /// Bounds of the joined rows. The walk refuses the whole when one patient's rows could multiply past the limit.
@@ -211,19 +173,10 @@ fn meet(left: &Node, right: &Node, condition: &Condition, kind: JoinType) -> Opt
         (Some(p), None) if semi => Some(p.clone()),
         (Some(p), None) | (None, Some(p)) => {
             let public = if left.private.is_some() { right } else { left };
-            let by = if keyed(condition, public, left.private.is_some()) {
-                1
-            } else {
-                public.public_rows.max(1)
-            };
+            let by = if keyed(condition, public, left.private.is_some()) { 1 } else { public.public_rows.max(1) };
             let fan_out = p.fan_out.saturating_mul(by);
             let product = p.product.max(fan_out);
-            Some(Private {
-                fan_out,
-                rows: p.rows.saturating_mul(by),
-                product,
-                ..p.clone()
-            })
+            Some(Private { fan_out, rows: p.rows.saturating_mul(by), product, ..p.clone() })
         }
         (None, None) => None,
     }
@@ -241,28 +194,18 @@ enum Side {
 fn met_once(condition: &Condition, left: &Node, right: &Node) -> Option<Side> {
     let by_id = |node: &Node, side: &Expr| {
         let Expr::Column(column) = side else { return false };
-        let lineage = node
-            .plan
-            .schema()
-            .maybe_index_of_column(column)
-            .and_then(|index| node.columns.get(index));
+        let lineage = node.plan.schema().maybe_index_of_column(column).and_then(|index| node.columns.get(index));
         let Some(Expr::Column(origin)) = lineage.and_then(|l| l.origin.as_ref()) else {
             return false;
         };
-        let table = origin
-            .relation
-            .as_ref()
-            .and_then(|r| r.table().split_once('#'))
-            .map(|(table, _)| table);
+        let table = origin.relation.as_ref().and_then(|r| r.table().split_once('#')).map(|(table, _)| table);
         single_scan(&node.plan) && table.is_some_and(|table| origin.name == format!("{table}_id"))
     };
-    condition.on.iter().find_map(|(a, b)| {
-        if by_id(right, b) {
-            Some(Side::Right)
-        } else {
-            by_id(left, a).then_some(Side::Left)
-        }
-    })
+    condition.on.iter().find_map(
+        |(a, b)| {
+            if by_id(right, b) { Some(Side::Right) } else { by_id(left, a).then_some(Side::Left) }
+        },
+    )
 }
 
 fn single_scan(plan: &LogicalPlan) -> bool {
@@ -300,10 +243,7 @@ fn matched_once(condition: &Condition, left: &Node, right: &Node) -> bool {
         (None, Some(_)) => (right, left, false),
         _ => return false,
     };
-    let scope = Scope {
-        schema: private.plan.schema(),
-        columns: &private.columns,
-    };
+    let scope = Scope { schema: private.plan.schema(), columns: &private.columns };
     keyed(condition, public, public_is_right)
         && condition.rest.is_empty()
         && condition.on.iter().all(|(left, right)| {
@@ -313,20 +253,12 @@ fn matched_once(condition: &Condition, left: &Node, right: &Node) -> bool {
 }
 
 fn take_apart(join: &Join, left: &Node, right: &Node) -> Result<Condition, PlanError> {
-    let mut found = Condition {
-        on: Vec::new(),
-        on_unit: false,
-        on_lost_unit: false,
-        rest: Vec::new(),
-    };
+    let mut found = Condition { on: Vec::new(), on_unit: false, on_lost_unit: false, rest: Vec::new() };
     let pairs = join.on.iter().map(|(l, r)| l.clone().eq(r.clone()));
     let filter = join.filter.iter().flat_map(conjuncts).cloned();
     let schema = fits(left.plan.schema().join(right.plan.schema()))?;
     let columns: Vec<Lineage> = left.columns.iter().chain(&right.columns).cloned().collect();
-    let scope = Scope {
-        schema: &schema,
-        columns: &columns,
-    };
+    let scope = Scope { schema: &schema, columns: &columns };
     for part in pairs.chain(filter) {
         let rewritten = condition(&part, &scope)?.expr;
         match equal_sides(&rewritten, left.plan.schema(), right.plan.schema()) {
@@ -334,9 +266,7 @@ fn take_apart(join: &Join, left: &Node, right: &Node) -> Result<Condition, PlanE
                 let of = |node: &Node, side: &Expr| match side {
                     Expr::Column(column) => {
                         let index = node.plan.schema().maybe_index_of_column(column);
-                        index
-                            .and_then(|index| node.columns.get(index))
-                            .map(|c| (c.unit, c.lost_unit))
+                        index.and_then(|index| node.columns.get(index)).map(|c| (c.unit, c.lost_unit))
                     }
                     _ => None,
                 };
@@ -354,12 +284,7 @@ fn take_apart(join: &Join, left: &Node, right: &Node) -> Result<Condition, PlanE
 
 /// The two sides of an equality, left first, when each is over one input alone.
 fn equal_sides(part: &Expr, left: &DFSchema, right: &DFSchema) -> Option<(Expr, Expr)> {
-    let Expr::BinaryExpr(BinaryExpr {
-        left: a,
-        op: Operator::Eq,
-        right: b,
-    }) = part
-    else {
+    let Expr::BinaryExpr(BinaryExpr { left: a, op: Operator::Eq, right: b }) = part else {
         return None;
     };
     let within = |e: &Expr, schema: &DFSchema| {

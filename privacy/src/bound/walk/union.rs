@@ -21,9 +21,8 @@ pub(super) fn union(union: &Union, inputs: Vec<Node>) -> Result<Node, PlanError>
     let mut branches = Vec::with_capacity(inputs.len());
     let mut columns: Option<Vec<Lineage>> = None;
     for input in inputs {
-        let visible: Vec<usize> = (0..input.columns.len())
-            .filter(|index| input.columns.get(*index).is_some_and(|c| !c.hidden))
-            .collect();
+        let visible: Vec<usize> =
+            (0..input.columns.len()).filter(|index| input.columns.get(*index).is_some_and(|c| !c.hidden)).collect();
         if visible.len() != wanted {
             return Err(mixed());
         }
@@ -53,10 +52,7 @@ pub(super) fn union(union: &Union, inputs: Vec<Node>) -> Result<Node, PlanError>
             None => lineages,
             Some(before) => before.into_iter().zip(lineages).map(|(a, b)| either(&a, &b)).collect(),
         });
-        branches.push(Arc::new(LogicalPlan::Projection(fits(Projection::try_new(
-            exprs,
-            Arc::new(input.plan),
-        ))?)));
+        branches.push(Arc::new(LogicalPlan::Projection(fits(Projection::try_new(exprs, Arc::new(input.plan)))?)));
     }
     let plan = LogicalPlan::Union(fits(Union::try_new(branches))?);
     let sum = |of: fn(&Private) -> u64| privates.iter().map(of).fold(0, u64::saturating_add);
@@ -67,13 +63,7 @@ pub(super) fn union(union: &Union, inputs: Vec<Node>) -> Result<Node, PlanError>
         product: sum(|p| p.product),
         tables: merged(privates.iter().map(|p| &p.tables)),
     });
-    Ok(Node {
-        plan,
-        columns: columns.unwrap_or_default(),
-        private,
-        public_rows,
-        predicates: Vec::new(),
-    })
+    Ok(Node { plan, columns: columns.unwrap_or_default(), private, public_rows, predicates: Vec::new() })
 }
 
 /// Lineage of a row that comes from either of two branches.
