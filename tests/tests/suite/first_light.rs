@@ -134,3 +134,33 @@ fn pages_have_no_script_and_a_policy_that_forbids_it() {
     let text = page.text();
     assert!(text.contains("25017") && text.contains("<svg") && !text.contains("<script"), "{text}");
 }
+
+/// A line without its numbers, hashes, folder and padding: what stays when people and noise are others.
+fn shape(line: &str) -> String {
+    let line = line.split(" in ").next().filter(|_| line.starts_with("simulating")).unwrap_or(line);
+    let mut shape = String::new();
+    for word in line.split(|c: char| c.is_whitespace() || "─┌┐└┘├┤┬┴╞╪╡═┆│".contains(c)).filter(|w| !w.is_empty())
+    {
+        let core = word.trim_matches(|c: char| !c.is_alphanumeric() && c != '-');
+        let number = core.trim_start_matches('-').starts_with(|c: char| c.is_ascii_digit());
+        let hash = core.len() == 64 && core.chars().all(|c| c.is_ascii_hexdigit());
+        shape.push_str(if number || hash || word.starts_with("http") { "#" } else { word });
+        shape.push(' ');
+    }
+    shape
+}
+
+#[test]
+fn the_readme_opens_with_what_the_demo_prints() {
+    let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md")).unwrap();
+    let block = readme.split("```text\n").nth(1).unwrap().split("```").next().unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let output = run(&dir.path().join("data"), &["demo", "--once", "--people", "2000", "--port", "0"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+    let shapes = |text: &str| text.trim().lines().map(shape).collect::<Vec<_>>();
+    for (readme, printed) in shapes(block).iter().zip(shapes(&printed)) {
+        assert_eq!(*readme, printed);
+    }
+    assert_eq!(shapes(block).len(), shapes(&printed).len());
+}
