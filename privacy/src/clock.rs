@@ -84,10 +84,11 @@ pub fn deadline(declared_rows: u64) -> Duration {
 
 const LONGEST: Duration = Duration::from_secs(300);
 
-/// The first boundary at or after `elapsed`, at most `deadline`.
+/// The first boundary at or after `elapsed`; past the longest class, the next whole multiple of it.
 #[must_use]
-pub fn boundary(elapsed: Duration, deadline: Duration) -> Duration {
-    TIME_CLASSES.into_iter().find(|class| *class >= elapsed).unwrap_or(LONGEST).min(deadline)
+pub fn boundary(elapsed: Duration) -> Duration {
+    let later = || LONGEST * u32::try_from(elapsed.as_nanos().div_ceil(LONGEST.as_nanos())).unwrap_or(u32::MAX);
+    TIME_CLASSES.into_iter().find(|class| *class >= elapsed).unwrap_or_else(later)
 }
 
 #[cfg(test)]
@@ -95,13 +96,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_outcome_leaves_at_a_class_boundary_and_never_after_the_deadline() {
+    fn an_outcome_leaves_at_a_class_boundary() {
         let ms = Duration::from_millis;
-        assert_eq!(boundary(ms(0), ms(10_000)), ms(100));
-        assert_eq!(boundary(ms(100), ms(10_000)), ms(100));
-        assert_eq!(boundary(ms(101), ms(10_000)), ms(300));
-        assert_eq!(boundary(ms(9_000), ms(3_000)), ms(3_000));
-        assert_eq!(boundary(ms(999_000), LONGEST), LONGEST);
+        assert_eq!(boundary(ms(0)), ms(100));
+        assert_eq!(boundary(ms(100)), ms(100));
+        assert_eq!(boundary(ms(101)), ms(300));
+        assert_eq!(boundary(ms(9_000)), ms(10_000));
+        assert_eq!(boundary(LONGEST), LONGEST);
+        assert_eq!(boundary(LONGEST + ms(1)), LONGEST * 2);
     }
 
     #[test]

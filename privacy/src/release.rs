@@ -41,7 +41,7 @@
 //! fn write(release: &epiledger_privacy::release::Release) -> String { serde_json::to_string(release).unwrap() }
 //! ```
 
-use std::{collections::HashMap, str::FromStr, sync::Arc, time::Duration};
+use std::{collections::HashMap, str::FromStr, sync::Arc};
 
 use datafusion::{
     arrow::{
@@ -236,18 +236,27 @@ pub async fn release(
 ) -> Result<(Arc<Release>, Outcome), Failed> {
     let started = clock.now();
     let deadline = reserved.plan().deadline();
-    let noisy = {
+    // None when the deadline came first: the failure leaves then, and no later.
+    let finished = {
         let run = std::pin::pin!(executor.execute(reserved.plan()));
         let limit = clock.sleep_until(started + deadline);
         match select(run, limit).await {
-            Either::Left((Ok(raw), _)) => add_noise(reserved.plan(), reserved.query_id(), raw),
-            Either::Left((Err(Failed), _)) | Either::Right(_) => Err(Failed),
+            Either::Left((Ok(raw), _)) => Some(add_noise(reserved.plan(), reserved.query_id(), raw)),
+            Either::Left((Err(Failed), _)) => Some(Err(Failed)),
+            Either::Right(_) => None,
         }
     };
-    if timing == Timing::Classes {
-        let elapsed: Duration = clock.now().saturating_sub(started);
-        clock.sleep_until(started + boundary(elapsed, deadline)).await;
-    }
+    let noisy = match finished {
+        None => Err(Failed),
+        Some(noisy) => {
+            let elapsed = clock.now().saturating_sub(started);
+            if timing == Timing::Classes {
+                clock.sleep_until(started + boundary(elapsed)).await;
+            }
+            // A run or a draw that held its thread past the deadline is no answer either.
+            if elapsed > deadline { Err(Failed) } else { noisy }
+        }
+    };
     reserved.close(noisy).await
 }
 

@@ -1,0 +1,192 @@
+//! Oracle 5: the fold over the audit log refuses exactly where OpenDP's own zCDP filter does.
+//!
+//! OpenDP's side is `make_privacy_filter` over `make_fully_adaptive_composition`, asked with real discrete
+//! Gaussians. Charges and caps are whole multiples of 1/512, so that no rounding can decide: such a number is a
+//! sum of 1/2, 1/8, 1/32, 1/128 and 1/512, the exact prices of sigma 1, 2, 4, 8 and 16; every sum here has far
+//! fewer than 53 bits, so a float holds it; and it has 9 decimals, so the log's 12 hold it.
+
+use epiledger_ledger::entry::{
+    AuditEntry, PolicySet, ProtocolApprove, QueryIntent, QueryOutcome,
+    query::{Bounds, Outcome},
+};
+use epiledger_privacy::{budget::Budget, loss::Rho};
+use opendp::{
+    combinators::{make_composition, make_fully_adaptive_composition, make_privacy_filter},
+    core::Measurement,
+    domains::AtomDomain,
+    measurements::make_gaussian,
+    measures::ZeroConcentratedDivergence,
+    metrics::AbsoluteDistance,
+};
+use rand::{RngExt, SeedableRng, rngs::StdRng};
+
+/// Steps of the grid in rho 1.
+const STEPS: u64 = 512;
+
+/// A cap that never binds.
+const WIDE: u64 = 1_000 * STEPS;
+
+const LEVELS: usize = 3;
+
+type Question<T> = Measurement<AtomDomain<i64>, AbsoluteDistance<i64>, ZeroConcentratedDivergence, T>;
+
+fn as_float(steps: u64) -> f64 {
+    f64::from(u32::try_from(steps).unwrap()) / f64::from(u32::try_from(STEPS).unwrap())
+}
+
+fn as_decimal(steps: u64) -> String {
+    Rho::from_units(u128::from(steps) * 1_000_000_000_000 / u128::from(STEPS)).to_string()
+}
+
+/// Discrete Gaussians that cost exactly `steps` together: its digits to base 4.
+fn question(steps: u64) -> Question<Vec<i64>> {
+    let mut draws: Vec<Question<i64>> = Vec::new();
+    let mut left = steps;
+    for (price, sigma) in [(256, 1.0), (64, 2.0), (16, 4.0), (4, 8.0), (1, 16.0)] {
+        while left >= price {
+            draws.push(make_gaussian(AtomDomain::default(), AbsoluteDistance::default(), sigma, None).unwrap());
+            left -= price;
+        }
+    }
+    make_composition(draws).unwrap()
+}
+
+/// How many charges OpenDP's filter takes before it first refuses.
+fn opendp_accepts(cap: u64, charges: &[u64]) -> usize {
+    let composed = make_fully_adaptive_composition(
+        AtomDomain::<i64>::default(),
+        AbsoluteDistance::<i64>::default(),
+        ZeroConcentratedDivergence,
+    )
+    .unwrap();
+    let mut filter = make_privacy_filter(composed, 1, as_float(cap)).unwrap().invoke(&0).unwrap();
+    let mut spent = 0;
+    for (position, charge) in charges.iter().enumerate() {
+        let question = question(*charge);
+        assert_eq!(question.map(&1).unwrap().to_bits(), as_float(*charge).to_bits(), "OpenDP's price is exact");
+        if filter.invoke(question).is_err() {
+            return position;
+        }
+        spent += charge;
+        assert_eq!(filter.privacy_loss(1).unwrap().to_bits(), as_float(spent).to_bits(), "OpenDP's sum is exact");
+    }
+    charges.len()
+}
+
+fn intent(budget: &Budget, query_id: &str, charge: u64) -> AuditEntry {
+    let text = |t: &str| t.to_owned();
+    AuditEntry::QueryIntent(QueryIntent {
+        query_id: text(query_id),
+        principal: text("ada"),
+        key_id: text("k"),
+        role: text("researcher"),
+        protocol: text("p"),
+        purpose: text("HMB"),
+        id_space: text("world"),
+        sql_commit: "0".repeat(64),
+        plan_commit: "0".repeat(64),
+        build: "0".repeat(64),
+        snapshot: 1,
+        timing: text("classes"),
+        primitives: Vec::new(),
+        rho: as_decimal(charge),
+        delta: text("0"),
+        state: budget.state(),
+        bounds: Bounds { rows: 1, groups: 1, scan_rows: 1, k_min: None },
+        policy: 1,
+        idempotency: None,
+    })
+}
+
+/// A budget whose `level` (id space, protocol, principal) has `cap` while the others never bind.
+fn budget(level: usize, cap: u64) -> Budget {
+    let text = |t: &str| t.to_owned();
+    let cap_of = |this: usize| as_decimal(if this == level { cap } else { WIDE });
+    let mut budget = Budget::default();
+    let policy = PolicySet {
+        policy: 1,
+        id_space: text("world"),
+        rho_cap: cap_of(0),
+        delta_cap: text("0"),
+        principal_rho_cap: cap_of(2),
+        principal_delta_cap: text("0"),
+        query_rho: text("0.0005"),
+        query_delta: text("0.000000001"),
+        delta_rep: text("0.00000001"),
+        catalog: "0".repeat(64),
+        approvers: [text("a"), text("b")],
+        effective: text("2020-01-01"),
+    };
+    budget.apply(0, &AuditEntry::PolicySet(policy)).unwrap();
+    let approval = ProtocolApprove {
+        protocol: text("p"),
+        title: text("the oracle"),
+        purpose: text("HMB"),
+        investigators: vec![text("ada")],
+        rho_cap: cap_of(1),
+        delta_cap: text("0"),
+        valid_from: text("2020-01-01"),
+        valid_to: text("2099-12-31"),
+        approver: text("b"),
+    };
+    budget.apply(1, &AuditEntry::ProtocolApprove(approval)).unwrap();
+    budget
+}
+
+/// How many charges the fold takes before it first refuses. How a question ends (`None`: not yet) changes nothing.
+fn fold_accepts(level: usize, cap: u64, charges: &[u64], endings: &[Option<Outcome>]) -> usize {
+    let mut budget = budget(level, cap);
+    let mut spent = 0;
+    let mut index = 2;
+    for (position, (charge, ending)) in charges.iter().zip(endings).enumerate() {
+        let query_id = format!("{position:032x}");
+        if let Err(refused) = budget.apply(index, &intent(&budget, &query_id, *charge)) {
+            assert_eq!((refused.index, refused.what), (index, "an intent past a cap"));
+            assert_eq!(budget.state().rho, as_decimal(spent), "a refusal spends nothing");
+            return position;
+        }
+        spent += charge;
+        if let Some(outcome) = *ending {
+            let ended = QueryOutcome { query_id, intent: index, outcome, result_commit: None };
+            budget.apply(index + 1, &AuditEntry::QueryOutcome(ended)).unwrap();
+        }
+        assert_eq!(budget.state().rho, as_decimal(spent));
+        index += 2;
+    }
+    charges.len()
+}
+
+#[test]
+fn the_accountant_refuses_exactly_where_opendps_filter_does() {
+    let mut rng = StdRng::seed_from_u64(5);
+    let (mut refused, mut reached) = (0, 0);
+    for round in 0..400 {
+        let charges: Vec<u64> = (0..rng.random_range(1..12)).map(|_| rng.random_range(1..1_024)).collect();
+        let ending = |n: u32| match n {
+            0 => None,
+            1 => Some(Outcome::Answered),
+            2 => Some(Outcome::Failed),
+            _ => Some(Outcome::Abandoned),
+        };
+        let endings: Vec<Option<Outcome>> = charges.iter().map(|_| ending(rng.random_range(0..4))).collect();
+        // Half of the caps lie within a step of a partial sum, where < and <= differ.
+        let sum: u64 = charges.iter().take(rng.random_range(1..=charges.len())).sum();
+        let cap = if rng.random() { sum + rng.random_range(0..3) - 1 } else { rng.random_range(1..6_000) };
+        let cap = cap.max(1);
+        let level = round % LEVELS;
+
+        let opendp = opendp_accepts(cap, &charges);
+        let ours = fold_accepts(level, cap, &charges, &endings);
+        assert_eq!(ours, opendp, "level {level}, cap {cap}, charges {charges:?} (of {STEPS})");
+
+        reached += usize::from(charges.iter().take(ours).sum::<u64>() == cap);
+        // Broken on purpose: with a cap that is one charge larger the same comparison must fail.
+        if let Some(charge) = charges.get(opendp) {
+            refused += 1;
+            let broken = fold_accepts(level, cap + charge, &charges, &endings);
+            assert!(broken > opendp, "level {level}, cap {cap}, charges {charges:?}: the larger cap went unseen");
+        }
+    }
+    println!("of 400 sequences {refused} were refused, {reached} spent their cap to the last step");
+    assert!(refused > 100 && reached > 20, "too few hard cases: {refused} refused, {reached} to the last step");
+}
