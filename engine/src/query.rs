@@ -93,7 +93,11 @@ impl Engine {
         let asker = self.asker(who, &request)?;
         let purpose = self.accountant.permit(&asker).map_err(|e| self.not_reserved(e))?;
         // Parse, bind, bound: from text and catalog alone. A refusal is logged before it is sent.
-        let plan = match self.bounded(&request, &purpose) {
+        let bounded = {
+            let (engine, request) = (Arc::clone(self), request.clone());
+            blocking(move || engine.bounded(&request, &purpose)).await?
+        };
+        let plan = match bounded {
             Ok(plan) => plan,
             Err(error) => {
                 if let QueryError::Refused { code, .. } = &error {

@@ -109,6 +109,18 @@ pub struct Reserved {
     plan: BoundedPlan,
     query_id: String,
     intent: u64,
+    closed: bool,
+}
+
+/// A reservation that is dropped, by a panic or a caller who went away, ends as failed.
+impl Drop for Reserved {
+    fn drop(&mut self) {
+        if !self.closed {
+            let (accountant, entry) = (Arc::clone(&self.accountant), self.outcome(Ending::Failed, None));
+            // A log that can't be written is poisoned, and the next start closes the intent as abandoned.
+            std::thread::spawn(move || accountant.end(&entry, Vec::new(), None));
+        }
+    }
 }
 
 /// A release in the cache.
@@ -325,7 +337,7 @@ impl Accountant {
         };
         let intent = ticket.first_index();
         ticket.wait().map_err(AccountantError::from)?;
-        Ok(Reserved { accountant: Arc::clone(self), plan, query_id, intent })
+        Ok(Reserved { accountant: Arc::clone(self), plan, query_id, intent, closed: false })
     }
 
     /// Hands an entry to the log and folds it at once: the order of the fold is the order of the log.
@@ -438,8 +450,7 @@ impl Reserved {
     }
 
     /// Appends the outcome; only when it is durable the release is given.
-    pub(crate) async fn close(self, noisy: Result<Release, Failed>) -> Result<(Arc<Release>, Outcome), Failed> {
-        let Self { accountant, query_id, intent, .. } = self;
+    pub(crate) async fn close(mut self, noisy: Result<Release, Failed>) -> Result<(Arc<Release>, Outcome), Failed> {
         let release = noisy.map(Arc::new);
         let text = match &release {
             Ok(release) => serde_json::to_vec(release.as_ref()).map_err(|_| Failed),
@@ -453,14 +464,20 @@ impl Reserved {
             Err(Failed) => (Ending::Failed, None, Vec::new()),
         };
         let answered = release.as_ref().ok().filter(|_| ending == Ending::Answered).cloned();
-        let entry = AuditEntry::QueryOutcome(QueryOutcome { query_id, intent, outcome: ending, result_commit: commit });
+        let (accountant, entry) = (Arc::clone(&self.accountant), self.outcome(ending, commit));
         let (tell, told) = futures::channel::oneshot::channel();
         // The wait for the disk blocks, and the core brings no runtime: a thread of its own costs far less than an fsync.
         std::thread::spawn(move || {
             let _ = tell.send(accountant.end(&entry, blobs, answered));
         });
+        self.closed = true;
         let index = told.await.map_err(|_| Failed)?.map_err(|_| Failed)?;
         release.map(|release| (release, Outcome { index }))
+    }
+
+    fn outcome(&self, outcome: Ending, result_commit: Option<String>) -> AuditEntry {
+        let (query_id, intent) = (self.query_id.clone(), self.intent);
+        AuditEntry::QueryOutcome(QueryOutcome { query_id, intent, outcome, result_commit })
     }
 }
 

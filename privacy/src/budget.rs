@@ -11,7 +11,7 @@ use epiledger_ledger::entry::{
 
 use crate::loss::{Delta, PrivacyLoss, Rho};
 
-/// Failures after an intent that suspend a protocol: each may have revealed one bit.
+/// Questions without an answer, failed or abandoned, that suspend a protocol: each may have revealed one bit.
 pub const FAILURES_ALLOWED: u32 = 3;
 
 /// An entry that contradicts the log before it. The log is not what this engine writes.
@@ -160,7 +160,7 @@ impl Budget {
                 if open.index != outcome.intent {
                     return fault("an outcome of another intent");
                 }
-                if outcome.outcome == Outcome::Failed
+                if outcome.outcome != Outcome::Answered
                     && let Some(protocol) = self.protocols.get_mut(&open.protocol)
                 {
                     protocol.failures += 1;

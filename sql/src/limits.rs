@@ -23,6 +23,12 @@ pub const MAX_DEPTH: usize = 64;
 /// Most tables, each counted as often as its WITH name is used.
 pub const MAX_TABLES: u64 = 64;
 
+/// Deepest parentheses, well under the parser's own limit: past it the parser tries each level twice.
+const MAX_PARENTHESES: usize = 64;
+
+/// Most prefix operators (NOT, +, -) in a row.
+const MAX_PREFIXES: usize = 16;
+
 /// Most tokens in a row without a comma or a clause, and most set operations: chains nest as deep as they are long.
 const MAX_CHAIN: usize = 600;
 
@@ -31,6 +37,7 @@ pub(crate) fn check_tokens(tokens: &[TokenWithSpan], text: &str) -> Result<(), S
     let mut count = 0_usize;
     let mut sets = 0_usize;
     let mut chains = vec![0_usize];
+    let mut prefixes = 0_usize;
     for TokenWithSpan { token, span } in tokens {
         if matches!(token, Token::Whitespace(_)) {
             continue;
@@ -42,6 +49,12 @@ pub(crate) fn check_tokens(tokens: &[TokenWithSpan], text: &str) -> Result<(), S
                 chains.pop();
             }
             _ => {}
+        }
+        if let Token::Word(word) = token
+            && word.value.starts_with("__")
+        {
+            let words = "names that begin with two underscores are the engine's own";
+            return Err(SqlError::new(Code::UnknownName, words, *span, text));
         }
         if let Token::Word(word) = token
             && matches!(word.keyword, Keyword::UNION | Keyword::INTERSECT | Keyword::EXCEPT)
@@ -56,12 +69,18 @@ pub(crate) fn check_tokens(tokens: &[TokenWithSpan], text: &str) -> Result<(), S
             }
             None => 0,
         };
-        let too_deep = chains.len() > MAX_DEPTH * 4;
+        prefixes = if prefix(token) { prefixes + 1 } else { 0 };
+        let too_deep = chains.len() > MAX_PARENTHESES || prefixes > MAX_PREFIXES;
         if count > MAX_TOKENS || length > MAX_CHAIN || too_deep || sets > MAX_DEPTH {
             return Err(SqlError::new(Code::TooLarge, "the question is too long or nested too deep", *span, text));
         }
     }
     Ok(())
+}
+
+fn prefix(token: &Token) -> bool {
+    matches!(token, Token::Plus | Token::Minus)
+        || matches!(token, Token::Word(word) if word.quote_style.is_none() && word.keyword == Keyword::NOT)
 }
 
 fn breaks(token: &Token) -> bool {

@@ -18,6 +18,9 @@ use crate::query::Engine;
 use crate::server::keys::{ApiKeys, write_private};
 use crate::server::{self, ServeError, Server};
 
+/// Stack of each thread, reserved and not used: a question at the limits on nesting is planned by recursion.
+const STACK: usize = 64 << 20;
+
 /// An open data folder.
 pub(super) struct Session {
     runtime: Runtime,
@@ -39,7 +42,7 @@ pub(super) struct Running {
 impl Session {
     /// Opens the folder; takes the audit log's lock.
     pub fn open(data: &Path, timing: Timing, demo: bool) -> Result<Self, Failure> {
-        let runtime = Builder::new_multi_thread().enable_all().build().map_err(Failure::of)?;
+        let runtime = Builder::new_multi_thread().thread_stack_size(STACK).enable_all().build().map_err(Failure::of)?;
         let options = OpenOptions { immediate: timing == Timing::Immediate };
         let engine = runtime.block_on(Engine::open(data, options)).map_err(Failure::of)?;
         let keys = ApiKeys::open(data).map_err(Failure::of)?;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use datafusion::{
     arrow::record_batch::RecordBatch,
-    common::Result,
+    common::{DataFusionError, Result},
     execution::{
         context::SessionContext,
         memory_pool::FairSpillPool,
@@ -19,6 +19,10 @@ use datafusion::{
 use epiledger_privacy::{
     bound::BoundedPlan,
     release::{Executor, Failed, RawBatches},
+};
+use tokio::{
+    runtime::{Builder, Runtime},
+    task::AbortHandle,
 };
 
 /// Optimizer rules that bounded and post plans pass, in this order. A fixed list: a new rule of a later
@@ -46,8 +50,36 @@ const RULES: [&str; 17] = [
 /// Bytes that all plans may hold at once.
 const MEMORY: usize = 4 << 30;
 
+/// Stack of each worker, reserved and not used.
+const STACK: usize = 64 << 20;
+
+/// Threads of their own for plans: a plan that does not yield holds neither the timer of its deadline nor the server.
+struct Workers(Option<Runtime>);
+
+impl Drop for Workers {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// Ends a run that nobody waits for any more.
+struct Abort(AbortHandle);
+
+impl Drop for Abort {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
 /// The embedded executor.
 pub struct LocalExecutor {
+    engine: Arc<Local>,
+    workers: Workers,
+}
+
+struct Local {
     runtime: Arc<RuntimeEnv>,
     partitions: usize,
 }
@@ -61,9 +93,28 @@ impl LocalExecutor {
         let pool = Arc::new(FairSpillPool::new(MEMORY));
         let runtime = Arc::new(RuntimeEnvBuilder::new().with_memory_pool(pool).build()?);
         let partitions = std::thread::available_parallelism().map_or(2, usize::from);
-        Ok(Self { runtime, partitions })
+        let workers = Builder::new_multi_thread()
+            .worker_threads(partitions)
+            .thread_name("plan")
+            .thread_stack_size(STACK)
+            .enable_all()
+            .build()?;
+        Ok(Self { engine: Arc::new(Local { runtime, partitions }), workers: Workers(Some(workers)) })
     }
 
+    /// Runs any plan that was allowed to run: the bounded one, and those over released numbers. A panic of the engine
+    /// is an error like any other; a run that is dropped ends.
+    pub(super) async fn run(&self, plan: &LogicalPlan) -> Result<Vec<RecordBatch>> {
+        let gone = |what: String| DataFusionError::Execution(what);
+        let workers = self.workers.0.as_ref().ok_or_else(|| gone("the workers have stopped".into()))?;
+        let (engine, plan) = (Arc::clone(&self.engine), plan.clone());
+        let task = workers.spawn(async move { engine.run(&plan).await });
+        let _abort = Abort(task.abort_handle());
+        task.await.map_err(|stopped| gone(stopped.to_string()))?
+    }
+}
+
+impl Local {
     fn state(&self) -> SessionState {
         let mut config = SessionConfig::new().with_target_partitions(self.partitions).with_collect_statistics(false);
         let options = config.options_mut();
@@ -77,9 +128,8 @@ impl LocalExecutor {
             .build()
     }
 
-    /// Runs any plan that was allowed to run: the bounded one, and those over released numbers.
     #[expect(clippy::disallowed_methods, reason = "this is the one place where plans run")]
-    pub(super) async fn run(&self, plan: &LogicalPlan) -> Result<Vec<RecordBatch>> {
+    async fn run(&self, plan: &LogicalPlan) -> Result<Vec<RecordBatch>> {
         let state = self.state();
         let optimized = state.optimize(plan)?;
         let physical = state.query_planner().create_physical_plan(&optimized, &state).await?;

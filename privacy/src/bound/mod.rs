@@ -16,8 +16,11 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use datafusion::{
     arrow::datatypes::{DataType, SchemaRef},
-    common::ScalarValue,
-    logical_expr::LogicalPlan,
+    common::{
+        ScalarValue,
+        tree_node::{TreeNode, TreeNodeRecursion},
+    },
+    logical_expr::{Aggregate, Expr, LogicalPlan},
 };
 use epiledger_ledger::entry::query::{Bounds, Primitive};
 use sha2::{Digest, Sha256};
@@ -131,7 +134,7 @@ pub fn bound(
     // literal; sources print as their schema.
     let text = format!(
         "semantics {SEMANTICS_VERSION}\nid space {}\ncut {} {}\npolicy {}\npurpose {}\nbounds {bounds:?}\nthreshold {threshold:?}\n\
-         catalog {}\nkeys {:?}\nmeasures {:?}\ninput {:?}\n",
+         catalog {}\nkeys {:?}\nmeasures {:?}\ninput {:?}\nliterals {}\n",
         params.id_space,
         snapshot.number,
         snapshot.cut_at,
@@ -141,6 +144,7 @@ pub fn bound(
         group,
         measured,
         relation.plan,
+        literals(&relation.plan, aggregate),
     );
     let cache_key = hex(&Sha256::digest(text.as_bytes()));
 
@@ -269,6 +273,27 @@ fn derived_key(secret: &[u8; 32], label: &str, text: &str) -> [u8; 16] {
 
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+/// Every literal in its order, with its length before it: Debug output does not escape texts, so a crafted one could
+/// make two plans print alike.
+fn literals(input: &LogicalPlan, aggregate: &Aggregate) -> String {
+    let mut found = String::new();
+    let mut visit = |expr: &Expr| {
+        expr.apply(|e| {
+            if let Expr::Literal(value, _) = e {
+                let text = value.to_string();
+                found.push_str(&format!("{}:{}:{text};", value.data_type(), text.len()));
+            }
+            Ok(TreeNodeRecursion::Continue)
+        })
+    };
+    // The visitor never fails, so neither do the walks.
+    let _ = input.apply(|node| node.apply_expressions(&mut visit));
+    for expr in aggregate.group_expr.iter().chain(&aggregate.aggr_expr) {
+        let _ = visit(expr);
+    }
+    found
 }
 
 /// Distinct values of a public table's column, from the snapshot.

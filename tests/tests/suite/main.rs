@@ -13,4 +13,5 @@ mod refusals;
 mod statistics;
 mod style;
 mod tamper;
+mod totality;
 mod world;

@@ -122,6 +122,7 @@ pub async fn estimate(
     bytes: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Problem> {
     let request = body::<Statement>(bytes)?.request(None)?;
+    let _turn = server.questions.acquire().await;
     let estimate = server.off_thread(move |s| s.engine.estimate(&principal, request)).await??;
     Ok(Json(estimate).into_response())
 }
