@@ -1,0 +1,46 @@
+//! Why the accountant can't go on, and why it did not reserve.
+
+use crate::{
+    budget::{FoldError, Level},
+    loss::PrivacyLoss,
+};
+
+/// The log failed, or is not one that this engine wrote.
+#[derive(Debug, thiserror::Error)]
+pub enum AccountantError {
+    /// The log can't be read or written; the process must stop and recover by the normal path.
+    #[error("the audit log: {0}")]
+    Log(#[from] epiledger_ledger::LogError),
+    /// An entry can't be read.
+    #[error("audit entry {0} can't be read")]
+    Unreadable(u64),
+    /// An entry contradicts the ones before it.
+    #[error(transparent)]
+    Fold(#[from] FoldError),
+    /// An entry is too long to be logged.
+    #[error("the entry can't be logged: {0}")]
+    Entry(#[from] epiledger_ledger::entry::EntryError),
+}
+
+/// Why nothing was reserved, and so nothing spent.
+#[derive(Debug, thiserror::Error)]
+pub enum ReserveError {
+    /// No policy yet.
+    #[error("no policy is set: two approvers must set one first")]
+    NoPolicy,
+    /// Unknown, suspended, out of its dates, or not the asker's.
+    #[error("protocol {0}")]
+    Protocol(String),
+    /// A level does not cover it.
+    #[error("the {} budget does not cover this question", .0.level)]
+    Exhausted(Box<Level>, PrivacyLoss),
+    /// The policy or the snapshot changed since the question was bound; ask again.
+    #[error("the policy changed while the question was prepared; ask again")]
+    Stale,
+    /// The same Idempotency-Key is known.
+    #[error("the Idempotency-Key is known")]
+    KnownKey,
+    /// The log failed.
+    #[error(transparent)]
+    Accountant(#[from] AccountantError),
+}
