@@ -17,6 +17,9 @@ const LARGEST: i128 = 1 << 90;
 /// Largest magnitude of a measured range in grid units; coarser grids are chosen until it fits.
 const LARGEST_MEASURED: i128 = 1 << 24;
 
+/// Most digits after the point of a measured range: far below the 38 that a decimal can have.
+const FINEST_MEASURED: i8 = 12;
+
 impl Grid {
     /// The range `low..=high` in whole numbers.
     pub(crate) const fn whole(low: i128, high: i128) -> Self {
@@ -150,9 +153,10 @@ impl Grid {
         }
     }
 
-    /// The range on the finest grid whose magnitudes a measure can take.
+    /// The range on the finest grid whose magnitudes and digits a measure can take.
     pub(crate) fn measured(mut self) -> Option<Self> {
-        while self.low.abs().max(self.high.abs()) > LARGEST_MEASURED && self.scale > 0 {
+        let too_fine = |grid: Self| grid.scale > FINEST_MEASURED;
+        while self.scale > 0 && (too_fine(self) || self.low.abs().max(self.high.abs()) > LARGEST_MEASURED) {
             self = self.rescaled(self.scale - 1)?;
         }
         Some(self)
@@ -246,6 +250,14 @@ mod tests {
     fn a_measured_range_fits_24_bits() {
         let wide = Grid { scale: 6, low: 0, high: 1_000_000_000 };
         assert_eq!(wide.measured(), Some(Grid { scale: 4, low: 0, high: 10_000_000 }));
+    }
+
+    #[test]
+    fn a_measured_range_keeps_12_digits_after_the_point() {
+        let millionth = Grid { scale: 6, low: 1, high: 1 };
+        let fine = (0..7).try_fold(Grid::whole(-5, 90), |grid, _| grid.times(millionth)).unwrap();
+        assert!(fine.scale > 38, "{fine:?}");
+        assert_eq!(fine.measured(), Some(Grid { scale: 12, low: -1, high: 1 }));
     }
 
     #[test]

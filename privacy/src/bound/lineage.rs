@@ -3,6 +3,17 @@
 use datafusion::common::Column;
 use datafusion::logical_expr::{Expr, LogicalPlan};
 
+/// Columns of the published tables that hold a value once at most, by construction (`ingest`'s `public_tables`): a
+/// calendar's days are counted up, a region stands under its own code, each concept code is listed once.
+/// The catalog declares no keys, so bounds rest on this list: a join on any other column of a public table is priced
+/// as if every declared row of it matched.
+const PUBLIC_KEYS: [(&str, &str); 3] = [("calendar", "day"), ("region", "region_code"), ("concept", "concept_code")];
+
+/// Is this column of a published table unique there?
+pub(crate) fn is_public_key(table: &str, column: &str) -> bool {
+    PUBLIC_KEYS.contains(&(table, column))
+}
+
 /// A closed range on a fixed-point grid: values are `low..=high` times 10^-scale. Days since 1970-01-01 for dates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Grid {

@@ -8,6 +8,9 @@ use crate::refusal::{Code, PlanError};
 /// Largest magnitude on a grid, so that no sum over a patient (10^6 rows) or over 2^36 patients wraps an i64.
 const LARGEST_GRID: u128 = 1 << 24;
 
+/// Digits after the point that a clamped value may have; with `LARGEST_GRID` every one fits a decimal.
+const SCALES: std::ops::RangeInclusive<i8> = 0..=18;
+
 /// An integer of V. Indices are positions in [`Measured::values`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Needed {
@@ -155,5 +158,22 @@ fn clamp_range(grid: Grid) -> Result<ClampRange, PlanError> {
     let (low, high) =
         (i64::try_from(grid.low).map_err(|_| too_wide())?, i64::try_from(grid.high).map_err(|_| too_wide())?);
     let range = ClampRange { scale: grid.scale, low, high };
-    if low > high || range.magnitude() > LARGEST_GRID { Err(too_wide()) } else { Ok(range) }
+    if low > high || range.magnitude() > LARGEST_GRID || !SCALES.contains(&range.scale) {
+        Err(too_wide())
+    } else {
+        Ok(range)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scale_outside_0_to_18_is_refused() {
+        for (scale, fits) in [(-1, false), (0, true), (18, true), (19, false), (42, false)] {
+            let range = clamp_range(Grid { scale, low: 0, high: 9 });
+            assert_eq!(range.is_ok(), fits, "{scale}");
+        }
+    }
 }

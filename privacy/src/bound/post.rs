@@ -3,14 +3,16 @@
 //! It can leak nothing, since it sees released numbers alone. It is still an allow-list, so that it can neither fail
 //! in a way that tells more than its answer nor reach a private table by another name.
 
-use datafusion::common::TableReference;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::common::{Column, JoinType, TableReference};
 use datafusion::error::DataFusionError;
 use datafusion::logical_expr::expr::{ScalarFunction, WindowFunctionDefinition};
+use datafusion::logical_expr::utils::split_conjunction;
 use datafusion::logical_expr::{
-    BinaryExpr, Cast, Distinct, Expr, ExprSchemable, LogicalPlan, Operator, ScalarUDF, TryCast,
+    BinaryExpr, Cast, Distinct, Expr, ExprSchemable, Join, LogicalPlan, Operator, ScalarUDF, Subquery, TryCast,
 };
 
+use super::lineage::is_public_key;
 use crate::catalog::Catalog;
 use crate::functions::{self, Arithmetic, Operation, Text};
 use crate::query::NOISY;
@@ -19,7 +21,8 @@ use crate::refusal::{Code, PlanError};
 /// Walks a post plan.
 ///
 /// # Errors
-/// `NESTED_DP` when it reads a private table; the refusal of a node or function that is not part of the dialect.
+/// `NESTED_DP` when it reads a private table; the refusal of a node or function that is not part of the dialect;
+/// `TOO_MUCH_WORK` when its rows could multiply past the limit.
 pub(crate) fn check_post(plan: &LogicalPlan, catalog: &Catalog) -> Result<(), PlanError> {
     let mut refused: Option<PlanError> = None;
     let walked = plan.apply_with_subqueries(|node| {
@@ -29,8 +32,17 @@ pub(crate) fn check_post(plan: &LogicalPlan, catalog: &Catalog) -> Result<(), Pl
     match (refused, walked) {
         (Some(refusal), _) => Err(refusal),
         (None, Err(_)) => Err(PlanError::new(Code::NonTotalFn, "the plan above the aggregate cannot be read")),
-        (None, Ok(_)) => Ok(()),
+        (None, Ok(_)) => check_size(plan, catalog),
     }
+}
+
+fn check_size(plan: &LogicalPlan, catalog: &Catalog) -> Result<(), PlanError> {
+    let most = most_rows(plan, catalog);
+    if most > MAX_ROWS {
+        let words = format!("the part above the aggregate could make {most} rows; the limit is {}", MAX_ROWS);
+        return Err(PlanError::new(Code::TooMuchWork, words));
+    }
+    Ok(())
 }
 
 fn check_node(node: &LogicalPlan, catalog: &Catalog) -> Result<(), PlanError> {
@@ -130,6 +142,190 @@ fn check_functions(node: &LogicalPlan) -> Result<(), PlanError> {
         (Some(refusal), _) => Err(refusal),
         (None, Err(_)) => Err(PlanError::new(Code::NonTotalFn, "an expression above the aggregate cannot be read")),
         (None, Ok(_)) => Ok(()),
+    }
+}
+
+/// Most rows that any step of a post plan may make.
+const MAX_ROWS: u64 = 10_000_000;
+
+/// Rows that the noisy table counts as: how many cells it has is not known when the plan is checked.
+const NOISY_ROWS: u64 = 1_000;
+
+/// Most rows that a step of this plan makes. Public tables have their declared rows, joins multiply them; a join on a
+/// key of a public table ([`is_public_key`]) meets one row of it at most.
+fn most_rows(plan: &LogicalPlan, catalog: &Catalog) -> u64 {
+    let mut size = Size { catalog, most: 0 };
+    size.rows(plan, &[]);
+    size.most
+}
+
+struct Size<'a> {
+    catalog: &'a Catalog,
+    /// The greatest number of rows found.
+    most: u64,
+}
+
+impl Size<'_> {
+    /// Rows of a plan, under conditions that the filters directly above it ask.
+    fn rows(&mut self, plan: &LogicalPlan, asked: &[&Expr]) -> u64 {
+        // Rows that come out, and rows that its expressions are asked of.
+        let (own, around) = match plan {
+            LogicalPlan::TableScan(scan) => {
+                let rows = match &scan.table_name {
+                    TableReference::Bare { table } if table.as_ref() == NOISY => NOISY_ROWS,
+                    name => self.catalog.table(name.table()).map_or(u64::MAX, |table| table.declared_rows),
+                };
+                (rows, rows)
+            }
+            LogicalPlan::Filter(filter) => {
+                let mut all = split_conjunction(&filter.predicate);
+                let picks_one = all.iter().any(|part| picks_one(part, &filter.input));
+                all.extend(asked);
+                let rows = self.rows(&filter.input, &all);
+                (if picks_one { rows.min(1) } else { rows }, rows)
+            }
+            LogicalPlan::Join(join) => self.join(join, asked),
+            LogicalPlan::Aggregate(aggregate) => {
+                let rows = self.rows(&aggregate.input, &[]);
+                (if aggregate.group_expr.is_empty() { 1 } else { rows }, rows)
+            }
+            LogicalPlan::Values(values) => (u64::try_from(values.values.len()).unwrap_or(u64::MAX), 1),
+            LogicalPlan::EmptyRelation(_) => (1, 1),
+            other => {
+                let rows = other.inputs().into_iter().map(|input| self.rows(input, &[])).fold(0, u64::saturating_add);
+                (rows, rows)
+            }
+        };
+        self.most = self.most.max(own);
+        for subquery in subqueries(plan) {
+            let rows = self.rows(&subquery.subquery, &[]);
+            // One that looks at the rows around it is joined to them; another one runs once.
+            if !subquery.outer_ref_columns.is_empty() {
+                self.most = self.most.max(around.saturating_mul(rows));
+            }
+        }
+        own
+    }
+
+    /// Rows that a join gives out, and pairs that it looks at.
+    fn join(&mut self, join: &Join, asked: &[&Expr]) -> (u64, u64) {
+        let inner = join.join_type == JoinType::Inner;
+        let pairs: Vec<Expr> = join.on.iter().map(|(l, r)| l.clone().eq(r.clone())).collect();
+        let mut all: Vec<&Expr> = pairs.iter().collect();
+        all.extend(join.filter.iter().flat_map(split_conjunction));
+        if inner {
+            // The optimizer moves the conditions above inner joins into them.
+            all.extend(asked);
+        }
+        let below: &[&Expr] = if inner { &all } else { &[] };
+        let (l, r) = (self.rows(&join.left, below), self.rows(&join.right, below));
+        // Each row of one side meets one row at most of a side that it picks by a key.
+        let met_once = |one: &LogicalPlan, other: &LogicalPlan| {
+            all.iter().any(|part| equal(part, one).is_some_and(|with| within(with, other)))
+        };
+        use JoinType::{Full, Inner, Left, LeftAnti, LeftMark, LeftSemi, Right, RightAnti, RightMark, RightSemi};
+        // An equality alone is one look-up a row when nothing of the match comes out.
+        let looked_up = !matches!(join.join_type, Inner | Left | Right | Full)
+            && !all.is_empty()
+            && all.iter().all(|part| pairs_sides(part, &join.left, &join.right));
+        let met = if looked_up {
+            l.max(r)
+        } else if met_once(&join.right, &join.left) {
+            l
+        } else if met_once(&join.left, &join.right) {
+            r
+        } else {
+            l.saturating_mul(r)
+        };
+        // What a join compares is its work, whatever it gives out.
+        self.most = self.most.max(met);
+        let out = match join.join_type {
+            Inner => met,
+            LeftSemi | LeftAnti | LeftMark => l,
+            RightSemi | RightAnti | RightMark => r,
+            // A preserved row without a match comes out too.
+            Left | Right | Full => met.max(l.saturating_add(r)),
+        };
+        (out, met)
+    }
+}
+
+/// The sub-queries in the expressions of one node.
+fn subqueries(plan: &LogicalPlan) -> Vec<Subquery> {
+    let mut found = Vec::new();
+    // The closures give no error, so there is none to lose.
+    let _ = plan.apply_expressions(|expr| {
+        expr.apply(|expr| {
+            match expr {
+                Expr::ScalarSubquery(subquery) => found.push(subquery.clone()),
+                Expr::InSubquery(within) => found.push(within.subquery.clone()),
+                Expr::SetComparison(compared) => found.push(compared.subquery.clone()),
+                Expr::Exists(exists) => found.push(exists.subquery.clone()),
+                _ => {}
+            }
+            Ok(TreeNodeRecursion::Continue)
+        })
+    });
+    found
+}
+
+/// Is this an equality of an expression over one side with one over the other?
+fn pairs_sides(part: &Expr, left: &LogicalPlan, right: &LogicalPlan) -> bool {
+    let Expr::BinaryExpr(BinaryExpr { left: a, op: Operator::Eq, right: b }) = part else { return false };
+    let bound = !a.column_refs().is_empty() && !b.column_refs().is_empty();
+    bound && ((within(a, left) && within(b, right)) || (within(b, left) && within(a, right)))
+}
+
+/// Does this condition pick one row of the plan, by a key that equals something from outside of it?
+fn picks_one(part: &Expr, plan: &LogicalPlan) -> bool {
+    equal(part, plan).is_some_and(|with| with.column_refs().is_empty())
+}
+
+/// What a key of the plan's public table is asked to equal.
+fn equal<'e>(part: &'e Expr, plan: &LogicalPlan) -> Option<&'e Expr> {
+    let Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right }) = part else { return None };
+    let key = |side: &Expr| matches!(side, Expr::Column(column) if is_key(column, plan));
+    if key(left) {
+        Some(right)
+    } else if key(right) {
+        Some(left)
+    } else {
+        None
+    }
+}
+
+/// Is this expression over columns of the plan alone?
+fn within(expr: &Expr, plan: &LogicalPlan) -> bool {
+    let columns = expr.column_refs();
+    columns.iter().all(|column| plan.schema().maybe_index_of_column(column).is_some())
+}
+
+/// Is this column of the plan a key of the one public table that the plan scans?
+fn is_key(column: &Column, plan: &LogicalPlan) -> bool {
+    let Some(index) = plan.schema().maybe_index_of_column(column) else { return false };
+    key_at(index, plan)
+}
+
+fn key_at(index: usize, plan: &LogicalPlan) -> bool {
+    match plan {
+        LogicalPlan::TableScan(scan) => {
+            plan.schema().fields().get(index).is_some_and(|f| is_public_key(scan.table_name.table(), f.name()))
+        }
+        LogicalPlan::SubqueryAlias(alias) => key_at(index, &alias.input),
+        LogicalPlan::Filter(filter) => key_at(index, &filter.input),
+        LogicalPlan::Sort(sort) => key_at(index, &sort.input),
+        LogicalPlan::Projection(projection) => match projection.expr.get(index).map(bare) {
+            Some(Expr::Column(column)) => is_key(column, &projection.input),
+            _ => false,
+        },
+        _ => false,
+    }
+}
+
+fn bare(expr: &Expr) -> &Expr {
+    match expr {
+        Expr::Alias(alias) => bare(&alias.expr),
+        other => other,
     }
 }
 

@@ -76,11 +76,12 @@ impl Field {
         }
     }
 
-    /// First day of the period of this length that holds `day`; NULL for parts that are not periods.
+    /// First day of the period of this length that holds `day`; NULL for parts that are not periods, and for a start
+    /// outside years 1-9999.
     #[must_use]
     pub fn start(self, day: Day) -> Option<Day> {
         let (year, month, _) = day.parts();
-        match self {
+        let start = match self {
             Self::Decade => Day::from_parts(year.div_euclid(10) * 10, 1, 1),
             Self::Year => Day::from_parts(year, 1, 1),
             Self::Quarter => Day::from_parts(year, month.saturating_sub(1) / 3 * 3 + 1, 1),
@@ -88,8 +89,14 @@ impl Field {
             Self::Week => day.0.checked_sub(i32::try_from(day.weekday()).ok()?).map(Day),
             Self::Day => Some(day),
             Self::IsoYear | Self::DayOfWeek | Self::IsoDayOfWeek | Self::DayOfYear => None,
-        }
+        };
+        start.filter(|start| is_written(*start))
     }
+}
+
+/// Does the day lie in years 1-9999, where every date can be written as text?
+fn is_written(day: Day) -> bool {
+    (1..=9999).contains(&day.year())
 }
 
 /// The Thursday of the day's ISO week, which lies in the week's year.
@@ -257,7 +264,7 @@ fn shift(day: i32, months: i64, days: i64) -> Option<i32> {
             (i32::try_from(months.div_euclid(12)).ok()?, u32::try_from(months.rem_euclid(12)).ok()? + 1);
         (0..4).find_map(|clip| Day::from_parts(year, month, of_month.checked_sub(clip)?))?
     };
-    i32::try_from(i64::from(moved.0).checked_add(days)?).ok().filter(|d| (1..=9999).contains(&Day(*d).year()))
+    i32::try_from(i64::from(moved.0).checked_add(days)?).ok().filter(|d| is_written(Day(*d)))
 }
 
 impl ScalarUDFImpl for DateShift {
@@ -319,6 +326,19 @@ mod tests {
         assert_eq!(Field::Week.start(d), Some(day("2020-08-17")));
         assert_eq!(Field::DayOfWeek.of(d), 3);
         assert_eq!(Field::DayOfYear.of(d), 232);
+    }
+
+    #[test]
+    fn periods_start_within_years_1_to_9999() {
+        // 0001-01-01 is a Monday; 9999-12-31 is the last day.
+        let (first, last) = (day("0001-01-01"), day("9999-12-31"));
+        for field in [Field::Decade, Field::Year, Field::Quarter, Field::Month, Field::Week, Field::Day] {
+            for outside in [i32::MIN, -96_465_292, first.0 - 1, last.0 + 1, 95_026_236, i32::MAX] {
+                assert!(field.start(Day(outside)).is_none_or(|d| (first..=last).contains(&d)), "{field:?} {outside}");
+            }
+        }
+        assert_eq!((Field::Week.start(first), Field::Week.start(Day(first.0 - 1))), (Some(first), None));
+        assert_eq!((Field::Day.start(last), Field::Day.start(Day(last.0 + 1))), (Some(last), None));
     }
 
     #[test]

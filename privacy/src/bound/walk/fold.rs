@@ -21,10 +21,16 @@ use crate::refusal::{Code, PlanError};
 /// Digits that the mean of a patient's whole numbers keeps after the point.
 const MEAN_SCALE: i8 = 6;
 
+/// Digits of the decimals that a mean takes: its result has 4 more, and no more than 38 can be had.
+const MEAN_PRECISION: u8 = 24;
+
+/// Longest distance of a window frame by ROWS: more rows than a patient has.
+const MAX_FRAME_DISTANCE: u64 = 1_000_000;
+
 /// Walks a per-patient group-by, or one over public rows.
 pub(super) fn aggregate(aggregate: &Aggregate, input: Node) -> Result<Node, PlanError> {
     let scope = Scope { schema: input.plan.schema(), columns: &input.columns };
-    let fan_out = input.private.as_ref().map_or(1, |p| p.fan_out);
+    let fan_out = input.private.as_ref().map_or(input.public_rows, |p| p.fan_out);
     let mut columns = Vec::new();
     let mut keys = Vec::new();
     for key in &aggregate.group_expr {
@@ -99,8 +105,9 @@ fn one_fold(function: &AggregateFunction, scope: &Scope<'_>, fan_out: u64) -> Re
     let [arg] = params.args.as_slice() else {
         return refuse("of several arguments");
     };
-    let arg = if sum || average { without_float_cast(arg) } else { arg };
-    let mut arg = total(arg, scope)?;
+    let bare = if sum || average { without_float_cast(arg) } else { arg };
+    let was_float = !std::ptr::eq(bare, arg);
+    let mut arg = total(bare, scope)?;
     let filter = params.filter.as_deref().map(|filter| condition(filter, scope)).transpose()?;
     let rows = Grid::whole(0, fan_out.into());
     let mut back_to = None;
@@ -113,6 +120,13 @@ fn one_fold(function: &AggregateFunction, scope: &Scope<'_>, fan_out: u64) -> Re
         if !(arg.data_type.is_decimal() || (sum && arg.data_type.is_integer())) {
             exact(&mut arg, name)?;
             back_to = Some(DataType::Float64);
+        } else if average && !narrow(&mut arg) {
+            let planned =
+                if was_float { DataType::Float64 } else { fits(function.func.return_type(&[arg.data_type.clone()]))? };
+            let decimal = DataType::Decimal128(MEAN_PRECISION, MEAN_SCALE);
+            arg.expr = Expr::TryCast(TryCast::new(Box::new(arg.expr), decimal.clone()));
+            arg.data_type = decimal;
+            back_to = Some(planned);
         }
         arg.lineage.grid.and_then(|grid| if sum { grid.times(rows) } else { Some(grid) })
     } else {
@@ -133,10 +147,25 @@ fn exact(arg: &mut Value, name: &str) -> Result<(), PlanError> {
         return Err(unbounded());
     }
     arg.lineage.grid.ok_or_else(unbounded)?;
-    let decimal = DataType::Decimal128(24, MEAN_SCALE);
+    let decimal = DataType::Decimal128(MEAN_PRECISION, MEAN_SCALE);
     arg.expr = Expr::TryCast(TryCast::new(Box::new(arg.expr.clone()), decimal.clone()));
     arg.data_type = decimal;
     Ok(())
+}
+
+/// Makes a decimal's values that do not fit its own type (rounding can add a digit) NULL, so that their mean cannot
+/// overflow; false, with nothing done, where the type has too many digits for a mean.
+fn narrow(arg: &mut Value) -> bool {
+    let DataType::Decimal128(precision, scale) = arg.data_type else {
+        return false;
+    };
+    if precision > MEAN_PRECISION {
+        return false;
+    }
+    // A cast to the same type checks nothing; one from a wider type does.
+    let wider = TryCast::new(Box::new(arg.expr.clone()), DataType::Decimal128(precision + 1, scale));
+    arg.expr = Expr::TryCast(TryCast::new(Box::new(Expr::TryCast(wider)), arg.data_type.clone()));
+    true
 }
 
 /// Walks windows: over a patient's rows, or over public rows.
@@ -183,11 +212,20 @@ fn one_window(function: &WindowFunction, input: &Node) -> Result<(Expr, Option<G
     if params.filter.is_some() || params.distinct || params.null_treatment.is_some() {
         return refuse("with FILTER, DISTINCT or a treatment of NULLs");
     }
-    let args = params.args.iter().map(|arg| total(arg, &scope)).collect::<Result<Vec<_>, _>>()?;
+    let mut args = params.args.iter().map(|arg| total(arg, &scope)).collect::<Result<Vec<_>, _>>()?;
     let fan_out = input.private.as_ref().map_or(input.public_rows, |p| p.fan_out);
     let Some((reads, grid)) = known_window(&function.fun, &args, fan_out)? else {
         return refuse(&format!("function {}", function.fun.name()));
     };
+    let average = aggregates::average::avg_udaf();
+    if matches!(&function.fun, WindowFunctionDefinition::AggregateUDF(udf) if **udf == *average)
+        && !args.iter_mut().all(narrow)
+    {
+        return Err(PlanError::new(
+            Code::NonTotalFn,
+            "AVG in a window of more than 24 digits: CAST the argument to DECIMAL(18, 2)",
+        ));
+    }
     let year_only = args.first().is_some_and(|arg| arg.lineage.year_only);
     let frame = &params.window_frame;
     let by_rows = frame.units == WindowFrameUnits::Rows;
@@ -195,6 +233,7 @@ fn one_window(function: &WindowFunction, input: &Node) -> Result<(Expr, Option<G
     if !(by_rows || by_edges) {
         return refuse("frame by RANGE or GROUPS with a distance: use ROWS");
     }
+    check_frame(frame)?;
     let mut order_by = Vec::new();
     for sort in &params.order_by {
         order_by.push(Sort { expr: total(&sort.expr, &scope)?.expr, ..sort.clone() });
@@ -223,6 +262,33 @@ fn edge(bound: &WindowFrameBound) -> bool {
         WindowFrameBound::CurrentRow => true,
         WindowFrameBound::Preceding(distance) | WindowFrameBound::Following(distance) => distance.is_null(),
     }
+}
+
+/// Refuses frames that end before they start or reach too far: the engine may fail on them while it reads rows.
+fn check_frame(frame: &WindowFrame) -> Result<(), PlanError> {
+    let refused = |words: &str| Err(PlanError::new(Code::NonTotalFn, words));
+    // Rows from the current one; none for a distance that is no number of rows.
+    let reach = |bound: &WindowFrameBound| -> Option<i64> {
+        let (distance, sign) = match bound {
+            WindowFrameBound::CurrentRow => return Some(0),
+            WindowFrameBound::Preceding(distance) => (distance, -1),
+            WindowFrameBound::Following(distance) => (distance, 1),
+        };
+        if distance.is_null() {
+            return Some(sign * i64::MAX);
+        }
+        match distance.cast_to(&DataType::UInt64) {
+            Ok(ScalarValue::UInt64(Some(n))) if n <= MAX_FRAME_DISTANCE => Some(sign * i64::try_from(n).ok()?),
+            _ => None,
+        }
+    };
+    let (Some(start), Some(end)) = (reach(&frame.start_bound), reach(&frame.end_bound)) else {
+        return refused("a window frame reaches at most 1,000,000 rows");
+    };
+    if start > end || start == i64::MAX || end == -i64::MAX {
+        return refused("a window frame starts after its end");
+    }
+    Ok(())
 }
 
 /// Where the whole row completes the order, each row has only itself as a peer, so a frame by RANGE reads as one by

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use datafusion::common::{DFSchema, JoinType, NullEquality};
 use datafusion::logical_expr::{BinaryExpr, Expr, Join, JoinConstraint, LogicalPlan, Operator};
 
-use super::super::lineage::{Lineage, Node, Private};
+use super::super::lineage::{Lineage, Node, Private, is_public_key};
 use super::super::total::{Scope, condition};
-use super::{all_of, conjuncts, fits, merged};
+use super::{MAX_PRODUCT, all_of, conjuncts, fits, merged};
 use crate::refusal::{Code, PlanError};
 
 /// Walks a join of two walked sides.
@@ -87,13 +87,12 @@ fn oriented(join: &Join, left: Node, right: Node, kind: JoinType) -> Result<Node
         _ => {}
     }
     let private = meet(&left, &right, &condition, kind);
-    let public_rows = if private.is_some() {
-        0
-    } else if semi {
-        left.public_rows
-    } else {
-        left.public_rows.saturating_mul(right.public_rows.max(1))
-    };
+    let public_rows = if private.is_some() { 0 } else { public_pairs(&condition, &left, &right, kind) };
+    let most = left.public_rows.max(right.public_rows).max(public_rows);
+    if most > MAX_PRODUCT {
+        let words = format!("public tables are joined to {most} rows; the limit is {MAX_PRODUCT}");
+        return refuse(Code::TooMuchWork, &words);
+    }
     let matched_once = matched_once(&condition, &left, &right);
     let nullable = |columns: &[Lineage], determined: bool| -> Vec<Lineage> {
         let made = columns.iter().map(|c| Lineage {
@@ -140,6 +139,24 @@ fn oriented(join: &Join, left: Node, right: Node, kind: JoinType) -> Result<Node
         false,
     );
     Ok(Node { plan: LogicalPlan::Join(fits(joined)?), columns, private, public_rows, predicates })
+}
+
+/// Most rows of two joined public relations.
+fn public_pairs(condition: &Condition, left: &Node, right: &Node, kind: JoinType) -> u64 {
+    let (l, r) = (left.public_rows.max(1), right.public_rows.max(1));
+    let pairs = if keyed(condition, right, true) {
+        l
+    } else if keyed(condition, left, false) {
+        r
+    } else {
+        l.saturating_mul(r)
+    };
+    match kind {
+        JoinType::LeftSemi | JoinType::LeftAnti => l,
+        JoinType::Inner => pairs,
+        // A preserved row without a match comes out too.
+        _ => pairs.max(l.saturating_add(r)),
+    }
 }
 
 /// Bounds of the joined rows. The walk refuses the whole when one patient's rows could multiply past the limit.
@@ -193,19 +210,22 @@ enum Side {
 /// hash `<table>_id` that ingest makes once for each row.
 fn met_once(condition: &Condition, left: &Node, right: &Node) -> Option<Side> {
     let by_id = |node: &Node, side: &Expr| {
-        let Expr::Column(column) = side else { return false };
-        let lineage = node.plan.schema().maybe_index_of_column(column).and_then(|index| node.columns.get(index));
-        let Some(Expr::Column(origin)) = lineage.and_then(|l| l.origin.as_ref()) else {
-            return false;
-        };
-        let table = origin.relation.as_ref().and_then(|r| r.table().split_once('#')).map(|(table, _)| table);
-        single_scan(&node.plan) && table.is_some_and(|table| origin.name == format!("{table}_id"))
+        scanned(node, side).is_some_and(|(table, column)| column.strip_suffix("_id") == Some(table))
     };
     condition.on.iter().find_map(
         |(a, b)| {
             if by_id(right, b) { Some(Side::Right) } else { by_id(left, a).then_some(Side::Left) }
         },
     )
+}
+
+/// The table and the column that this is, bare, of a side that is a single scan.
+fn scanned<'a>(node: &'a Node, side: &Expr) -> Option<(&'a str, &'a str)> {
+    let Expr::Column(column) = side else { return None };
+    let lineage = node.plan.schema().maybe_index_of_column(column).and_then(|index| node.columns.get(index))?;
+    let Some(Expr::Column(origin)) = &lineage.origin else { return None };
+    let (table, _) = origin.relation.as_ref()?.table().split_once('#')?;
+    single_scan(&node.plan).then_some((table, origin.name.as_str()))
 }
 
 fn single_scan(plan: &LogicalPlan) -> bool {
@@ -218,22 +238,13 @@ fn single_scan(plan: &LogicalPlan) -> bool {
     }
 }
 
-/// Is the public side met by its table's first column, which is its key? Only work and bounds depend on this; a
-/// patient whose rows pass their allowance is held to it when the plan runs.
+/// Is the public side a single scan met by a key of its table? Then a row meets one of its rows at most. The keys
+/// are [`is_public_key`]'s, and bounds rest on them.
 fn keyed(condition: &Condition, public: &Node, public_is_right: bool) -> bool {
-    let schema = public.plan.schema();
-    let Some(first) = public.columns.iter().position(is_first_column) else {
-        return false;
-    };
     condition.on.iter().any(|(left, right)| {
         let side = if public_is_right { right } else { left };
-        matches!(side, Expr::Column(column) if schema.maybe_index_of_column(column) == Some(first))
+        scanned(public, side).is_some_and(|(table, column)| is_public_key(table, column))
     })
-}
-
-/// Scans mark their columns by position; the first scanned column of a public relation stands first.
-fn is_first_column(lineage: &Lineage) -> bool {
-    matches!(lineage.origin, Some(Expr::Column(_))) && !lineage.from_unit
 }
 
 /// Does the patient alone decide which public row is met?

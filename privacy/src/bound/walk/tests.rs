@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use datafusion::arrow::datatypes::{DataType, Field, Schema};
 use datafusion::config::ConfigOptions;
 use datafusion::datasource::empty::EmptyTable;
 use datafusion::logical_expr::{Aggregate, LogicalPlan};
@@ -16,8 +17,10 @@ use datafusion::scalar::ScalarValue;
 use super::walk;
 use crate::bound::keys::{Keys, PublicValues, keys, total_keys, unit_determined};
 use crate::bound::lineage::Relation;
+use crate::bound::post::check_post;
 use crate::bound::total::{Measure, measures};
 use crate::catalog::{Catalog, Column, Contribution, Kind, Profile, Table, UNIT};
+use crate::query::NOISY;
 use crate::refusal::{Code, PlanError};
 
 fn column(name: &str, kind: Kind, domain: &[&str]) -> Column {
@@ -60,7 +63,22 @@ fn small_catalog() -> Catalog {
             ),
         ),
         ("drug", table(bounds(5000, 4, 20), 9000, vec![unit(), column("code", Kind::Text, &[])])),
-        ("region", table(None, 3, vec![column("code", Kind::Text, &[]), column("name", Kind::Text, &[])])),
+        ("region", table(None, 3, vec![column("region_code", Kind::Text, &[]), column("name", Kind::Text, &[])])),
+        (
+            "calendar",
+            table(
+                None,
+                10_000,
+                vec![
+                    column(
+                        "day",
+                        Kind::Date { low: "2019-01-01".into(), high: "2020-12-31".into(), year_only: false },
+                        &[],
+                    ),
+                    column("year", Kind::Integer { low: 2019, high: 2020 }, &[]),
+                ],
+            ),
+        ),
     ];
     Catalog {
         dataset: "small".into(),
@@ -76,7 +94,7 @@ struct Regions;
 impl PublicValues for Regions {
     fn values(&self, table: &str, column: &str) -> Option<Vec<ScalarValue>> {
         let values: &[&str] = match (table, column) {
-            ("region", "code") => &["A", "B", "C"],
+            ("region", "region_code") => &["A", "B", "C"],
             ("region", "name") => &["Alpha", "Beta", "Gamma"],
             _ => return None,
         };
@@ -91,6 +109,8 @@ async fn planned(sql: &str) -> LogicalPlan {
     for (name, table) in &small_catalog().tables {
         context.register_table(name.as_str(), Arc::new(EmptyTable::new(table.schema()))).unwrap();
     }
+    let noisy = Schema::new(vec![Field::new("county", DataType::Utf8, true)]);
+    context.register_table(NOISY, Arc::new(EmptyTable::new(Arc::new(noisy)))).unwrap();
     let plan = context.state().create_logical_plan(sql).await.unwrap();
     TypeCoercion::new().analyze(plan, &ConfigOptions::default()).unwrap()
 }
@@ -136,21 +156,21 @@ async fn the_core_refuses_by_itself() {
         (PrivateJoinNotOnUnit, "SELECT COUNT(*) FROM person a JOIN visit b ON a.person_id = b.visit_id"),
         (CrossJoinPrivate, "SELECT COUNT(*) FROM person a CROSS JOIN drug b"),
         (OuterJoinNullsPrivate, "SELECT COUNT(*) FROM person a FULL JOIN drug b ON a.person_id = b.person_id"),
-        (OuterJoinNullsPrivate, "SELECT COUNT(*) FROM region r LEFT JOIN person p ON r.code = p.county"),
+        (OuterJoinNullsPrivate, "SELECT COUNT(*) FROM region r LEFT JOIN person p ON r.region_code = p.county"),
         (
             OuterJoinNullsPrivate,
             "SELECT COUNT(*) FROM person a LEFT JOIN drug b ON a.person_id = b.person_id JOIN visit v ON v.person_id = b.person_id",
         ),
         (PrivateSubqueryInExpr, "SELECT COUNT(*) FROM person WHERE person_id IN (SELECT person_id FROM drug)"),
         (PrivateSubqueryInExpr, "SELECT COUNT(*) FROM person WHERE born > (SELECT AVG(born) FROM person)"),
-        (PrivateSubqueryInExpr, "SELECT COUNT(*) FROM region r LEFT SEMI JOIN person p ON r.code = p.county"),
+        (PrivateSubqueryInExpr, "SELECT COUNT(*) FROM region r LEFT SEMI JOIN person p ON r.region_code = p.county"),
         (PrivateSubqueryInExpr, "SELECT COUNT(*) FROM person p LEFT ANTI JOIN person q ON q.county = p.county"),
         (
             NestedDp,
             "SELECT COUNT(*) FROM person p JOIN (SELECT county, COUNT(*) n FROM person GROUP BY county) t ON t.county = p.county",
         ),
         (NestedDp, "SELECT COUNT(*) FROM person p JOIN (SELECT DISTINCT county FROM person) t ON t.county = p.county"),
-        (SetopMixed, "SELECT COUNT(*) FROM (SELECT county FROM person UNION ALL SELECT code FROM region)"),
+        (SetopMixed, "SELECT COUNT(*) FROM (SELECT county FROM person UNION ALL SELECT region_code FROM region)"),
         (SetopMixed, "SELECT COUNT(*) FROM (SELECT person_id FROM person INTERSECT ALL SELECT person_id FROM drug)"),
         (LimitOrSampleBeforeAgg, "SELECT COUNT(*) FROM (SELECT * FROM person LIMIT 5)"),
         (NonTotalFn, "SELECT COUNT(*) FROM person WHERE random() < 0.5"),
@@ -158,6 +178,22 @@ async fn the_core_refuses_by_itself() {
         (NonTotalFn, "SELECT COUNT(*) FROM person WHERE lower(county) = 'a'"),
         (NonTotalFn, "SELECT COUNT(*) FROM visit WHERE CAST(day AS TIMESTAMP) > now()"),
         (NonTotalFn, "SELECT COUNT(*) FROM person WHERE sex LIKE county"),
+        (
+            NonTotalFn,
+            "SELECT COUNT(*) FROM (SELECT COUNT(*) OVER (PARTITION BY person_id ORDER BY day ROWS BETWEEN 1000001 PRECEDING AND CURRENT ROW) n FROM visit)",
+        ),
+        (
+            NonTotalFn,
+            "SELECT COUNT(*) FROM (SELECT COUNT(*) OVER (PARTITION BY person_id ORDER BY day ROWS BETWEEN 2 FOLLOWING AND 1 FOLLOWING) n FROM visit)",
+        ),
+        (
+            NonTotalFn,
+            "SELECT COUNT(*) FROM (SELECT COUNT(*) OVER (PARTITION BY person_id ORDER BY day ROWS BETWEEN 1 PRECEDING AND 2 PRECEDING) n FROM visit)",
+        ),
+        (
+            NonTotalFn,
+            "SELECT COUNT(*) FROM (SELECT AVG(CAST(cost AS DECIMAL(25, 2))) OVER (PARTITION BY person_id) a FROM visit)",
+        ),
         (GroupingSets, "SELECT county, COUNT(*) FROM person GROUP BY ROLLUP (county)"),
         (AggUnsupported, "SELECT MIN(born) FROM person"),
         (AggUnsupported, "SELECT COUNT(DISTINCT county) FROM person"),
@@ -187,6 +223,11 @@ async fn the_core_accepts_and_bounds() {
         ("SELECT COUNT(*) FROM (SELECT kind FROM visit UNION ALL SELECT code FROM drug)", 8, 20),
         ("SELECT COUNT(*) FROM visit a JOIN visit b ON a.person_id = b.person_id AND a.visit_id = b.visit_id", 4, 20),
         ("SELECT COUNT(*) FROM (SELECT DISTINCT person_id, kind FROM visit)", 4, 20),
+        (
+            "SELECT COUNT(*) FROM (SELECT AVG(cost) OVER (PARTITION BY person_id ORDER BY day ROWS BETWEEN 3 PRECEDING AND 1 PRECEDING) a FROM visit)",
+            4,
+            20,
+        ),
     ] {
         let (_, relation) = asked(sql).await.unwrap_or_else(|e| panic!("{sql}: {e}"));
         assert_eq!((relation.rows, relation.groups), (rows, groups), "{sql}");
@@ -210,12 +251,83 @@ async fn a_column_that_takes_the_patients_name_is_no_patient() {
 }
 
 #[tokio::test]
+async fn a_public_join_is_one_match_on_a_declared_key_alone() {
+    let years = |n: usize| {
+        let join = |i: usize| format!(" JOIN (SELECT year, day FROM calendar) c{i} ON c{i}.year = p.born");
+        format!("SELECT COUNT(*) FROM person p{}", (0..n).map(join).collect::<String>())
+    };
+    assert_eq!(asked(&years(1)).await.unwrap().1.rows, 10_000);
+    for sql in [
+        years(2).as_str(),
+        "SELECT COUNT(*) FROM visit v JOIN (SELECT year, day FROM calendar) c ON c.year = v.visit_id",
+        "SELECT COUNT(*) FROM visit v JOIN calendar c ON c.day + 1 = v.day",
+        "SELECT COUNT(*) FROM visit v JOIN (SELECT c.day FROM calendar c JOIN region r ON r.name <> 'x') c ON c.day = v.day",
+    ] {
+        assert_eq!(asked(sql).await.map(|_| ()).map_err(|e| e.code), Err(Code::TooMuchWork), "{sql}");
+    }
+    for (sql, rows) in [
+        ("SELECT COUNT(*) FROM person p JOIN region r ON p.county = r.region_code", 1),
+        ("SELECT COUNT(*) FROM person p JOIN region r ON p.county = r.name", 3),
+        ("SELECT COUNT(*) FROM visit v JOIN calendar ON calendar.day = v.day", 4),
+        (
+            "SELECT COUNT(*) FROM visit v LEFT JOIN (SELECT year y, day d FROM calendar WHERE year > 2019) c ON c.d = v.day",
+            4,
+        ),
+    ] {
+        assert_eq!(asked(sql).await.unwrap().1.rows, rows, "{sql}");
+    }
+}
+
+#[tokio::test]
+async fn public_subqueries_of_semi_joins_have_a_size_rule() {
+    for sql in [
+        "SELECT COUNT(*) FROM person p LEFT SEMI JOIN (SELECT c.year FROM calendar c CROSS JOIN calendar d) x ON x.year = p.born",
+        "SELECT COUNT(*) FROM person p LEFT ANTI JOIN (SELECT c.year FROM calendar c JOIN calendar d ON c.year = d.year) x ON x.year = p.born",
+    ] {
+        assert_eq!(asked(sql).await.map(|_| ()).map_err(|e| e.code), Err(Code::TooMuchWork), "{sql}");
+    }
+    for sql in [
+        "SELECT COUNT(*) FROM person p LEFT SEMI JOIN calendar c ON c.year = p.born",
+        "SELECT COUNT(*) FROM person p LEFT SEMI JOIN (SELECT c.year FROM calendar c JOIN calendar d ON c.day = d.day) x ON x.year = p.born",
+    ] {
+        asked(sql).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn what_is_made_of_the_release_has_a_size_rule() {
+    let noisy = "(SELECT county FROM __noisy) a";
+    let found = async |sql: String| {
+        let plan = planned(&sql).await;
+        (check_post(&plan, &small_catalog()).map_err(|e| e.code), sql)
+    };
+    for rest in [
+        "CROSS JOIN calendar c CROSS JOIN calendar d",
+        "JOIN calendar c ON c.day >= a.county JOIN region r ON r.name <> a.county",
+        "LEFT JOIN calendar c ON CAST(c.year AS VARCHAR) = a.county CROSS JOIN region r",
+        "WHERE EXISTS (SELECT 1 FROM calendar c, region r WHERE c.day > a.county)",
+    ] {
+        let (found, sql) = found(format!("SELECT a.county FROM {noisy} {rest}")).await;
+        assert_eq!(found, Err(Code::TooMuchWork), "{sql}");
+    }
+    for rest in [
+        "CROSS JOIN calendar c",
+        "JOIN region r ON r.region_code = a.county CROSS JOIN calendar c",
+        ", region r, calendar c WHERE r.region_code = a.county AND c.day = DATE '2020-01-01'",
+        "WHERE a.county IN (SELECT r.name FROM region r)",
+    ] {
+        let (found, sql) = found(format!("SELECT a.county FROM {noisy} {rest}")).await;
+        assert_eq!(found, Ok(()), "{sql}");
+    }
+}
+
+#[tokio::test]
 async fn keys_that_the_patient_decides_touch_one_group() {
     for (sql, one) in [
         ("SELECT county, COUNT(*) FROM person p JOIN visit v ON p.person_id = v.person_id GROUP BY county", true),
         ("SELECT kind, COUNT(*) FROM visit GROUP BY kind", false),
         (
-            "SELECT r.name, COUNT(*) FROM person p JOIN region r ON r.code = p.county JOIN visit v ON v.person_id = p.person_id GROUP BY r.name",
+            "SELECT r.name, COUNT(*) FROM person p JOIN region r ON r.region_code = p.county JOIN visit v ON v.person_id = p.person_id GROUP BY r.name",
             true,
         ),
         ("SELECT n, COUNT(*) FROM (SELECT person_id, COUNT(*) n FROM visit GROUP BY person_id) GROUP BY n", true),
@@ -251,7 +363,7 @@ async fn cells_of_public_keys() {
         of(&["cheap", "dear"])
     );
     assert_eq!(
-        cells("SELECT r.name, COUNT(*) FROM person p JOIN region r ON r.code = p.county GROUP BY r.name").await,
+        cells("SELECT r.name, COUNT(*) FROM person p JOIN region r ON r.region_code = p.county GROUP BY r.name").await,
         of(&["Alpha", "Beta", "Gamma"])
     );
     assert_eq!(cells("SELECT zip, COUNT(*) FROM person GROUP BY zip").await, of(&["1", "2"]));
@@ -295,6 +407,28 @@ async fn ranges_follow_conditions_and_arithmetic() {
         grid("SELECT AVG(m) FROM (SELECT person_id, AVG(born) m FROM person GROUP BY person_id)").await,
         (0, 1950, 1953)
     );
+}
+
+#[tokio::test]
+async fn a_mean_of_decimals_cannot_overflow() {
+    for (argument, cast) in [
+        ("CAST(cost AS DECIMAL(38, 0))", "AS Decimal128(24, 6)"),
+        ("CAST(CAST(cost AS DECIMAL(30, 2)) AS DOUBLE)", "AS Decimal128(24, 6)"),
+        ("CAST(cost AS DECIMAL(24, 2))", "AS Decimal128(25, 2)) AS Decimal128(24, 2)"),
+    ] {
+        let sql =
+            format!("SELECT COUNT(*) FROM (SELECT person_id, AVG({argument}) a FROM visit GROUP BY 1) WHERE a > 0");
+        let text = asked(&sql).await.unwrap().1.plan.display_indent().to_string();
+        assert!(text.contains(cast), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn rows_of_a_public_table_are_counted_up_to_what_it_declares() {
+    let sql = "SELECT SUM(r.n) FROM person p JOIN (SELECT region_code, COUNT(*) n FROM region GROUP BY region_code) r ON r.region_code = p.county";
+    let (aggregate, relation) = asked(sql).await.unwrap();
+    let measure = measures(&aggregate, &relation).unwrap().remove(0);
+    assert!(matches!(measure, Measure::Sum(_, grid) if (grid.low, grid.high) == (0, 3)), "{measure:?}");
 }
 
 #[tokio::test]
