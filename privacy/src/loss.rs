@@ -6,13 +6,15 @@
 
 use std::fmt;
 
-/// zCDP's rho in units of 1e-12.
+/// An amount in units of 10^-PLACES.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Rho(u128);
+pub struct Units<const PLACES: usize>(u128);
+
+/// zCDP's rho in units of 1e-12.
+pub type Rho = Units<RHO_PLACES>;
 
 /// Approximate zCDP's delta in units of 1e-18.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Delta(u128);
+pub type Delta = Units<DELTA_PLACES>;
 
 /// Digits after the point of a [`Rho`].
 pub const RHO_PLACES: usize = 12;
@@ -66,38 +68,54 @@ fn parse_units(text: &str, places: usize) -> Result<u128, LossError> {
     Ok(units)
 }
 
-/// Writes units of 10^-places as the shortest exact decimal.
-fn format_units(units: u128, places: usize, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    let padded = format!("{units:0>width$}", width = places + 1);
-    let (whole, fraction) = padded.split_at(padded.len() - places);
-    let fraction = fraction.trim_end_matches('0');
-    if fraction.is_empty() { write!(f, "{whole}") } else { write!(f, "{whole}.{fraction}") }
-}
-
-impl Rho {
+impl<const PLACES: usize> Units<PLACES> {
     /// Nothing.
     pub const ZERO: Self = Self(0);
 
-    /// From units of 1e-12.
+    /// From a whole number of units.
     #[must_use]
     pub const fn from_units(units: u128) -> Self {
         Self(units)
     }
 
-    /// In units of 1e-12.
+    /// How many units.
     #[must_use]
     pub const fn units(self) -> u128 {
         self.0
     }
 
-    /// Reads an exact decimal with at most 12 places.
+    /// Reads an exact decimal with at most PLACES places.
     ///
     /// # Errors
     /// Not a decimal, too large, or too fine.
     pub fn parse(text: &str) -> Result<Self, LossError> {
-        parse_units(text, RHO_PLACES).map(Self)
+        parse_units(text, PLACES).map(Self)
     }
 
+    /// Sum, or the largest value: a saturated sum is past every cap, so it is refused.
+    #[must_use]
+    pub const fn plus(self, other: Self) -> Self {
+        Self(self.0.saturating_add(other.0))
+    }
+
+    /// What is left of `self` after `spent`, at least 0.
+    #[must_use]
+    pub const fn less(self, spent: Self) -> Self {
+        Self(self.0.saturating_sub(spent.0))
+    }
+}
+
+/// The shortest exact decimal.
+impl<const PLACES: usize> fmt::Display for Units<PLACES> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let padded = format!("{:0>width$}", self.0, width = PLACES + 1);
+        let (whole, fraction) = padded.split_at(padded.len() - PLACES);
+        let fraction = fraction.trim_end_matches('0');
+        if fraction.is_empty() { write!(f, "{whole}") } else { write!(f, "{whole}.{fraction}") }
+    }
+}
+
+impl Rho {
     /// The largest rho whose [`Self::epsilon`] at `delta_rep` is at most `epsilon`.
     ///
     /// # Errors
@@ -130,73 +148,14 @@ impl Rho {
         // A relative 1e-14 covers the few roundings above.
         (exact * (1.0 + 1e-14) * 1e6).ceil() / 1e6
     }
-
-    /// Sum, or the largest value: a saturated sum is past every cap, so it is refused.
-    #[must_use]
-    pub const fn plus(self, other: Self) -> Self {
-        Self(self.0.saturating_add(other.0))
-    }
-
-    /// What is left of `self` after `spent`, at least 0.
-    #[must_use]
-    pub const fn less(self, spent: Self) -> Self {
-        Self(self.0.saturating_sub(spent.0))
-    }
 }
 
 impl Delta {
-    /// Nothing.
-    pub const ZERO: Self = Self(0);
-
-    /// From units of 1e-18.
-    #[must_use]
-    pub const fn from_units(units: u128) -> Self {
-        Self(units)
-    }
-
-    /// In units of 1e-18.
-    #[must_use]
-    pub const fn units(self) -> u128 {
-        self.0
-    }
-
-    /// Reads an exact decimal with at most 18 places.
-    ///
-    /// # Errors
-    /// Not a decimal, too large, or too fine.
-    pub fn parse(text: &str) -> Result<Self, LossError> {
-        parse_units(text, DELTA_PLACES).map(Self)
-    }
-
     /// `ln(1/delta)`, rounded up; 0 for delta of 1 or more, and delta 0 counts as one unit.
     fn ln_inverse(self) -> f64 {
         #[expect(clippy::cast_precision_loss, reason = "rounded up below by more than the loss")]
         let delta = (self.0.max(1) as f64) / 1e18;
         (-delta.ln()).max(0.0) * (1.0 + 1e-14)
-    }
-
-    /// Sum, or the largest value.
-    #[must_use]
-    pub const fn plus(self, other: Self) -> Self {
-        Self(self.0.saturating_add(other.0))
-    }
-
-    /// What is left of `self` after `spent`, at least 0.
-    #[must_use]
-    pub const fn less(self, spent: Self) -> Self {
-        Self(self.0.saturating_sub(spent.0))
-    }
-}
-
-impl fmt::Display for Rho {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        format_units(self.0, RHO_PLACES, f)
-    }
-}
-
-impl fmt::Display for Delta {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        format_units(self.0, DELTA_PLACES, f)
     }
 }
 

@@ -6,7 +6,7 @@
 //! fewer than 53 bits, so a float holds it; and it has 9 decimals, so the log's 12 hold it.
 
 use epiledger_ledger::entry::{
-    AuditEntry, PolicySet, ProtocolApprove, QueryIntent, QueryOutcome,
+    AuditEntry, QueryIntent, QueryOutcome,
     query::{Bounds, Outcome},
 };
 use epiledger_privacy::{budget::Budget, loss::Rho};
@@ -19,6 +19,8 @@ use opendp::{
     metrics::AbsoluteDistance,
 };
 use rand::{RngExt, SeedableRng, rngs::StdRng};
+
+use crate::setup::rules;
 
 /// Steps of the grid in rho 1.
 const STEPS: u64 = 512;
@@ -100,36 +102,12 @@ fn intent(budget: &Budget, query_id: &str, charge: u64) -> AuditEntry {
 
 /// A budget whose `level` (id space, protocol, principal) has `cap` while the others never bind.
 fn budget(level: usize, cap: u64) -> Budget {
-    let text = |t: &str| t.to_owned();
     let cap_of = |this: usize| as_decimal(if this == level { cap } else { WIDE });
+    let caps = [cap_of(0), cap_of(1), cap_of(2)];
     let mut budget = Budget::default();
-    let policy = PolicySet {
-        policy: 1,
-        id_space: text("world"),
-        rho_cap: cap_of(0),
-        delta_cap: text("0"),
-        principal_rho_cap: cap_of(2),
-        principal_delta_cap: text("0"),
-        query_rho: text("0.0005"),
-        query_delta: text("0.000000001"),
-        delta_rep: text("0.00000001"),
-        catalog: "0".repeat(64),
-        approvers: [text("a"), text("b")],
-        effective: text("2020-01-01"),
-    };
-    budget.apply(0, &AuditEntry::PolicySet(policy)).unwrap();
-    let approval = ProtocolApprove {
-        protocol: text("p"),
-        title: text("the oracle"),
-        purpose: text("HMB"),
-        investigators: vec![text("ada")],
-        rho_cap: cap_of(1),
-        delta_cap: text("0"),
-        valid_from: text("2020-01-01"),
-        valid_to: text("2099-12-31"),
-        approver: text("b"),
-    };
-    budget.apply(1, &AuditEntry::ProtocolApprove(approval)).unwrap();
+    for (index, entry) in (0..).zip(rules(caps.each_ref().map(String::as_str), "0")) {
+        budget.apply(index, &entry).unwrap();
+    }
     budget
 }
 

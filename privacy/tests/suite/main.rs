@@ -3,4 +3,5 @@
 #![expect(clippy::unwrap_used, reason = "a step that fails must fail its test")]
 
 mod filter;
+mod setup;
 mod timing;

@@ -18,15 +18,11 @@ use datafusion::{
     functions_aggregate::expr_fn::count,
     logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, lit},
 };
-use epiledger_ledger::{
-    Log, NoteKey, StdFs,
-    entry::{
-        AuditEntry, AuditLogEntry, PolicySet, ProtocolApprove, ProtocolSuspend, QueryOutcome, parse_audit_entry,
-        query::Outcome as Ending,
-    },
+use epiledger_ledger::entry::{
+    AuditEntry, AuditLogEntry, ProtocolSuspend, QueryOutcome, parse_audit_entry, query::Outcome as Ending,
 };
 use epiledger_privacy::{
-    accountant::{Accountant, Asker, ReserveError},
+    accountant::ReserveError,
     bound::{BoundedPlan, bound},
     catalog::{Catalog, Column, Contribution, Kind, Profile, Table, UNIT},
     clock::{Clock, Timing},
@@ -36,6 +32,8 @@ use epiledger_privacy::{
     release::{Executor, Failed, RawBatches, release},
     snapshot::Snapshot,
 };
+
+use crate::setup::{Bench, asker};
 
 /// Where the fake clock starts: not at zero, so that an instant can't be taken for a length.
 const START: Duration = Duration::from_millis(7_350);
@@ -174,25 +172,6 @@ fn plan() -> BoundedPlan {
     plan
 }
 
-fn asker(timing: Timing) -> Asker {
-    Asker {
-        principal: "ada".into(),
-        key_id: "k".into(),
-        role: "researcher".into(),
-        protocol: "p".into(),
-        text: "SELECT COUNT(*) FROM person".into(),
-        idempotency: None,
-        build: "0".repeat(64),
-        today: "2026-01-01".into(),
-        timing,
-    }
-}
-
-struct Bench {
-    accountant: Arc<Accountant>,
-    _dir: tempfile::TempDir,
-}
-
 /// What could be seen of one question: when it slept to, when its answer came, and its outcome.
 #[derive(Debug, PartialEq)]
 struct Seen {
@@ -202,42 +181,6 @@ struct Seen {
 }
 
 impl Bench {
-    fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let key = NoteKey::generate("test/timing").unwrap();
-        let log = Log::create(Arc::new(StdFs), &dir.path().join("audit"), "test/timing", key).unwrap();
-        let accountant = Accountant::open(Arc::new(log)).unwrap();
-        let text = |t: &str| t.to_owned();
-        let policy = PolicySet {
-            policy: 1,
-            id_space: text("world"),
-            rho_cap: text("10"),
-            delta_cap: text("1"),
-            principal_rho_cap: text("10"),
-            principal_delta_cap: text("1"),
-            query_rho: text("0.01"),
-            query_delta: text("0.000001"),
-            delta_rep: text("0.00000001"),
-            catalog: "0".repeat(64),
-            approvers: [text("a"), text("b")],
-            effective: text("2020-01-01"),
-        };
-        let approval = ProtocolApprove {
-            protocol: text("p"),
-            title: text("timing"),
-            purpose: text("HMB"),
-            investigators: vec![text("ada")],
-            rho_cap: text("10"),
-            delta_cap: text("1"),
-            valid_from: text("2020-01-01"),
-            valid_to: text("2099-12-31"),
-            approver: text("b"),
-        };
-        accountant.record(AuditEntry::PolicySet(policy), Vec::new()).unwrap();
-        accountant.record(AuditEntry::ProtocolApprove(approval), Vec::new()).unwrap();
-        Self { accountant, _dir: dir }
-    }
-
     /// The entries of the log from `first` on, without its block leaves.
     fn entries(&self, first: u64) -> Vec<(u64, AuditEntry)> {
         let log = self.accountant.log();
@@ -299,7 +242,7 @@ async fn outcomes_leave_at_the_first_boundary_at_or_after_completion() {
     let cases = [(0, 100), (1, 100), (100, 100), (101, 300), (250, 300), (999, 1_000), (1_001, 3_000), (3_000, 3_000)];
     for (time, boundary) in cases {
         // A bench for each: three failures would suspend the protocol.
-        let bench = Bench::new();
+        let bench = Bench::new("10");
         for (fails, ending) in [(false, Ending::Answered), (true, Ending::Failed)] {
             let seen = bench.ask(ms(time), fails, Timing::Classes).await;
             let expected = Seen { slept_to: vec![ms(time), ms(boundary)], left_at: ms(boundary), ending };
@@ -307,14 +250,14 @@ async fn outcomes_leave_at_the_first_boundary_at_or_after_completion() {
         }
     }
     // Without classes it leaves when it is done, which the assertions above would not take.
-    let seen = Bench::new().ask(ms(250), false, Timing::Immediate).await;
+    let seen = Bench::new("10").ask(ms(250), false, Timing::Immediate).await;
     assert_eq!(seen, Seen { slept_to: vec![ms(250)], left_at: ms(250), ending: Ending::Answered });
 }
 
 #[tokio::test]
 async fn a_run_past_its_deadline_fails_at_the_deadline() {
     for (time, fails) in [(3_001, false), (600_000, false), (600_000, true)] {
-        let seen = Bench::new().ask(ms(time), fails, Timing::Classes).await;
+        let seen = Bench::new("10").ask(ms(time), fails, Timing::Classes).await;
         let expected = Seen { slept_to: vec![DEADLINE], left_at: DEADLINE, ending: Ending::Failed };
         assert_eq!(seen, expected, "a run of {time} ms");
     }
@@ -323,13 +266,13 @@ async fn a_run_past_its_deadline_fails_at_the_deadline() {
 /// A run that holds its thread past the deadline can't fail at it; it still is no answer, and leaves at a class.
 #[tokio::test]
 async fn a_run_that_holds_its_thread_past_the_deadline_is_no_answer() {
-    let seen = Bench::new().ask_holding(ms(5_000), false, Timing::Classes, true).await;
+    let seen = Bench::new("10").ask_holding(ms(5_000), false, Timing::Classes, true).await;
     assert_eq!(seen, Seen { slept_to: vec![ms(10_000)], left_at: ms(10_000), ending: Ending::Failed });
 }
 
 #[tokio::test]
 async fn three_failures_suspend_the_protocol() {
-    let bench = Bench::new();
+    let bench = Bench::new("10");
     let log = bench.accountant.log();
     bench.ask(ms(10), true, Timing::Classes).await;
     bench.ask(ms(10), true, Timing::Classes).await;
