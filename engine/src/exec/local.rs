@@ -105,18 +105,31 @@ impl LocalExecutor {
     /// Runs any plan that was allowed to run: the bounded one, and those over released numbers. A panic of the engine
     /// is an error like any other; a run that is dropped ends.
     pub(super) async fn run(&self, plan: &LogicalPlan) -> Result<Vec<RecordBatch>> {
+        let (engine, plan) = (Arc::clone(&self.engine), plan.clone());
+        self.on_workers(async move { engine.run(&plan).await }).await
+    }
+
+    /// Runs work of the engine on its own threads.
+    pub(super) async fn on_workers<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T>> + Send + 'static,
+    ) -> Result<T> {
         let gone = |what: String| DataFusionError::Execution(what);
         let workers = self.workers.0.as_ref().ok_or_else(|| gone("the workers have stopped".into()))?;
-        let (engine, plan) = (Arc::clone(&self.engine), plan.clone());
-        let task = workers.spawn(async move { engine.run(&plan).await });
+        let task = workers.spawn(work);
         let _abort = Abort(task.abort_handle());
         task.await.map_err(|stopped| gone(stopped.to_string()))?
+    }
+
+    /// A session's state for plans of so many partitions.
+    pub(super) fn state(&self, partitions: usize) -> SessionState {
+        self.engine.state(partitions)
     }
 }
 
 impl Local {
-    fn state(&self) -> SessionState {
-        let mut config = SessionConfig::new().with_target_partitions(self.partitions).with_collect_statistics(false);
+    fn state(&self, partitions: usize) -> SessionState {
+        let mut config = SessionConfig::new().with_target_partitions(partitions).with_collect_statistics(false);
         let options = config.options_mut();
         options.optimizer.skip_failed_rules = false;
         options.optimizer.repartition_file_scans = false;
@@ -130,7 +143,7 @@ impl Local {
 
     #[expect(clippy::disallowed_methods, reason = "this is the one place where plans run")]
     async fn run(&self, plan: &LogicalPlan) -> Result<Vec<RecordBatch>> {
-        let state = self.state();
+        let state = self.state(self.partitions);
         let optimized = state.optimize(plan)?;
         let physical = state.query_planner().create_physical_plan(&optimized, &state).await?;
         collect(physical, SessionContext::new_with_state(state).task_ctx()).await

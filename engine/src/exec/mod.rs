@@ -1,5 +1,7 @@
 //! The only place where plans run: bounded plans over data, and post plans over released numbers.
 
-pub mod lineage;
+mod intervals;
+mod lineage;
 pub mod local;
 pub mod post;
+mod replay;

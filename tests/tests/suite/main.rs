@@ -4,12 +4,16 @@
 #![expect(clippy::disallowed_methods, reason = "oracles compare with exact numbers of made-up and synthetic records")]
 
 mod budget;
+mod coverage;
 mod crash;
 mod edges;
 mod first_light;
 mod oracle;
 mod real_data;
 mod refusals;
+#[path = "../../../privacy/tests/suite/setup.rs"]
+mod setup;
+mod snapshots;
 mod statistics;
 mod style;
 mod tamper;

@@ -7,12 +7,7 @@ use datafusion::{
     physical_plan::collect,
     prelude::{SessionConfig, SessionContext},
 };
-use epiledger_ledger::{
-    Log, NoteKey, StdFs,
-    entry::{AuditEntry, PolicySet, ProtocolApprove},
-};
 use epiledger_privacy::{
-    accountant::{Accountant, Asker},
     bound::BoundedPlan,
     catalog::Contribution,
     clock::{Clock, Timing},
@@ -22,10 +17,13 @@ use epiledger_privacy::{
     snapshot::Snapshot,
 };
 
-use crate::world::{self, Patient};
+use crate::{
+    setup::{Bench, asker},
+    world::{self, Patient},
+};
 
 /// Draws of each side; a nightly run sets more.
-fn draws() -> usize {
+pub fn draws() -> usize {
     std::env::var("EPILEDGER_AUDIT_DRAWS").ok().and_then(|n| n.parse().ok()).unwrap_or(4_000)
 }
 
@@ -52,75 +50,13 @@ impl Clock for Still {
     }
 }
 
-struct Bench {
-    accountant: Arc<Accountant>,
-    _dir: tempfile::TempDir,
-}
-
-fn accountant() -> Bench {
-    let dir = tempfile::tempdir().unwrap();
-    let key = NoteKey::generate("test/audit").unwrap();
-    let log = Log::create(Arc::new(StdFs), &dir.path().join("audit"), "test/audit", key).unwrap();
-    let accountant = Accountant::open(Arc::new(log)).unwrap();
-    let text = |t: &str| t.to_owned();
-    accountant
-        .record(
-            AuditEntry::PolicySet(PolicySet {
-                policy: 1,
-                id_space: text("world"),
-                rho_cap: text("900000"),
-                delta_cap: text("1"),
-                principal_rho_cap: text("900000"),
-                principal_delta_cap: text("1"),
-                query_rho: text("0.01"),
-                query_delta: text("0.000001"),
-                delta_rep: text("0.00000001"),
-                catalog: "0".repeat(64),
-                approvers: [text("a"), text("b")],
-                effective: text("2020-01-01"),
-            }),
-            Vec::new(),
-        )
-        .unwrap();
-    accountant
-        .record(
-            AuditEntry::ProtocolApprove(ProtocolApprove {
-                protocol: text("p"),
-                title: text("audit"),
-                purpose: text("HMB"),
-                investigators: vec![text("ada")],
-                rho_cap: text("900000"),
-                delta_cap: text("1"),
-                valid_from: text("2020-01-01"),
-                valid_to: text("2099-12-31"),
-                approver: text("b"),
-            }),
-            Vec::new(),
-        )
-        .unwrap();
-    Bench { accountant, _dir: dir }
-}
-
-fn asker() -> Asker {
-    Asker {
-        principal: "ada".into(),
-        key_id: "k".into(),
-        role: "researcher".into(),
-        protocol: "p".into(),
-        text: "the audit".into(),
-        idempotency: None,
-        build: "0".repeat(64),
-        today: "2026-01-01".into(),
-        timing: Timing::Immediate,
-    }
-}
-
-async fn draw(bench: &Bench, plan: &BoundedPlan) -> Arc<Release> {
-    let reserved = bench.accountant.reserve(plan.clone(), &asker()).map_err(|e| e.to_string()).unwrap();
+pub async fn draw(bench: &Bench, plan: &BoundedPlan) -> Arc<Release> {
+    let reserved =
+        bench.accountant.reserve(plan.clone(), &asker(Timing::Immediate)).map_err(|e| e.to_string()).unwrap();
     release(reserved, &Plain, &Still, Timing::Immediate).await.unwrap().0
 }
 
-fn world_plan(dir: &std::path::Path, sql: &str, patients: &[Patient], rho: &str) -> BoundedPlan {
+pub fn world_plan(dir: &std::path::Path, sql: &str, patients: &[Patient], rho: &str) -> BoundedPlan {
     let limits = Contribution { scan_rows: 50, rows: 3, groups: 2 };
     let catalog = world::catalog(limits);
     let snapshot: Snapshot = world::write(dir, &catalog, patients, 2);
@@ -136,7 +72,7 @@ fn released_noise_has_the_logged_sigma() {
     let exact: BTreeMap<Vec<String>, Vec<i64>> = world::exact(&plan, 2);
     let truth: Vec<f64> =
         world::COUNTIES.iter().map(|c| exact.get(&vec![(*c).to_owned()]).map_or(0.0, |v| v[0] as f64)).collect();
-    let bench = accountant();
+    let bench = Bench::new("900000");
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let rounds = draws() / 20;
     let mut noise = Vec::new();
@@ -219,7 +155,7 @@ fn the_released_numbers_of_neighbours_stay_within_the_claim() {
     let (rho, delta) = (1.0f64, 1e-3f64);
     let with = world_plan(&a, sql, &patients, "1");
     let without = world_plan(&b, sql, &patients[1..], "1");
-    let bench = accountant();
+    let bench = Bench::new("900000");
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let rounds = draws() / 10;
     let samples = |plan: &BoundedPlan| -> Vec<f64> {
