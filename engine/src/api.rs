@@ -124,7 +124,7 @@ pub struct Price {
 pub struct SnapshotRef {
     /// The cut's number.
     pub number: u64,
-    /// The cut's day, `YYYY-MM-DD`.
+    /// The cut's instant, `YYYY-MM-DDTHH:MMZ`.
     pub cut_at: String,
 }
 

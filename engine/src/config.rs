@@ -5,7 +5,11 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use config::{Config, Environment, File, FileFormat, Map, Value};
+use epiledger_ingest::Schedule;
 use serde::{Deserialize, Serialize};
+
+/// The default hour of the daily cut, UTC.
+const CUT_HOUR: u8 = 3;
 
 /// The default address of the server.
 pub const DEFAULT_LISTEN: &str = "127.0.0.1:8642";
@@ -29,6 +33,8 @@ pub struct Settings {
     pub listen: SocketAddr,
     /// When answers leave.
     pub timing: Timing,
+    /// Hour of UTC at which a snapshot is cut, daily: by `serve`, and by `ingest` when it runs after that hour.
+    pub cut_hour: u8,
     /// What the program says about itself on stderr, a tracing filter such as `info`.
     pub log: String,
     /// Server that `query` and the other client commands talk to; the data folder's own when absent.
@@ -38,7 +44,7 @@ pub struct Settings {
 }
 
 /// Every key a file or the environment may set.
-const KEYS: [&str; 6] = ["data", "listen", "timing", "log", "url", "key_file"];
+const KEYS: [&str; 7] = ["data", "listen", "timing", "cut_hour", "log", "url", "key_file"];
 
 /// `EPILEDGER_*` variables that other parts read: the settings file's place, and what tests require.
 const ELSEWHERE: [&str; 2] = ["config", "require"];
@@ -57,6 +63,9 @@ pub enum ConfigError {
     /// A file that can't be read, or a value of the wrong kind.
     #[error("settings: {0}")]
     Bad(#[from] config::ConfigError),
+    /// No hour.
+    #[error("settings: cut_hour is an hour of the day, 0 to 23")]
+    CutHour,
     /// No place for data.
     #[error("there is no home folder to keep data in; name one with --data or EPILEDGER_DATA")]
     NoHome,
@@ -73,6 +82,7 @@ impl Settings {
         let mut builder = Config::builder()
             .set_default("listen", DEFAULT_LISTEN)?
             .set_default("timing", "classes")?
+            .set_default("cut_hour", CUT_HOUR)?
             .set_default("log", "warn")?;
         if let Some(home) = &home {
             builder = builder.set_default("data", home.to_string_lossy().into_owned())?;
@@ -90,6 +100,14 @@ impl Settings {
             return Err(ConfigError::NoHome);
         }
         Ok(settings.try_deserialize()?)
+    }
+
+    /// When snapshots are cut.
+    ///
+    /// # Errors
+    /// The hour is none.
+    pub fn schedule(&self) -> Result<Schedule, ConfigError> {
+        Schedule::daily(self.cut_hour).ok_or(ConfigError::CutHour)
     }
 }
 
@@ -174,6 +192,9 @@ mod tests {
     #[test]
     fn bad_values_and_missing_files_are_errors() {
         assert!(Settings::load(None, &env(&[("EPILEDGER_LISTEN", "nowhere")])).is_err());
+        let hour = |hour| Settings::load(None, &env(&[("EPILEDGER_CUT_HOUR", hour)])).and_then(|s| s.schedule());
+        assert_eq!(hour("23").unwrap(), Schedule::daily(23).unwrap());
+        assert!(matches!(hour("24"), Err(ConfigError::CutHour)));
         assert!(Settings::load(Some(Path::new("/no/such.toml")), &env(&[])).is_err());
         assert!(matches!(Settings::load(None, &HashMap::new()), Err(ConfigError::NoHome)));
     }

@@ -19,4 +19,5 @@ pub mod query;
 mod question;
 mod review;
 pub mod server;
+pub mod snapshots;
 pub mod telemetry;

@@ -64,6 +64,9 @@ pub enum OpenError {
     /// No snapshot yet.
     #[error("{0} holds no snapshot: run `epiledger ingest` first")]
     NoSnapshot(String),
+    /// A snapshot of another catalog than the one that is served.
+    #[error("snapshot {0} was cut under another catalog: set a policy for it and restart the service")]
+    OtherCatalog(u64),
     /// Ingest's files.
     #[error(transparent)]
     Ingest(#[from] epiledger_ingest::IngestError),
@@ -125,7 +128,7 @@ pub fn audit_log(data: &Path) -> Result<Log, OpenError> {
 }
 
 /// The manifest's files by absolute path, and the public tables in memory.
-fn pinned(data: &Path, catalog: &Catalog, manifest: &SnapshotManifest) -> Result<Snapshot, OpenError> {
+pub(crate) fn pinned(data: &Path, catalog: &Catalog, manifest: &SnapshotManifest) -> Result<Snapshot, OpenError> {
     let root = fs::canonicalize(data).map_err(io(data))?;
     let mut found = Snapshot { number: manifest.number, cut_at: manifest.cut_at.clone(), ..Snapshot::default() };
     for (name, table) in &manifest.tables {
@@ -157,8 +160,8 @@ fn read_parquet(path: &Path) -> Result<Vec<RecordBatch>, OpenError> {
 }
 
 /// Logs the snapshot when it is read for the first time, its manifest as a commitment.
-fn pin(accountant: &Accountant, manifest: &SnapshotManifest) -> Result<(), OpenError> {
-    if accountant.snapshots().contains(&manifest.number) {
+pub(crate) fn pin(accountant: &Accountant, manifest: &SnapshotManifest) -> Result<(), OpenError> {
+    if accountant.snapshots().contains_key(&manifest.number) {
         return Ok(());
     }
     let text = serde_json::to_vec(manifest).map_err(|e| OpenError::Io("snapshot".into(), e.into()))?;
@@ -166,6 +169,7 @@ fn pin(accountant: &Accountant, manifest: &SnapshotManifest) -> Result<(), OpenE
     let entry = SnapshotPinned {
         number: manifest.number,
         cut_at: manifest.cut_at.clone(),
+        scheduled: manifest.scheduled,
         commit: hex(&Sha256::digest(&blob)),
     };
     accountant.record(AuditEntry::Snapshot(entry), vec![blob])?;

@@ -2,8 +2,8 @@
 
 use std::{
     collections::HashMap,
-    path::Path,
-    sync::{Arc, Mutex, PoisonError, Weak},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError, RwLock, Weak},
     time::Duration,
 };
 
@@ -36,7 +36,8 @@ use crate::{
 /// An open data folder that answers questions.
 pub struct Engine {
     pub(crate) catalog: Catalog,
-    pub(crate) snapshot: Snapshot,
+    pub(crate) data: PathBuf,
+    pub(crate) snapshot: RwLock<Arc<Snapshot>>,
     pub(crate) accountant: Arc<Accountant>,
     pub(crate) denials: Mutex<HashMap<(String, String), (u64, u64)>>,
     in_flight: Mutex<HashMap<String, Weak<tokio::sync::Mutex<()>>>>,
@@ -45,6 +46,21 @@ pub struct Engine {
     timing: Timing,
     secret: [u8; 32],
     build: String,
+}
+
+/// A question's plan, and the snapshot that it reads.
+struct Bounded {
+    plan: BoundedPlan,
+    snapshot: Arc<Snapshot>,
+}
+
+/// A release as it is given to one asker.
+struct Given<'a> {
+    release: &'a Release,
+    /// Log index of its outcome, or of the entry that repeats it.
+    index: u64,
+    paid: Price,
+    cached: bool,
 }
 
 impl Engine {
@@ -73,7 +89,8 @@ impl Engine {
         let timing = if options.immediate { Timing::Immediate } else { Timing::Classes };
         Ok(Arc::new(Self {
             catalog: opened.catalog,
-            snapshot: opened.snapshot,
+            data: data.to_path_buf(),
+            snapshot: RwLock::new(Arc::new(opened.snapshot)),
             accountant: opened.accountant,
             denials: Mutex::default(),
             in_flight: Mutex::default(),
@@ -92,13 +109,14 @@ impl Engine {
     pub async fn query(self: &Arc<Self>, who: &Principal, request: QueryRequest) -> Result<Answer, QueryError> {
         let asker = self.asker(who, &request)?;
         let purpose = self.accountant.permit(&asker).map_err(|e| self.not_reserved(e))?;
-        // Parse, bind, bound: from text and catalog alone. A refusal is logged before it is sent.
+        // Parse, bind, bound: from text and catalog alone. A refusal is logged before it is sent. The snapshot is pinned
+        // here; a newer one changes nothing for this question.
         let bounded = {
             let (engine, request) = (Arc::clone(self), request.clone());
             blocking(move || engine.bounded(&request, &purpose)).await?
         };
-        let plan = match bounded {
-            Ok(plan) => plan,
+        let bounded = match bounded {
+            Ok(bounded) => bounded,
             Err(error) => {
                 if let QueryError::Refused { code, .. } = &error {
                     self.log_refusal(&asker, code.clone()).await?;
@@ -106,6 +124,7 @@ impl Engine {
                 return Err(error);
             }
         };
+        let plan = &bounded.plan;
         // The same question twice at once: the second waits, and gets the first one's release from the cache.
         let turn = self.turn(plan.cache_key());
         let _turn = turn.lock().await;
@@ -116,11 +135,11 @@ impl Engine {
                 _ if known.text != asker.text => Err(QueryError::KeyReused),
                 None => Err(QueryError::Conflict),
                 Some(None) => Err(QueryError::Failed),
-                Some(Some(cached)) => self.repeated(&asker, &plan, cached, request.row_limit).await,
+                Some(Some(cached)) => self.repeated(&asker, &bounded, cached, request.row_limit).await,
             };
         }
-        if let Some(cached) = self.accountant.cached(&plan) {
-            return self.repeated(&asker, &plan, cached, request.row_limit).await;
+        if let Some(cached) = self.accountant.cached(plan) {
+            return self.repeated(&asker, &bounded, cached, request.row_limit).await;
         }
         // Reserve: within every level, the intent durable, before any row is read.
         let paid = price(plan.loss(), self.delta_rep());
@@ -140,7 +159,8 @@ impl Engine {
         // Release: execute, add noise, outcome durable. Then post-process the released numbers alone.
         let released = release(reserved, &self.executor, self.clock.as_ref(), self.timing).await;
         let (released, outcome) = released.map_err(|_| QueryError::Failed)?;
-        self.respond(&asker, &plan, &released, outcome.index, paid, false, request.row_limit).await
+        let given = Given { release: &released, index: outcome.index, paid, cached: false };
+        self.respond(&asker, &bounded, given, request.row_limit).await
     }
 
     /// What a question would cost, from text and catalog alone. Free and not logged.
@@ -150,7 +170,7 @@ impl Engine {
     pub fn estimate(&self, who: &Principal, request: QueryRequest) -> Result<Estimate, QueryError> {
         let asker = self.asker(who, &request)?;
         let purpose = self.accountant.permit(&asker).map_err(|e| self.not_reserved(e))?;
-        let plan = self.bounded(&request, &purpose)?;
+        let plan = self.bounded(&request, &purpose)?.plan;
         let primitives = plan.draws().iter().zip(plan.needed()).map(|(draw, (what, scale))| {
             let unit = 10f64.powi(i32::from(scale));
             #[expect(clippy::cast_precision_loss, reason = "half-widths are under 2^53")]
@@ -185,17 +205,18 @@ impl Engine {
         let request = QueryRequest { sql: question.sql, params: question.params, ..QueryRequest::default() };
         let budget = self.accountant.budget();
         let protocol = budget.protocols().get(&cached.protocol).ok_or_else(missing)?;
-        let plan = self.bounded(&request, &protocol.approval.purpose)?;
+        let Bounded { plan, snapshot } = self.bounded(&request, &protocol.approval.purpose)?;
         let answered = futures::executor::block_on(post::answer(
             &self.executor,
             &plan,
             &cached.release,
-            &self.snapshot.public,
+            &snapshot.public,
             None,
         ))
         .map_err(|e| QueryError::Unavailable(format!("the release can't be shown under today's catalog: {e}")))?;
         let remaining = self.remaining(&cached.protocol, &who.name);
-        self.built(&cached.release, answered, cached.index, price::nothing(), remaining, true)
+        let given = Given { release: &cached.release, index: cached.index, paid: price::nothing(), cached: true };
+        self.built(given, answered, remaining)
     }
 
     /// The lock that questions with this cache key pass one by one.
@@ -210,12 +231,14 @@ impl Engine {
         turn
     }
 
-    /// From the text to a bounded plan.
-    pub(crate) fn bounded(&self, request: &QueryRequest, purpose: &str) -> Result<BoundedPlan, QueryError> {
+    /// From the text to a bounded plan over the newest snapshot.
+    fn bounded(&self, request: &QueryRequest, purpose: &str) -> Result<Bounded, QueryError> {
         let params = self.params(request, purpose)?;
         let question = Question { sql: request.sql.clone(), params: request.params.clone() };
         let query = question.bind(&self.catalog)?;
-        bound(&query, &self.catalog, &self.snapshot, &params).map_err(|e| refused(&e))
+        let snapshot = self.snapshot();
+        let plan = bound(&query, &self.catalog, &snapshot, &params).map_err(|e| refused(&e))?;
+        Ok(Bounded { plan, snapshot })
     }
 
     fn params(&self, request: &QueryRequest, purpose: &str) -> Result<PrivacyParams, QueryError> {
@@ -278,7 +301,7 @@ impl Engine {
     async fn repeated(
         self: &Arc<Self>,
         asker: &Asker,
-        plan: &BoundedPlan,
+        bounded: &Bounded,
         cached: Cached,
         row_limit: Option<usize>,
     ) -> Result<Answer, QueryError> {
@@ -290,21 +313,19 @@ impl Engine {
             cites: cached.index,
         });
         let index = self.record(entry, vec![blob]).await?;
-        self.respond(asker, plan, &cached.release, index, price::nothing(), true, row_limit).await
+        let given = Given { release: &cached.release, index, paid: price::nothing(), cached: true };
+        self.respond(asker, bounded, given, row_limit).await
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the last step names everything an answer carries")]
     async fn respond(
         &self,
         asker: &Asker,
-        plan: &BoundedPlan,
-        release: &Release,
-        index: u64,
-        paid: Price,
-        cached: bool,
+        bounded: &Bounded,
+        given: Given<'_>,
         row_limit: Option<usize>,
     ) -> Result<Answer, QueryError> {
-        let answered = post::answer(&self.executor, plan, release, &self.snapshot.public, row_limit).await;
+        let Bounded { plan, snapshot } = bounded;
+        let answered = post::answer(&self.executor, plan, given.release, &snapshot.public, row_limit).await;
         let answered = answered.map_err(|error| {
             tracing::error!(target: "epiledger::post", %error, "post-processing of a release failed");
             QueryError::Unavailable(
@@ -312,26 +333,22 @@ impl Engine {
             )
         })?;
         let remaining = self.remaining(&asker.protocol, &asker.principal);
-        self.built(release, answered, index, paid, remaining, cached)
+        self.built(given, answered, remaining)
     }
 
-    fn built(
-        &self,
-        release: &Release,
-        answered: post::Answered,
-        index: u64,
-        price: Price,
-        remaining: Price,
-        cached: bool,
-    ) -> Result<Answer, QueryError> {
+    fn built(&self, given: Given<'_>, answered: post::Answered, remaining: Price) -> Result<Answer, QueryError> {
+        let Given { release, index, paid, cached } = given;
         let proof = self.audit().prove_inclusion(index).map_err(stopped)?;
+        let number = release.snapshot();
+        // Every snapshot that was read has its entry.
+        let cut_at = self.accountant.snapshots().remove(&number).unwrap_or_default();
         Ok(Answer {
             statement_id: release.query_id().to_owned(),
             columns: answered.columns,
             batch: answered.batch,
-            price,
+            price: paid,
             remaining,
-            snapshot: SnapshotRef { number: release.snapshot(), cut_at: self.snapshot.cut_at.clone() },
+            snapshot: SnapshotRef { number, cut_at },
             receipt: Receipt { index, proof },
             cached,
         })
@@ -378,12 +395,6 @@ impl Engine {
     #[must_use]
     pub const fn catalog(&self) -> &Catalog {
         &self.catalog
-    }
-
-    /// The snapshot that is read.
-    #[must_use]
-    pub const fn snapshot(&self) -> &Snapshot {
-        &self.snapshot
     }
 
     /// Logs that a known key was denied, at most once per principal, route and minute.

@@ -36,6 +36,7 @@ use crate::progress::{Progress, Stage};
 use crate::public_tables;
 use crate::regions::massachusetts;
 use crate::risk::RiskReport;
+use crate::schedule::Cut;
 use crate::snapshot::{self, SnapshotManifest};
 use crate::table::{State, Table, buckets_for};
 
@@ -45,8 +46,8 @@ pub type Watch<'a> = &'a (dyn Fn(Progress) -> bool + Sync);
 /// How an ingest runs.
 #[derive(Clone, Copy)]
 pub struct Options<'a> {
-    /// Day of the cut.
-    pub cut_at: Day,
+    /// The cut.
+    pub cut: Cut,
     /// Cut although the ledger holds nothing new (`ingest --cut`, and the daily cut).
     pub force: bool,
     /// Delete the files of earlier snapshots once the new one is published.
@@ -56,10 +57,10 @@ pub struct Options<'a> {
 }
 
 impl Options<'_> {
-    /// A cut on this day.
+    /// This cut, if the ledger holds anything new.
     #[must_use]
-    pub fn at(cut_at: Day) -> Self {
-        Self { cut_at, force: false, erase: false, watch: &|_| true }
+    pub fn at(cut: impl Into<Cut>) -> Self {
+        Self { cut: cut.into(), force: false, erase: false, watch: &|_| true }
     }
 }
 
@@ -126,7 +127,7 @@ impl Pipeline {
         {
             return Ok(unchanged(newest));
         }
-        let state = State { ledger_size, cut_at: options.cut_at, catalog_hash, buckets: buckets_for(ledger_size) };
+        let state = State { ledger_size, cut_at: options.cut.day(), catalog_hash, buckets: buckets_for(ledger_size) };
         public_tables::write(&folder, &catalog, &massachusetts())?;
         let run = Run { folder: &folder, catalog: &catalog, state: &state, options };
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -277,7 +278,8 @@ impl Run<'_> {
             .collect::<Result<_, IngestError>>()?;
         let manifest = SnapshotManifest {
             number,
-            cut_at: self.state.cut_at.to_string(),
+            cut_at: self.options.cut.to_string(),
+            scheduled: self.options.cut.scheduled,
             ledger_size: self.state.ledger_size,
             ledger_root: hex(&reader.checkpoint().root),
             tables,

@@ -16,8 +16,11 @@ use crate::folder::{Folder, put_if_absent};
 pub struct SnapshotManifest {
     /// 1 for the first, then one more each.
     pub number: u64,
-    /// The cut's day, `YYYY-MM-DD`: consents are those in force on it.
+    /// The cut's instant, `YYYY-MM-DDTHH:MMZ`: consents are those in force on its day.
     pub cut_at: String,
+    /// Was it cut on schedule, whether the ledger had changed or not? False for the first of a folder and for those
+    /// that someone asked for.
+    pub scheduled: bool,
     /// Ledger entries read, block leaves counted.
     pub ledger_size: u64,
     /// The ledger's root at that size, lower-case hex.
@@ -61,6 +64,14 @@ pub struct FileManifest {
 /// # Errors
 /// A manifest can't be read.
 pub fn newest(data: &Path) -> Result<Option<SnapshotManifest>, IngestError> {
+    newest_number(data)?.map(|number| read(data, number)).transpose()
+}
+
+/// The number of the newest snapshot; `None` before the first.
+///
+/// # Errors
+/// The folder can't be read.
+pub fn newest_number(data: &Path) -> Result<Option<u64>, IngestError> {
     let dir = Folder::new(data).snapshots();
     if !dir.exists() {
         return Ok(None);
@@ -71,7 +82,7 @@ pub fn newest(data: &Path) -> Result<Option<SnapshotManifest>, IngestError> {
         let number = path.extension().is_some_and(|e| e == "json").then(|| path.file_stem()?.to_str()?.parse().ok());
         newest = newest.max(number.flatten());
     }
-    newest.map(|number| read(data, number)).transpose()
+    Ok(newest)
 }
 
 /// The snapshot of this number.
@@ -105,7 +116,8 @@ mod tests {
         let folder = Folder::new(dir.path());
         let mut manifest = SnapshotManifest {
             number: 9,
-            cut_at: "2026-01-01".into(),
+            cut_at: "2026-01-01T03:00Z".into(),
+            scheduled: true,
             ledger_size: 5,
             ledger_root: "00".into(),
             tables: BTreeMap::new(),

@@ -21,7 +21,7 @@
 mod error;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -116,7 +116,7 @@ struct Inner {
     releases: BTreeMap<String, Cached>,
     keys: BTreeMap<String, Known>,
     asked: BTreeMap<String, Asked>,
-    snapshots: BTreeSet<u64>,
+    snapshots: BTreeMap<u64, String>,
 }
 
 /// What an outcome needs of its intent.
@@ -208,9 +208,9 @@ impl Accountant {
         self.lock().releases.values().cloned().collect()
     }
 
-    /// Snapshots that the log says were read.
+    /// Snapshots that the log says were read: number and the instant of the cut.
     #[must_use]
-    pub fn snapshots(&self) -> BTreeSet<u64> {
+    pub fn snapshots(&self) -> BTreeMap<u64, String> {
         self.lock().snapshots.clone()
     }
 
@@ -376,7 +376,7 @@ impl Inner {
                 self.asked.insert(intent.query_id.clone(), asked);
             }
             AuditEntry::Snapshot(pinned) => {
-                self.snapshots.insert(pinned.number);
+                self.snapshots.insert(pinned.number, pinned.cut_at.clone());
             }
             AuditEntry::QueryOutcome(outcome) => {
                 let Some(asked) = self.asked.remove(&outcome.query_id) else {

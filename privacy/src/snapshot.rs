@@ -22,7 +22,7 @@ pub struct StoredFile {
 pub struct Snapshot {
     /// The cut's number.
     pub number: u64,
-    /// The cut's day, `YYYY-MM-DD`.
+    /// The cut's instant, `YYYY-MM-DDTHH:MMZ`.
     pub cut_at: String,
     /// Files of each private table.
     pub private: BTreeMap<String, Vec<StoredFile>>,

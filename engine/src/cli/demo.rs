@@ -50,7 +50,7 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<(), Failure> {
     let started = Instant::now();
     prepare(context, args)?;
     let session = Session::open(data, Timing::Immediate, true)?;
-    let running = session.start(SocketAddr::from((Ipv4Addr::LOCALHOST, args.port)))?;
+    let running = session.start(SocketAddr::from((Ipv4Addr::LOCALHOST, args.port)), None)?;
     let keys = keys(&session, data, args)?;
     let document = ClientFile {
         url: running.url.clone(),

@@ -3,7 +3,9 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use epiledger_ingest::Schedule;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
@@ -17,6 +19,7 @@ use crate::open::OpenOptions;
 use crate::query::Engine;
 use crate::server::keys::{ApiKeys, write_private};
 use crate::server::{self, ServeError, Server};
+use crate::snapshots::follow;
 
 /// Stack of each thread, reserved and not used: a question at the limits on nesting is planned by recursion.
 const STACK: usize = 64 << 20;
@@ -27,6 +30,7 @@ pub(super) struct Session {
     /// The engine, its keys and the router's state.
     pub server: Arc<Server>,
     data: PathBuf,
+    stopping: Arc<AtomicBool>,
 }
 
 /// A server under way.
@@ -47,11 +51,12 @@ impl Session {
         let engine = runtime.block_on(Engine::open(data, options)).map_err(Failure::of)?;
         let keys = ApiKeys::open(data).map_err(Failure::of)?;
         let server = Server::new(engine, keys, data.to_path_buf(), demo);
-        Ok(Self { runtime, server, data: data.to_path_buf() })
+        Ok(Self { runtime, server, data: data.to_path_buf(), stopping: Arc::default() })
     }
 
-    /// Listens and serves in the background; writes `server.json`.
-    pub fn start(&self, address: SocketAddr) -> Result<Running, Failure> {
+    /// Listens and serves in the background; writes `server.json`. Newer snapshots are taken up, and cut where a
+    /// schedule is given.
+    pub fn start(&self, address: SocketAddr, schedule: Option<Schedule>) -> Result<Running, Failure> {
         let (listener, bound) = self.runtime.block_on(server::bind(address)).map_err(|e| match e {
             ServeError::InUse { .. } => Failure::usage(e.to_string()),
             other => Failure::of(other),
@@ -65,6 +70,7 @@ impl Session {
             // A dropped sender stops the server too.
             let _ = stopped.await;
         }));
+        self.runtime.spawn(follow(Arc::clone(&self.server.engine), schedule, Arc::clone(&self.stopping)));
         let signals = {
             let _inside = self.runtime.enter();
             [listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?]
@@ -86,6 +92,7 @@ impl Session {
 
     /// Finishes what is under way, brings the log to a commit point and takes the address files away.
     pub fn stop(&self, running: Running) -> Result<(), Failure> {
+        self.stopping.store(true, Ordering::Relaxed);
         let _ = running.stop.send(());
         let ended = self.runtime.block_on(running.task);
         for name in ["server.json", "client.json"] {

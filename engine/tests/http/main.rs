@@ -7,4 +7,5 @@ mod formats;
 mod logs;
 mod matrix;
 mod pages;
+mod snapshots;
 mod statements;

@@ -9,5 +9,6 @@ mod crash;
 mod neighbour;
 mod quarantine;
 mod rerun;
+mod schedule;
 mod support;
 mod synthea;

@@ -86,8 +86,10 @@ pub struct RoleChange {
 pub struct SnapshotPinned {
     /// The snapshot's number.
     pub number: u64,
-    /// Day of the cut, `YYYY-MM-DD`.
+    /// The cut's instant, `YYYY-MM-DDTHH:MMZ`.
     pub cut_at: String,
+    /// Was it cut on the public schedule? Otherwise someone asked for it, or it is the first of its folder.
+    pub scheduled: bool,
     /// Salted commitment to table versions, ledger size and root; the blob is salt || manifest.
     pub commit: String,
 }

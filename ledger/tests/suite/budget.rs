@@ -284,7 +284,15 @@ fn policies_are_numbered_have_two_approvers_and_rise_after_seven_days() {
 fn snapshots_rise_and_a_missing_blob_needs_a_redaction() {
     let snapshot = |number| {
         let (commit, blob) = salted("manifest");
-        (AuditEntry::Snapshot(SnapshotPinned { number, cut_at: "2026-03-02".into(), commit }), vec![blob])
+        (
+            AuditEntry::Snapshot(SnapshotPinned {
+                number,
+                cut_at: "2026-03-02T03:00Z".into(),
+                scheduled: true,
+                commit,
+            }),
+            vec![blob],
+        )
     };
     assert_eq!(
         layer(|writer, _| {

@@ -179,7 +179,12 @@ impl AuditWriter {
         let log = create(dir, "test.example/audit", clock);
         let writer = Self { log, intents: 0, rho: 0 };
         let (commit, blob) = salted("manifest");
-        let snapshot = AuditEntry::Snapshot(SnapshotPinned { number: 1, cut_at: "2026-03-01".into(), commit });
+        let snapshot = AuditEntry::Snapshot(SnapshotPinned {
+            number: 1,
+            cut_at: "2026-03-01T03:00Z".into(),
+            scheduled: true,
+            commit,
+        });
         writer.append(AuditEntry::PolicySet(policy(1, "0.5", "2026-03-01")), vec![]);
         writer.append(AuditEntry::ProtocolApprove(protocol()), vec![]);
         writer.append(snapshot, vec![blob]);

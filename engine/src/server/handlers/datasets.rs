@@ -14,11 +14,13 @@ use super::path;
 /// `GET /v1/datasets`.
 pub async fn list(State(server): State<Arc<Server>>) -> Response {
     let catalog = server.engine.catalog();
+    let snapshot = server.engine.snapshot();
     let (private, public): (Vec<_>, Vec<_>) = catalog.tables.iter().partition(|(_, t)| t.private.is_some());
     let names = |tables: Vec<(&String, _)>| tables.into_iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
     let dataset = json!({
         "dataset": catalog.dataset,
         "data_cut": catalog.data_cut,
+        "snapshot": { "number": snapshot.number, "cut_at": snapshot.cut_at },
         "profile": catalog.profile,
         "private_tables": names(private),
         "public_tables": names(public),

@@ -1,0 +1,96 @@
+//! Which snapshot is read: the newest one, taken up while serving; and the daily cut.
+
+use std::{
+    sync::{
+        Arc, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use epiledger_ingest::{
+    IngestError, Schedule, Watch,
+    schedule::cut_if_due,
+    snapshot::{newest, newest_number},
+};
+use epiledger_privacy::snapshot::Snapshot;
+
+use crate::{
+    open::{OpenError, pin, pinned},
+    query::Engine,
+};
+
+/// Between two looks at the folder of snapshots.
+const LOOK: Duration = Duration::from_secs(2);
+
+impl Engine {
+    /// The snapshot that questions are bound to from now on.
+    #[must_use]
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        Arc::clone(&self.snapshot.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Takes up a newer snapshot, if there is one: its audit entry is durable before any question reads it. Questions
+    /// under way keep theirs. True when it took one up.
+    ///
+    /// # Errors
+    /// The newest manifest can't be read or is of another catalog (that needs a restart), or the log stopped.
+    pub fn refresh(&self) -> Result<bool, OpenError> {
+        let read = self.snapshot().number;
+        if newest_number(&self.data)?.is_none_or(|number| number <= read) {
+            return Ok(false);
+        }
+        let Some(manifest) = newest(&self.data)? else { return Ok(false) };
+        if manifest.catalog_hash != self.catalog.hash() {
+            return Err(OpenError::OtherCatalog(manifest.number));
+        }
+        let snapshot = Arc::new(pinned(&self.data, &self.catalog, &manifest)?);
+        // One at a time: the log holds each snapshot once, in rising order.
+        let mut current = self.snapshot.write().unwrap_or_else(PoisonError::into_inner);
+        if current.number >= snapshot.number {
+            return Ok(false);
+        }
+        pin(&self.accountant, &manifest)?;
+        *current = snapshot;
+        Ok(true)
+    }
+
+    /// One look: cuts when the schedule says so, and takes up what is new. `now` is a Unix time in seconds; a cut
+    /// under way ends, and is tried again later, when `watch` answers false.
+    ///
+    /// # Errors
+    /// As [`Self::refresh`]; a cut that fails is the operator's to read and is tried again at the next look.
+    pub fn look(&self, schedule: Option<Schedule>, now: u64, watch: Watch<'_>) -> Result<bool, OpenError> {
+        if let Some(schedule) = schedule {
+            match cut_if_due(&self.data, schedule, now, watch) {
+                Ok(Some(cut)) => tracing::info!(snapshot = cut.snapshot, "cut on schedule"),
+                // Another process ingests: its snapshot is taken up when it is there.
+                Ok(None) | Err(IngestError::Busy | IngestError::Stopped) => {}
+                Err(error) => tracing::error!(%error, "the scheduled cut failed"),
+            }
+        }
+        self.refresh()
+    }
+}
+
+/// Looks again and again until `stop` is set, cutting daily where a schedule is given.
+pub async fn follow(engine: Arc<Engine>, schedule: Option<Schedule>, stop: Arc<AtomicBool>) {
+    let mut said = String::new();
+    while !stop.load(Ordering::Relaxed) {
+        tokio::time::sleep(LOOK).await;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let (engine, stop) = (Arc::clone(&engine), Arc::clone(&stop));
+        let look = move || engine.look(schedule, now, &|_| !stop.load(Ordering::Relaxed));
+        let looked = tokio::task::spawn_blocking(look).await;
+        let error = match looked {
+            Ok(Ok(_)) => String::new(),
+            Ok(Err(error)) => error.to_string(),
+            Err(error) => error.to_string(),
+        };
+        // The same trouble is said once.
+        if error != said && !error.is_empty() {
+            tracing::error!(%error, "the newest snapshot is not taken up");
+        }
+        said = error;
+    }
+}
