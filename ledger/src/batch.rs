@@ -47,9 +47,13 @@ impl Incoming {
     /// Hashes an entry and its blobs.
     ///
     /// # Errors
-    /// A blob is not named in the entry, or they are too long.
+    /// The entry poses as a block, a blob is not named in it, or they are too long.
     pub(crate) fn check(new: NewEntry) -> Result<Self, LogError> {
         let entry = new.entry.into_bytes();
+        // Verifiers know a block by these bytes: one that a submitter wrote would break the chain for them.
+        if entry.ends_with(b"\"type\":\"block\"}") {
+            return Err(LogError::BlockSubmitted);
+        }
         let mut blobs: Vec<(Hash, Vec<u8>)> = new.blobs.into_iter().map(|blob| (sha256(&blob), blob)).collect();
         let named = named_blobs(&entry);
         if !blobs.is_empty() {
@@ -135,6 +139,16 @@ mod tests {
         assert_eq!(incoming.blobs, vec![(sha256(&two), two), (sha256(&one), one)]);
         let stranger = NewEntry { entry, blobs: vec![b"three".to_vec()] };
         assert_eq!(Incoming::check(stranger).err(), Some(LogError::BlobNotNamed));
+    }
+
+    #[test]
+    fn nobody_but_the_log_writes_blocks() {
+        let block = json!({"body": {"count": 0, "first": 0, "height": 1, "prev": "", "time": 0}, "type": "block"});
+        for posing in [block, json!({"body": {}, "type": "block"}), json!({"a": 1, "type": "block"})] {
+            let refused = Incoming::check(Canonical::of(&posing).unwrap().into()).err();
+            assert_eq!(refused, Some(LogError::BlockSubmitted));
+        }
+        assert!(Incoming::check(Canonical::of(&json!({"a": {"type": "block"}})).unwrap().into()).is_ok());
     }
 
     #[test]

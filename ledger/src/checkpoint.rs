@@ -30,13 +30,24 @@ impl Checkpoint {
 
     /// Verifies a note and reads the head from it; `None` when any byte is not as the key's holder signed it.
     pub fn open(note: &str, key: &VerifierKey) -> Option<Self> {
-        let text = key.open(note)?;
-        let mut lines = text.lines();
-        let (origin, size, root) = (lines.next()?, lines.next()?, lines.next()?);
-        let (size, root): (u64, Hash) = (size.parse().ok()?, BASE64_STANDARD.decode(root).ok()?.try_into().ok()?);
-        // No extension lines, no leading zeros: what was read must print as what was signed.
-        let exact = format!("{origin}\n{size}\n{}\n", BASE64_STANDARD.encode(root)) == text;
-        (exact && origin == key.name()).then(|| Self { origin: origin.to_owned(), size, root, note: note.to_owned() })
+        Self::read(key.open(note)?, note, key).filter(|(_, extensions)| extensions.is_empty()).map(|(head, _)| head)
+    }
+
+    /// [`Self::open`] for a log of any implementation: others may have signed too, and extension lines may follow.
+    pub fn open_cosigned(note: &str, key: &VerifierKey) -> Option<Self> {
+        let (head, extensions) = Self::read(key.open_cosigned(note)?, note, key)?;
+        extensions.split_terminator('\n').all(|line| !line.is_empty()).then_some(head)
+    }
+
+    /// The head in a signed text, and the lines after it.
+    fn read<'a>(text: &'a str, note: &str, key: &VerifierKey) -> Option<(Self, &'a str)> {
+        let mut lines = text.splitn(4, '\n');
+        let (origin, size, root, extensions) = (lines.next()?, lines.next()?, lines.next()?, lines.next()?);
+        let (number, hash): (u64, Hash) = (size.parse().ok()?, BASE64_STANDARD.decode(root).ok()?.try_into().ok()?);
+        // No sign, no leading zeros, one base64: what was read must print as what was signed.
+        let exact = number.to_string() == size && BASE64_STANDARD.encode(hash) == root && origin == key.name();
+        let head = Self { origin: origin.to_owned(), size: number, root: hash, note: note.to_owned() };
+        exact.then_some((head, extensions))
     }
 }
 
@@ -67,11 +78,20 @@ mod tests {
             format!("another.example/log\n1\n{root}\n"),
             format!("log.example/audit\n01\n{root}\n"),
             format!("log.example/audit\n+1\n{root}\n"),
-            format!("log.example/audit\n1\n{root}\nextension\n"),
+            format!("log.example/audit\n-1\n{root}\n"),
+            format!("log.example/audit\n18446744073709551616\n{root}\n"),
+            format!("log.example/audit\n1\n{root}\n\nextension\n"),
+            format!("log.example/audit\n1\n{}\n", root.replace('=', "")),
             "log.example/audit\n1\nAAAA\n".to_owned(),
             "log.example/audit\n1\n".to_owned(),
+            "log.example/audit\n".to_owned(),
         ] {
             assert_eq!(Checkpoint::open(&key.sign(&text), &key.verifier_key()), None, "{text}");
+            assert_eq!(Checkpoint::open_cosigned(&key.sign(&text), &key.verifier_key()), None, "{text}");
         }
+        // Another implementation may write extension lines; ours never does.
+        let extended = key.sign(&format!("log.example/audit\n1\n{root}\nextension\n"));
+        assert_eq!(Checkpoint::open(&extended, &key.verifier_key()), None);
+        assert_eq!(Checkpoint::open_cosigned(&extended, &key.verifier_key()).unwrap().size, 1);
     }
 }

@@ -31,6 +31,12 @@ pub enum LogError {
     /// A key file or verifier key that is not one.
     #[error("the note key is malformed: {0}")]
     MalformedKey(&'static str),
+    /// A signing key that others than its owner may read.
+    #[error(
+        "the key file `{0}` is open to others than its owner: `chmod 600` it, and if somebody else may have read it, \
+         take a new key"
+    )]
+    OpenKeyFile(String),
     /// A stored file is not what the log wrote.
     #[error("`{file}` is damaged: {reason}; restore it from a copy, nothing was changed")]
     Corrupt {
@@ -42,6 +48,9 @@ pub enum LogError {
     /// The entry is refused; the caller's fault.
     #[error(transparent)]
     Entry(#[from] EntryError),
+    /// Somebody submitted what looks like the end of a batch, which the log alone writes.
+    #[error("an entry of type `block` is written by the log alone")]
+    BlockSubmitted,
     /// A blob was handed in that its entry does not name.
     #[error("a blob is not named in its entry by its SHA-256")]
     BlobNotNamed,

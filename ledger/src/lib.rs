@@ -12,6 +12,7 @@
 //! recover    opening after any stop: the same projection over what is not published
 //! reader     every entry with its blobs, without the lock, in flat memory
 //! registry   who may sign what, by height
+//! follow     a log that lies elsewhere: fetched, verified, mirrored
 //! verify     the auditor: every byte of every file, and the budget recomputed
 //! ```
 //!
@@ -25,6 +26,7 @@ mod clock;
 mod durable;
 pub mod entry;
 mod error;
+mod follow;
 mod fs;
 mod hex;
 mod journal;
@@ -49,6 +51,7 @@ pub use entry::{
     parse_audit_entry, parse_ledger_entry,
 };
 pub use error::LogError;
+pub use follow::{FolderSource, FollowError, Mirror, MirrorError, Source, SourceError, Synced};
 pub use fs::{Fs, FsDir, FsFile, StdFs};
 pub use log::{Appended, Log, Ticket};
 pub use note::{NoteKey, VerifierKey};

@@ -3,7 +3,7 @@
 use std::{
     fs::OpenOptions,
     io::{Read, Write},
-    os::unix::fs::OpenOptionsExt,
+    os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::Path,
 };
 
@@ -11,10 +11,17 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
 use rand::{TryRng, rngs::SysRng};
 
-use crate::{error::LogError, hex, tree::sha256};
+use crate::{
+    error::{LogError, short},
+    hex,
+    tree::sha256,
+};
 
 /// Signature type Ed25519, in key ids, key files and verifier keys.
 const ED25519: u8 = 1;
+
+/// Most signatures that a note may carry; C2SP signed-note asks for at least 16.
+const MAX_SIGNATURES: usize = 64;
 
 /// A log's signing key, named by the log's origin.
 #[derive(Clone)]
@@ -52,12 +59,15 @@ impl NoteKey {
     /// Reads a key file: one line `PRIVATE+KEY+<name>+<id>+<base64>`, as Go's `note` package writes it.
     ///
     /// # Errors
-    /// The file cannot be read or is no key.
+    /// The file cannot be read, is no key, or others than its owner may read it.
     pub fn load(path: &Path) -> Result<Self, LogError> {
+        let failed = |error: std::io::Error| LogError::io("read the signing key", path, &error);
         let mut text = String::new();
-        std::fs::File::open(path)
-            .and_then(|mut file| file.read_to_string(&mut text))
-            .map_err(|error| LogError::io("read the signing key", path, &error))?;
+        let mut file = std::fs::File::open(path).map_err(failed)?;
+        if file.metadata().map_err(failed)?.permissions().mode() & 0o077 != 0 {
+            return Err(LogError::OpenKeyFile(short(path)));
+        }
+        file.read_to_string(&mut text).map_err(failed)?;
         let text = text.strip_suffix('\n').unwrap_or(&text);
         let rest = text.strip_prefix("PRIVATE+KEY+").ok_or(LogError::MalformedKey("no `PRIVATE+KEY+`"))?;
         let (name, id, seed) = split_key(rest)?;
@@ -160,6 +170,30 @@ impl VerifierKey {
         Some(text)
     }
 
+    /// The text of a note that this key signed, whoever else did too (C2SP signed-note): lines of unknown keys are not
+    /// looked at, but a line under this key's name and id must verify.
+    pub(crate) fn open_cosigned<'a>(&self, note: &'a str) -> Option<&'a str> {
+        let (text, lines) = note.rsplit_once("\n\n")?;
+        let text = note.get(..text.len() + 1)?;
+        if note.contains(|letter: char| letter < ' ' && letter != '\n') {
+            return None;
+        }
+        let lines: Vec<&str> = lines.strip_suffix('\n')?.split('\n').take(MAX_SIGNATURES + 1).collect();
+        let mut signed = false;
+        for line in &lines {
+            let (name, encoded) = line.strip_prefix("\u{2014} ")?.split_once(' ')?;
+            check_name(name).ok()?;
+            let bytes = BASE64_STANDARD.decode(encoded).ok()?;
+            let (id, signature) = bytes.split_first_chunk::<4>()?;
+            if name == self.name && *id == self.id() {
+                let signature = Signature::from_bytes(signature.try_into().ok()?);
+                self.key.verify_strict(text.as_bytes(), &signature).ok()?;
+                signed = true;
+            }
+        }
+        (signed && lines.len() <= MAX_SIGNATURES).then_some(text)
+    }
+
     /// Key id: the first four bytes of SHA-256(name || "\n" || 0x01 || public key).
     fn id(&self) -> [u8; 4] {
         let digest = sha256(&[self.name.as_bytes(), b"\n", &self.typed_key()].concat());
@@ -214,6 +248,54 @@ mod tests {
     }
 
     #[test]
+    fn cosigned_notes_open_under_each_signer_and_no_other_key() {
+        let key = |name: &str, seed: u8| NoteKey::from_seed(name, &[seed; 32]).unwrap();
+        let (log, witness) = (key("log.example", 3), key("witness.example", 4));
+        let text = "log.example\n0\nroot\n";
+        let line = |key: &NoteKey| key.sign(text).rsplit_once("\n\n").unwrap().1.to_owned();
+        let note = format!("{text}\n{}{}", line(&witness), line(&log));
+        for signer in [&log, &witness] {
+            assert_eq!(signer.verifier_key().open_cosigned(&note), Some(text));
+            assert_eq!(signer.verifier_key().open(&note), None, "the strict form has one signature");
+        }
+        let stranger = key("log.example", 5);
+        assert_eq!(stranger.verifier_key().open_cosigned(&note), None);
+        // A line under the known name and id must verify, whatever the other lines say.
+        let other = key("log.example", 3).sign("log.example\n1\nroot\n");
+        let forged = format!("{note}{}", other.rsplit_once("\n\n").unwrap().1);
+        assert_eq!(log.verifier_key().open_cosigned(&forged), None);
+        let many = |count: usize| format!("{text}\n{}{}", line(&witness).repeat(count), line(&log));
+        assert!(log.verifier_key().open_cosigned(&many(63)).is_some());
+        assert!(log.verifier_key().open_cosigned(&many(64)).is_none());
+        for wrong in [
+            note.replace("root", "ro\u{7}t"),
+            note.replace("\u{2014} witness", "- witness"),
+            note.trim_end().to_owned(),
+            format!("{note}\n"),
+            format!("{note}\u{2014} a b c\n"),
+            format!("{note}\u{2014} name !\n"),
+            text.to_owned(),
+            String::new(),
+        ] {
+            assert_eq!(log.verifier_key().open_cosigned(&wrong), None, "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn a_key_file_that_others_may_read_is_refused_with_what_to_do() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("audit.key");
+        NoteKey::generate("log.example/audit").unwrap().save(&path).unwrap();
+        for mode in [0o640, 0o604, 0o660, 0o610, 0o644] {
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+            let error = NoteKey::load(&path).unwrap_err().to_string();
+            assert!(error.contains("chmod 600") && error.contains("audit.key"), "{error}");
+        }
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o400)).unwrap();
+        NoteKey::load(&path).unwrap();
+    }
+
+    #[test]
     fn a_note_has_one_spelling() {
         let key = NoteKey::from_seed("log.example/audit", &[3; 32]).unwrap();
         let note = key.sign("log.example/audit\n0\nroot\n");
@@ -246,7 +328,6 @@ mod tests {
 
     #[test]
     fn a_saved_key_loads_and_is_private() {
-        use std::os::unix::fs::PermissionsExt;
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("audit.key");
         let key = NoteKey::generate("log.example/audit").unwrap();

@@ -260,6 +260,37 @@ mod tests {
     }
 
     #[test]
+    fn proofs_of_rfc_6962() {
+        // RFC 6962, section 2.1.3: the tree of seven leaves, its nodes named as there, and its six example proofs.
+        let nodes = Leaves((0..7_u8).map(|i| leaf_hash(&[i])).collect());
+        let node = |level, index| nodes.node(level, index).unwrap();
+        let [a, b, c, d, _, f, j] = [0, 1, 2, 3, 4, 5, 6].map(|index| node(0, index));
+        let (g, h, i, k) = (node(1, 0), node(1, 1), node(1, 2), node(2, 0));
+        let l = node_hash(&i, &j);
+        for (index, path) in [(0, vec![b, h, l]), (3, vec![c, g, l]), (4, vec![f, j, k]), (6, vec![i, k])] {
+            assert_eq!(prove_inclusion(&nodes, index, 7).unwrap(), path, "d{index}");
+        }
+        for (old, proof) in [(3, vec![c, d, g, l]), (4, vec![l]), (6, vec![i, j, k])] {
+            assert_eq!(prove_consistency(&nodes, old, 7).unwrap(), proof, "hash{old}");
+        }
+        assert_eq!(root(&nodes, 7).unwrap(), node_hash(&node_hash(&node_hash(&a, &b), &h), &l));
+    }
+
+    #[test]
+    fn proofs_of_any_length_are_only_judged() {
+        // A proof has at most 64 hashes; longer ones lead nowhere, and no size makes the check overflow.
+        let (leaf, proof) = ([1; 32], [[2; 32]; 65]);
+        for length in 0..=65 {
+            for (index, size) in [(0, 1), (0, 2), (u64::MAX - 1, u64::MAX), (0, u64::MAX), (1 << 63, u64::MAX)] {
+                assert!(!check_inclusion(&proof[..length], index, size, &leaf, &[3; 32]), "{length} {index} {size}");
+            }
+            for (old, new) in [(1, 2), (u64::MAX - 1, u64::MAX), (1, u64::MAX), (1 << 63, u64::MAX)] {
+                assert!(!check_consistency(&proof[..length], old, &leaf, new, &[3; 32]), "{length} {old} {new}");
+            }
+        }
+    }
+
+    #[test]
     fn proofs_hold_for_all_small_trees_and_nothing_else() {
         let nodes = Leaves((0..70_u8).map(|i| leaf_hash(&[i])).collect());
         let mut frontier = Frontier::default();

@@ -140,6 +140,33 @@ mod tests {
     }
 
     #[test]
+    fn rfc_8032_second_and_third_test_keys() {
+        // RFC 8032, section 7.1, TEST 2 and TEST 3: secret key, public key, message, signature.
+        let tests = [
+            (
+                "4ccd089b28ff96da9db6c346ec114e0f5b8a319f35aba624da8cf6ed4fb8a6fb",
+                "3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c",
+                b"\x72".as_slice(),
+                "92a009a9f0d4cab8720e820b5f642540a2b27b5416503f8fb3762223ebdb69da085ac1e43e15996e458f3613d0f11d8c387b2eaeb4302aeeb00d291612bb0c00",
+            ),
+            (
+                "c5aa8df43f9f837bedb7442f31dcb7b166d38535076f094b85ce3a2e0b4458f7",
+                "fc51cd8e6218a1a38da47ed00230f0580816ed13ba3303ac5deb911548908025",
+                b"\xaf\x82".as_slice(),
+                "6291d657deec24024827e69c3abe01a30ce548a284743a445e3680d7db5ac3ac18ff9b538d16f290ae67f760984dc6594a7c15e9716ed28dc027beceea1ec40a",
+            ),
+        ];
+        for (secret, public, message, signature) in tests {
+            let key = SigningKey::from_bytes(&hex::decode(secret).unwrap());
+            assert_eq!(hex::encode(key.verifying_key().as_bytes()), public);
+            assert_eq!(hex::encode(&key.sign(message).to_bytes()), signature);
+            let right = ed25519_dalek::Signature::from_bytes(&hex::decode(signature).unwrap());
+            key.verifying_key().verify_strict(message, &right).unwrap();
+            assert!(key.verifying_key().verify_strict(b"\x73", &right).is_err());
+        }
+    }
+
+    #[test]
     fn a_signed_transaction_is_canonical_and_reads_back() {
         let key = SigningKey::from_bytes(&[7; 32]);
         let entry = SignedTransaction::sign(erase(), &key).unwrap();

@@ -3,7 +3,12 @@
 use std::path::Path;
 
 use super::report::Fault;
-use crate::{journal::segment_first, recover::is_leftover, tiles::TilePath};
+use crate::{
+    follow::{INCOMING, MARKER},
+    journal::segment_first,
+    recover::is_leftover,
+    tiles::TilePath,
+};
 
 /// What changes whenever a writer commits or publishes: the checkpoint, and the journal's names and lengths.
 pub(crate) fn fingerprint(dir: &Path) -> (Option<Vec<u8>>, Vec<(String, u64)>) {
@@ -15,17 +20,27 @@ pub(crate) fn fingerprint(dir: &Path) -> (Option<Vec<u8>>, Vec<(String, u64)>) {
     (std::fs::read(dir.join("checkpoint")).ok(), names)
 }
 
-/// Refuses unknown names anywhere in the folder but `blobs/`, which its own check lists. `size` is the newest size.
-pub(crate) fn check_names(dir: &Path, size: u64) -> Result<(), Fault> {
+/// Refuses unknown names anywhere in the folder but `blobs/`, which its own check lists. `size` is the newest size,
+/// `mirror` whether the folder is a mirror, and then whether it keeps blobs.
+pub(crate) fn check_names(dir: &Path, size: u64, mirror: Option<bool>) -> Result<(), Fault> {
     for (name, is_dir) in list(dir, "")? {
         let known = match name.as_str() {
             "checkpoint" | "key" | "lock" => !is_dir,
-            "tile" | "blobs" | "journal" => is_dir,
+            "tile" => is_dir,
+            "blobs" => is_dir && mirror != Some(false),
+            "journal" => is_dir && mirror.is_none(),
+            MARKER => !is_dir && mirror.is_some(),
+            INCOMING if mirror.is_some() => {
+                return Err(Fault::new(name, "files", "a stopped mirror left it: mirror again, then audit again"));
+            }
             _ => false,
         };
         if !known {
             return Err(unknown(&name));
         }
+    }
+    if mirror.is_some() {
+        return check_tiles(dir, "tile", size);
     }
     for (name, is_dir) in list(dir, "journal")? {
         let path = format!("journal/{name}");

@@ -32,6 +32,11 @@ struct Place {
 }
 
 impl JournalCheck {
+    /// No frames: a mirror has none.
+    pub(crate) fn none(published: u64) -> Self {
+        Self { files: Vec::new(), frames: Vec::new(), end: published, bytes: 0 }
+    }
+
     /// Finds the frames; every byte of every segment must belong to one.
     pub(crate) fn open(dir: &Path, published: u64) -> Result<Self, Fault> {
         let failed = |error: std::io::Error| Fault::new("journal", "files", error.to_string());

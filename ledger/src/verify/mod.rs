@@ -20,10 +20,12 @@ mod pass;
 mod protocols;
 mod report;
 mod tree;
+mod tree_only;
 
 use std::{path::Path, time::Duration};
 
 pub use report::{AuditSummary, Checked, Fault, IdSpaceBudget, LedgerSummary, Report};
+pub use tree_only::{TreeOptions, audit_tree};
 
 use crate::{
     fs::{Fs, StdFs},

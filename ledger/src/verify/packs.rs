@@ -36,6 +36,20 @@ struct Pack {
 }
 
 impl PackCheck {
+    /// No packs: a mirror made without a key has none.
+    pub(crate) fn none() -> Self {
+        Self {
+            dir: PathBuf::new(),
+            packs: 0,
+            indexed: Vec::new(),
+            current: None,
+            next_pack: 0,
+            waiting: None,
+            blobs: 0,
+            bytes: 0,
+        }
+    }
+
     /// Lists the packs; unknown names, gaps and missing indices are faults.
     pub(crate) fn open(dir: &Path) -> Result<Self, Fault> {
         let failed = |error: std::io::Error| Fault::new("blobs", "files", error.to_string());
@@ -62,7 +76,7 @@ impl PackCheck {
                 "the index of a closed pack is missing",
             ));
         }
-        Ok(Self { dir: dir.to_owned(), packs, indexed, current: None, next_pack: 0, waiting: None, blobs: 0, bytes: 0 })
+        Ok(Self { dir: dir.to_owned(), packs, indexed, ..Self::none() })
     }
 
     /// Passes the records that an entry names, in their order.

@@ -22,6 +22,7 @@ use crate::{
     checkpoint::Checkpoint,
     entry::{AuditEntry, Block, Transaction},
     error::LogError,
+    follow::read_marker,
     fs::{Fs, StdFs},
     hex,
     note::VerifierKey,
@@ -40,7 +41,8 @@ pub(crate) struct Pass<'a> {
     published: Checkpoint,
     tiles: TileReader,
     journal: JournalCheck,
-    stored: BlobStore,
+    /// `None` in a mirror without blobs, where nothing is said about them.
+    stored: Option<BlobStore>,
     unpublished_blobs: HashSet<Hash>,
     tree: TreeCheck,
     packs: PackCheck,
@@ -102,11 +104,21 @@ impl<'a> Pass<'a> {
         if options.pinned_key.is_some_and(|pinned| pinned.trim() != key.to_string()) {
             return Err(Fault::new("key", "key", "it is not the pinned key"));
         }
-        let journal = JournalCheck::open(dir, published.size)?;
+        let mirror = read_marker(fs.as_ref(), dir).map_err(fault)?;
+        let journal = match mirror {
+            None => JournalCheck::open(dir, published.size)?,
+            Some(_) => JournalCheck::none(published.size),
+        };
         let end = journal.end.max(published.size);
-        check_names(dir, end)?;
-        let packs = PackCheck::open(&dir.join("blobs"))?;
-        let stored = BlobStore::open(Arc::clone(&fs), &dir.join("blobs"), PathBuf::new()).map_err(fault)?;
+        check_names(dir, end, mirror)?;
+        let blobs = dir.join("blobs");
+        let (packs, stored) = match mirror {
+            Some(false) => (PackCheck::none(), None),
+            _ => {
+                let packs = PackCheck::open(&blobs)?;
+                (packs, Some(BlobStore::open(Arc::clone(&fs), &blobs, PathBuf::new()).map_err(fault)?))
+            }
+        };
         let unpublished_blobs = journal.unpublished_blobs(published.size)?;
         let mut report =
             Report { origin: published.origin.clone(), size: end, kind: options.kind, ..Report::default() };
@@ -185,16 +197,12 @@ impl<'a> Pass<'a> {
             }
             self.report.checked.heads += 1;
         }
-        for (hash, index) in &self.missing {
-            if !self.erased.contains(hash) {
-                return Err(Fault::entry(
-                    *index,
-                    "blob",
-                    format!("blob {} is missing, and no entry says that it was erased", hex::encode(hash)),
-                ));
-            }
-            self.report.checked.erased_blobs += 1;
+        let unexplained = self.missing.iter().filter(|(hash, _)| !self.erased.contains(*hash));
+        if let Some((hash, index)) = unexplained.min_by_key(|(_, index)| **index) {
+            let message = format!("blob {} is missing, and no entry says that it was erased", hex::encode(hash));
+            return Err(Fault::entry(*index, "blob", message));
         }
+        self.report.checked.erased_blobs = self.missing.len() as u64;
         Ok(())
     }
 
@@ -322,7 +330,11 @@ impl<'a> Pass<'a> {
     fn blobs(&mut self, entry: &Examined) -> Result<(), Fault> {
         self.packs.follow(&entry.mentioned)?;
         for hash in &entry.named {
-            if !self.stored.contains(hash).map_err(fault)? && !self.unpublished_blobs.contains(hash) {
+            let Some(stored) = &self.stored else {
+                self.report.checked.unchecked_blobs += 1;
+                continue;
+            };
+            if !stored.contains(hash).map_err(fault)? && !self.unpublished_blobs.contains(hash) {
                 self.missing.entry(*hash).or_insert(entry.index);
             }
         }

@@ -17,6 +17,8 @@ pub struct Report {
     pub size: u64,
     /// Root hash of that head, lower-case hex.
     pub root: String,
+    /// Whether the tree alone was checked: notes, tiles and the entries' hashes, and nothing that the entries say.
+    pub tree_only: bool,
     /// What was checked, counted.
     pub checked: Checked,
     /// What a ledger's transactions say.
@@ -42,6 +44,8 @@ pub struct Checked {
     pub blobs: u64,
     /// Blobs that an entry names and that were erased as a later entry says.
     pub erased_blobs: u64,
+    /// Blobs that an entry names and that were not there to be looked at: a mirror made without a key.
+    pub unchecked_blobs: u64,
     /// Journal frames compared with the tree.
     pub frames: u64,
     /// Signed heads verified: the checkpoint, each frame's, each pinned one.
@@ -134,6 +138,15 @@ impl fmt::Display for Report {
         };
         writeln!(f, "{kind} {}: {} entries, root {}", self.origin, self.size, self.root)?;
         let checked = &self.checked;
+        if self.tree_only {
+            writeln!(
+                f,
+                "  tree alone: {} entries hashed, {} tiles and {} bundles compared ({} bytes), {} signed heads",
+                checked.entries, checked.tiles, checked.bundles, checked.bytes, checked.heads
+            )?;
+            writeln!(f, "  not looked at: what the entries say, blocks, signatures, budget, blobs")?;
+            return write_fault(self.fault.as_ref(), f);
+        }
         writeln!(
             f,
             "  {} entries hashed and followed, {} blocks linked, {} signed heads",
@@ -144,6 +157,13 @@ impl fmt::Display for Report {
             "  {} tiles, {} bundles, {} journal frames, {} blobs compared byte by byte ({} bytes)",
             checked.tiles, checked.bundles, checked.frames, checked.blobs, checked.bytes
         )?;
+        if checked.unchecked_blobs > 0 {
+            writeln!(
+                f,
+                "  {} blobs unchecked: they need the key of the board, or the operator",
+                checked.unchecked_blobs
+            )?;
+        }
         if let Some(ledger) = &self.ledger {
             writeln!(f, "  {} signatures verified, {} keys", checked.signatures, ledger.keys)?;
             for (code, count) in &ledger.bad_transactions {
@@ -165,9 +185,13 @@ impl fmt::Display for Report {
                 )?;
             }
         }
-        match &self.fault {
-            None => write!(f, "  no fault"),
-            Some(fault) => write!(f, "  FAULT {fault}"),
-        }
+        write_fault(self.fault.as_ref(), f)
+    }
+}
+
+fn write_fault(fault: Option<&Fault>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    match fault {
+        None => write!(f, "  no fault"),
+        Some(fault) => write!(f, "  FAULT {fault}"),
     }
 }

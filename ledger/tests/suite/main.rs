@@ -4,6 +4,9 @@
 mod budget;
 mod folder;
 mod log;
+mod mirror;
 mod recovery;
 mod tamper;
 mod transactions;
+mod tree_only;
+mod verifiers;
