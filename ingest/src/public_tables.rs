@@ -10,15 +10,12 @@ use arrow::array::{ArrayRef, Date32Array, Decimal128Array, Int64Array, RecordBat
 use epiledger_privacy::catalog::Catalog;
 use epiledger_privacy::day::Day;
 use epiledger_privacy::deidentify::listed_conditions;
-use epiledger_privacy::research::{CONDITION_CATEGORIES, Region};
+use epiledger_privacy::research::{CALENDAR_START, CONDITION_CATEGORIES, Region};
 use parquet::arrow::ArrowWriter;
 
 use crate::error::IngestError;
 use crate::folder::{Folder, sync_parent};
 use crate::table::file_properties;
-
-/// First day of the calendar table, 2000-01-01.
-const CALENDAR_START: Day = Day(10_957);
 
 /// WHO World Standard Population 2000-2025 in hundred-thousandths, ages 0-4 to 100+ (Ahmad and others, WHO 2001).
 const WHO: [i128; 21] = [
@@ -44,11 +41,12 @@ const US: [i128; 19] = [
 /// The system refuses, or the catalog has other columns.
 pub fn write(folder: &Folder, catalog: &Catalog, regions: &[Region]) -> Result<(), IngestError> {
     fs::create_dir_all(folder.public()).map_err(IngestError::io("make", &folder.public()))?;
-    let data_cut = Day::parse(&catalog.data_cut).unwrap_or(CALENDAR_START);
+    let start = Day::parse(CALENDAR_START).unwrap_or(Day(0));
+    let data_cut = Day::parse(&catalog.data_cut).unwrap_or(start);
     let tables: [(&str, Vec<ArrayRef>); 4] = [
         ("region", region(regions)),
         ("concept", concept()),
-        ("calendar", calendar(data_cut)),
+        ("calendar", calendar(start, data_cut)),
         ("standard_population", standard_population()),
     ];
     for (name, columns) in tables {
@@ -59,6 +57,10 @@ pub fn write(folder: &Folder, catalog: &Catalog, regions: &[Region]) -> Result<(
         }
         let failed = |e: &dyn std::fmt::Display| IngestError::table(name, "written")(e.to_string());
         let batch = RecordBatch::try_new(table.schema(), columns).map_err(|e| failed(&e))?;
+        // Work is priced by the declared size.
+        if u64::try_from(batch.num_rows()).is_ok_and(|rows| rows > table.declared_rows) {
+            return Err(failed(&"it has more rows than the catalog declares"));
+        }
         write_file(&path, &batch).map_err(|e| failed(&e))?;
     }
     Ok(())
@@ -107,8 +109,8 @@ fn concept() -> Vec<ArrayRef> {
     ]
 }
 
-fn calendar(data_cut: Day) -> Vec<ArrayRef> {
-    let days: Vec<Day> = (CALENDAR_START.0..=data_cut.0).map(Day).collect();
+fn calendar(start: Day, data_cut: Day) -> Vec<ArrayRef> {
+    let days: Vec<Day> = (start.0..=data_cut.0).map(Day).collect();
     vec![
         Arc::new(Date32Array::from_iter_values(days.iter().map(|d| d.0))),
         numbers(days.iter().map(|d| i64::from(d.parts().0))),

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::catalog::{Catalog, Column, Contribution, Kind, Profile, Table, UNIT};
 use crate::day::Day;
+use crate::deidentify::listed_conditions;
 
 /// A place of the public `region` table.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +30,12 @@ pub struct Region {
 
 /// First day that any date column may hold.
 pub const FIRST_DAY: &str = "1900-01-01";
+
+/// First day of the calendar table.
+pub const CALENDAR_START: &str = "2000-01-01";
+
+/// Rows of the published standard populations: WHO 21, ESP 20, US 19.
+const STANDARD_ROWS: u64 = 60;
 
 /// Age bands, ten years each; age is the data cut's year minus the year of birth.
 pub const AGE_BANDS: [&str; 10] =
@@ -128,20 +135,22 @@ pub fn research_catalog(data_cut: &str, profile: Profile, declared_patients: u64
             (name.to_owned(), Table { private: Some(bounds), declared_rows, columns })
         })
         .collect();
-    for (name, declared_rows, columns) in public_tables(data_cut) {
+    for (name, declared_rows, columns) in public_tables(data_cut, regions) {
         tables.insert(name.to_owned(), Table { private: None, declared_rows, columns });
     }
     Catalog { dataset: "research".to_owned(), data_cut: data_cut.to_owned(), profile, declared_patients, tables }
 }
 
-/// Public tables: name, size, columns.
-fn public_tables(data_cut: &str) -> [(&'static str, u64, Vec<Column>); 4] {
+/// Public tables: name, rows as they are published (a question's work is priced by them), columns.
+fn public_tables(data_cut: &str, regions: &[Region]) -> [(&'static str, u64, Vec<Column>); 4] {
+    let rows = |count: usize| u64::try_from(count).unwrap_or(u64::MAX).max(1);
+    let days = Day::parse(CALENDAR_START).zip(Day::parse(data_cut)).map_or(1, |(first, last)| last.0 - first.0 + 1);
     let number = |low, high| Kind::Integer { low, high };
     let day = Kind::Date { low: FIRST_DAY.to_owned(), high: data_cut.to_owned(), year_only: false };
     [
         (
             "region",
-            100_000,
+            rows(regions.len()),
             vec![
                 column("region_code", Kind::Text, false),
                 column("name", Kind::Text, false),
@@ -153,7 +162,7 @@ fn public_tables(data_cut: &str) -> [(&'static str, u64, Vec<Column>); 4] {
         ),
         (
             "concept",
-            100_000,
+            rows(CONDITION_CATEGORIES.len() + listed_conditions().count()),
             vec![
                 column("vocabulary_id", Kind::Text, false),
                 column("concept_code", Kind::Text, false),
@@ -163,7 +172,7 @@ fn public_tables(data_cut: &str) -> [(&'static str, u64, Vec<Column>); 4] {
         ),
         (
             "calendar",
-            100_000,
+            u64::try_from(days).unwrap_or(1).max(1),
             vec![
                 column("day", day, false),
                 column("year", number(1900, 2100), false),
@@ -177,7 +186,7 @@ fn public_tables(data_cut: &str) -> [(&'static str, u64, Vec<Column>); 4] {
         ),
         (
             "standard_population",
-            1000,
+            STANDARD_ROWS,
             vec![
                 column("standard", Kind::Text, false),
                 column("age_low", number(0, 130), false),

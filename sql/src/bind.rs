@@ -22,7 +22,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::context::{Context, today};
 use crate::cross::connect;
-use crate::decorrelate::decorrelate;
+use crate::decorrelate::{decorrelate, sets_of_values};
+use crate::distinct_on::first_row;
 use crate::error::SqlError;
 use crate::parse::Parsed;
 use crate::split::split;
@@ -72,7 +73,7 @@ pub fn bind(
 }
 
 /// The whole question as one plan of joins and aggregates, with its types coerced.
-fn planned(
+pub(crate) fn planned(
     parsed: &Parsed,
     catalog: &Catalog,
     params: &BTreeMap<String, Value>,
@@ -84,9 +85,17 @@ fn planned(
     let plan = SqlToRel::new_with_options(&context, options)
         .sql_statement_to_plan(statement)
         .map_err(|error| not_planned(parsed, catalog, &error))?;
-    let rewritten = with_params(plan, params).and_then(plain);
-    let plan = rewritten.map_err(|error| not_planned(parsed, catalog, &error))?;
-    TypeCoercion::new().analyze(plan, &ConfigOptions::default()).map_err(|error| not_planned(parsed, catalog, &error))
+    // What is rewritten has types, and what is written anew gets them.
+    let rewritten = with_params(plan, params)
+        .and_then(sets_of_values)
+        .and_then(coerced)
+        .and_then(|plan| plain(plan, catalog))
+        .and_then(coerced);
+    rewritten.map_err(|error| not_planned(parsed, catalog, &error))
+}
+
+fn coerced(plan: LogicalPlan) -> Result<LogicalPlan> {
+    TypeCoercion::new().analyze(plan, &ConfigOptions::default())
 }
 
 fn with_params(plan: LogicalPlan, params: &BTreeMap<String, Value>) -> Result<LogicalPlan> {
@@ -116,15 +125,17 @@ fn with_params(plan: LogicalPlan, params: &BTreeMap<String, Value>) -> Result<Lo
     Ok(replaced.data)
 }
 
-/// Joins and aggregates alone: comma joins connected, sub-queries tied, DISTINCT as a group-by.
-fn plain(plan: LogicalPlan) -> Result<LogicalPlan> {
-    let plan = decorrelate(connect(plan)?)?;
+/// Joins, aggregates and windows alone: comma joins connected, sub-queries tied, DISTINCT as a group-by, DISTINCT ON
+/// the patient as its first row.
+fn plain(plan: LogicalPlan, catalog: &Catalog) -> Result<LogicalPlan> {
+    let plan = decorrelate(connect(plan)?, catalog)?;
     let grouped = plan.transform_up_with_subqueries(|node| match node {
         LogicalPlan::Distinct(Distinct::All(input)) => {
             let keys = input.schema().iter().map(|field| Expr::Column(Column::from(field))).collect();
             let grouped = Aggregate::try_new(input, keys, Vec::new())?;
             Ok(Transformed::yes(LogicalPlan::Aggregate(grouped)))
         }
+        LogicalPlan::Distinct(Distinct::On(on)) => first_row(on, catalog),
         other => Ok(Transformed::no(other)),
     })?;
     Ok(grouped.data)
@@ -165,6 +176,9 @@ fn not_planned(parsed: &Parsed, catalog: &Catalog, error: &DataFusionError) -> S
         },
         DataFusionError::Plan(words) if words.contains("GROUP BY") => {
             say(Code::InvalidGrouping, "a column is neither grouped by nor inside an aggregate".into(), None)
+        }
+        DataFusionError::Plan(words) if words.contains("specified more than once") => {
+            say(Code::UnknownName, "two WITHs have one name: give one of them another".into(), None)
         }
         DataFusionError::Plan(words) if words.contains("no such table") => {
             let (words, span) = match unknown_table(parsed, catalog) {

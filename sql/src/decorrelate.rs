@@ -1,46 +1,74 @@
 //! Sub-queries tied to the rows around them, as joins.
 //!
 //! `x IN (..)` and `EXISTS (..)` among the conditions of a WHERE become semi-joins, their negations anti-joins
-//! (`NOT IN` reads as `NOT EXISTS`: a NULL in its list does not empty the answer). A scalar aggregate tied by
-//! equalities becomes a group-by of its keys and a left join. What is left is refused by the core: a sub-query under
-//! OR, in CASE, or not tied to anything. Whether the tie is the patient is the core's to decide.
+//! (`NOT IN` reads as `NOT EXISTS`: a NULL in its list does not empty the answer). Elsewhere (under OR, in CASE) they
+//! become a left join to the distinct values that they are tied by, and whether there was a match. A scalar aggregate
+//! tied by equalities becomes a group-by of its keys and a left join; one of public tables alone a join to its one row.
+//! What is left is refused by the core: what is not tied to anything, or by an inequality inside an expression. Whether
+//! the tie is the patient is the core's to decide.
 
 use std::sync::Arc;
 
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, DFSchema, JoinType, NullEquality, Result, plan_err};
 use datafusion::functions_aggregate::count::count_udaf;
-use datafusion::logical_expr::expr::{Exists, InSubquery, ScalarFunction};
+use datafusion::logical_expr::expr::{Exists, InSubquery, ScalarFunction, SetComparison, SetQuantifier};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{
     Aggregate, BinaryExpr, Distinct, Expr, Filter, Join, JoinConstraint, LogicalPlan, LogicalPlanBuilder, Operator,
     Projection, Subquery, lit,
 };
 use datafusion::scalar::ScalarValue;
+use epiledger_privacy::catalog::Catalog;
 use epiledger_privacy::functions;
+use epiledger_privacy::query::groups_by_unit;
 
 use crate::cross::conjuncts;
 
 /// Rewrites every sub-query that can be a join.
-pub(crate) fn decorrelate(plan: LogicalPlan) -> Result<LogicalPlan> {
-    Rewrite { joins: 0 }.plan(plan)
+pub(crate) fn decorrelate(plan: LogicalPlan, catalog: &Catalog) -> Result<LogicalPlan> {
+    Rewrite { joins: 0, catalog }.plan(plan)
 }
 
-struct Rewrite {
+/// `= ANY` and `<> ALL` as the IN and NOT IN that they mean.
+pub(crate) fn sets_of_values(plan: LogicalPlan) -> Result<LogicalPlan> {
+    let rewritten = plan.transform_up_with_subqueries(|node| {
+        node.map_expressions(|expr| {
+            expr.transform_up(|expr| {
+                let Expr::SetComparison(SetComparison { expr: value, subquery, op, quantifier }) = expr else {
+                    return Ok(Transformed::no(expr));
+                };
+                let negated = match (op, &quantifier) {
+                    (Operator::Eq, SetQuantifier::Any) => false,
+                    (Operator::NotEq, SetQuantifier::All) => true,
+                    _ => {
+                        let same = SetComparison { expr: value, subquery, op, quantifier };
+                        return Ok(Transformed::no(Expr::SetComparison(same)));
+                    }
+                };
+                Ok(Transformed::yes(Expr::InSubquery(InSubquery { expr: value, subquery, negated })))
+            })
+        })
+    })?;
+    Ok(rewritten.data)
+}
+
+struct Rewrite<'a> {
     joins: usize,
+    catalog: &'a Catalog,
 }
 
-impl Rewrite {
+impl Rewrite<'_> {
     fn plan(&mut self, plan: LogicalPlan) -> Result<LogicalPlan> {
         let plan = plan.map_children(|child| self.plan(child).map(Transformed::yes))?.data;
         match plan {
             LogicalPlan::Filter(Filter { predicate, input, .. }) => self.filter(&predicate, input),
-            LogicalPlan::Projection(Projection { expr, input, .. }) if expr.iter().any(has_tied_scalar) => {
+            LogicalPlan::Projection(Projection { expr, input, .. }) if expr.iter().any(has_subquery) => {
                 let (base, expr) = self.named(expr, Arc::unwrap_or_clone(input))?;
                 Ok(LogicalPlan::Projection(Projection::try_new(expr, Arc::new(base))?))
             }
             LogicalPlan::Aggregate(aggregate)
-                if aggregate.group_expr.iter().chain(&aggregate.aggr_expr).any(has_tied_scalar) =>
+                if aggregate.group_expr.iter().chain(&aggregate.aggr_expr).any(has_subquery) =>
             {
                 let (base, group) = self.named(aggregate.group_expr, Arc::unwrap_or_clone(aggregate.input))?;
                 let (base, folds) = self.named(aggregate.aggr_expr, base)?;
@@ -54,9 +82,9 @@ impl Rewrite {
         let columns: Vec<Expr> = input.schema().iter().map(|field| Expr::Column(field.into())).collect();
         let mut base = Arc::unwrap_or_clone(input);
         let mut rest = Vec::new();
-        let mut widened = false;
         for part in conjuncts(predicate) {
             match part {
+                part if reads_further(part, base.schema()) => rest.push(part.clone()),
                 Expr::InSubquery(within) => base = self.semi_in(base, within, within.negated)?,
                 Expr::Exists(exists) => base = self.semi_exists(base, exists, exists.negated)?,
                 Expr::Not(inner) => match inner.as_ref() {
@@ -68,11 +96,12 @@ impl Rewrite {
             }
         }
         for part in &mut rest {
-            if has_tied_scalar(part) {
-                let (wider, new) = self.scalars(part.clone(), base)?;
-                (base, *part, widened) = (wider, new, true);
+            if has_subquery(part) {
+                let (wider, new) = self.joined(part.clone(), base)?;
+                (base, *part) = (wider, new);
             }
         }
+        let widened = base.schema().fields().len() > columns.len();
         let filtered = match rest.into_iter().reduce(Expr::and) {
             Some(predicate) => LogicalPlan::Filter(Filter::try_new(predicate, Arc::new(base))?),
             None => base,
@@ -159,27 +188,35 @@ impl Rewrite {
         let mut rewritten = Vec::with_capacity(exprs.len());
         for expr in exprs {
             let name = preserver.save(&expr);
-            let (wider, new) = self.scalars(expr, base)?;
+            let (wider, new) = self.joined(expr, base)?;
             base = wider;
             rewritten.push(name.restore(new));
         }
         Ok((base, rewritten))
     }
 
-    /// Joins the scalar aggregates of one expression to `base`.
-    fn scalars(&mut self, expr: Expr, base: LogicalPlan) -> Result<(LogicalPlan, Expr)> {
+    /// Joins the sub-queries of one expression to `base`.
+    fn joined(&mut self, expr: Expr, base: LogicalPlan) -> Result<(LogicalPlan, Expr)> {
         let mut base = Some(base);
         let rewritten = expr.transform_down(|expr| {
-            let Expr::ScalarSubquery(subquery) = &expr else {
-                return Ok(Transformed::no(expr));
-            };
-            if subquery.outer_ref_columns.is_empty() {
+            if !is_subquery(&expr) {
                 return Ok(Transformed::no(expr));
             }
             let Some(outer) = base.take() else {
                 return plan_err!("a join is lost");
             };
-            let (joined, new) = self.scalar(subquery, outer)?;
+            if reads_further(&expr, outer.schema()) {
+                base = Some(outer);
+                return Ok(Transformed::new(expr, false, TreeNodeRecursion::Jump));
+            }
+            let (joined, new) = match &expr {
+                Expr::ScalarSubquery(subquery) => self.scalar(subquery, outer)?,
+                Expr::Exists(exists) => self.marked(&exists.subquery, None, exists.negated, outer)?,
+                Expr::InSubquery(within) => {
+                    self.marked(&within.subquery, Some(within.expr.as_ref()), within.negated, outer)?
+                }
+                _ => (outer, None),
+            };
             base = Some(joined);
             Ok(Transformed::new(new.unwrap_or(expr), true, TreeNodeRecursion::Jump))
         })?;
@@ -189,7 +226,45 @@ impl Rewrite {
         }
     }
 
-    /// A left join to the aggregate grouped by its ties; none when the sub-query has another shape.
+    /// Whether a sub-query has a row whose ties match, and whose first column is `value` if there is one: a left join
+    /// to the distinct values of the ties. None when something else than equalities ties it, or not the patient.
+    fn marked(
+        &mut self,
+        subquery: &Subquery,
+        value: Option<&Expr>,
+        negated: bool,
+        base: LogicalPlan,
+    ) -> Result<(LogicalPlan, Option<Expr>)> {
+        let inner = self.plan(subquery.subquery.as_ref().clone())?;
+        let first: Column = inner.schema().qualified_field(0).into();
+        let (rows, ties) = untied(inner, base.schema(), true)?;
+        let mut pairs: Vec<(Expr, Column)> = value.map(|value| (value.clone(), first)).into_iter().collect();
+        for tie in &ties {
+            match tied_pair(tie) {
+                Some((outer, inner)) => pairs.push((Expr::Column(outer), inner)),
+                None => return Ok((base, None)),
+            }
+        }
+        if pairs.is_empty() {
+            return Ok((base, None));
+        }
+        self.joins += 1;
+        let name = |index: usize| format!("__mark{}_{index}", self.joins);
+        let keys = pairs.iter().enumerate().map(|(i, (_, inner))| Expr::Column(inner.clone()).alias(name(i)));
+        let right = Aggregate::try_new(Arc::new(rows), keys.collect(), Vec::new())?;
+        if groups_by_unit(&right, self.catalog).is_ok_and(|by_unit| !by_unit) {
+            return Ok((base, None));
+        }
+        let key = |index: usize| Expr::Column(Column::from_name(name(index)));
+        let on: Vec<Expr> = pairs.iter().enumerate().map(|(i, (outer, _))| outer.clone().eq(key(i))).collect();
+        let joined =
+            LogicalPlanBuilder::from(base).join_on(LogicalPlan::Aggregate(right), JoinType::Left, on)?.build()?;
+        // NULL ties nothing, so what was matched is not NULL.
+        Ok((joined, Some(if negated { key(0).is_null() } else { key(0).is_not_null() })))
+    }
+
+    /// A left join to the aggregate grouped by its ties, or to the one row of an aggregate of public tables; none when
+    /// the sub-query has another shape.
     fn scalar(&mut self, subquery: &Subquery, base: LogicalPlan) -> Result<(LogicalPlan, Option<Expr>)> {
         let inner = self.plan(subquery.subquery.as_ref().clone())?;
         let LogicalPlan::Projection(Projection { expr, input, .. }) = &inner else {
@@ -209,7 +284,7 @@ impl Rewrite {
                 None => return Ok((base, None)),
             }
         }
-        if pairs.is_empty() {
+        if pairs.is_empty() && (self.reads_patients(&rows) || self.is_released(&base)) {
             return Ok((base, None));
         }
         self.joins += 1;
@@ -228,7 +303,11 @@ impl Rewrite {
             .enumerate()
             .map(|(i, (outer, _))| Expr::Column(outer.clone()).eq(Expr::Column(Column::from_name(name("key", i)))));
         let on: Vec<Expr> = on.collect();
-        let joined = LogicalPlanBuilder::from(base).join_on(right, JoinType::Left, on)?.build()?;
+        let joined = if pairs.is_empty() {
+            LogicalPlanBuilder::from(base).cross_join(right)?.build()?
+        } else {
+            LogicalPlanBuilder::from(base).join_on(right, JoinType::Left, on)?.build()?
+        };
         // No rows: a count of nothing is 0, every other aggregate of nothing is NULL.
         let schema = Arc::clone(&aggregate.schema);
         let new = result.clone().unalias_nested().data.transform_up(|expr| {
@@ -250,6 +329,30 @@ impl Rewrite {
     }
 }
 
+impl Rewrite<'_> {
+    /// Does a plan read a table of patients?
+    fn reads_patients(&self, plan: &LogicalPlan) -> bool {
+        let private = |node: &LogicalPlan| match node {
+            LogicalPlan::TableScan(scan) => {
+                self.catalog.table(scan.table_name.table()).is_none_or(|table| table.private.is_some())
+            }
+            _ => false,
+        };
+        plan.exists(|node| Ok(private(node))).unwrap_or(true)
+    }
+
+    /// Does a plan stand above the released aggregate? There a sub-query over public tables stays what it is.
+    fn is_released(&self, plan: &LogicalPlan) -> bool {
+        let releases = |node: &LogicalPlan| match node {
+            LogicalPlan::Aggregate(aggregate) => {
+                self.reads_patients(node) && !groups_by_unit(aggregate, self.catalog).unwrap_or(false)
+            }
+            _ => false,
+        };
+        plan.exists(|node| Ok(releases(node))).unwrap_or(true)
+    }
+}
+
 fn at_least_one(fetch: Option<&Expr>) -> bool {
     matches!(fetch, Some(Expr::Literal(ScalarValue::Int64(Some(rows)), _)) if *rows >= 1)
 }
@@ -262,9 +365,25 @@ fn is_count(expr: &Expr) -> bool {
     }
 }
 
-fn has_tied_scalar(expr: &Expr) -> bool {
-    let tied = |e: &Expr| matches!(e, Expr::ScalarSubquery(subquery) if !subquery.outer_ref_columns.is_empty());
-    expr.exists(|e| Ok(tied(e))).unwrap_or(false)
+fn is_subquery(expr: &Expr) -> bool {
+    matches!(expr, Expr::ScalarSubquery(_) | Expr::Exists(_) | Expr::InSubquery(_))
+}
+
+fn has_subquery(expr: &Expr) -> bool {
+    expr.exists(|e| Ok(is_subquery(e))).unwrap_or(false)
+}
+
+/// Does a sub-query in this expression read a row that is not of the rows around it, but further out?
+fn reads_further(expr: &Expr, around: &DFSchema) -> bool {
+    let subquery = |e: &Expr| match e {
+        Expr::ScalarSubquery(subquery) => Some(subquery.clone()),
+        Expr::Exists(exists) => Some(exists.subquery.clone()),
+        Expr::InSubquery(within) => Some(within.subquery.clone()),
+        _ => None,
+    };
+    let foreign = |e: &Expr| matches!(e, Expr::OuterReferenceColumn(_, column) if !around.has_column(column));
+    expr.exists(|e| Ok(subquery(e).is_some_and(|subquery| subquery.outer_ref_columns.iter().any(foreign))))
+        .unwrap_or(true)
 }
 
 /// `inner = outer`, as (outer, inner).

@@ -11,10 +11,13 @@
 //!
 //! `DIALECT.md` shows an accepted and a refused example for every rule.
 
+#[cfg(test)]
+mod agreement;
 mod bind;
 mod context;
 mod cross;
 mod decorrelate;
+mod distinct_on;
 mod error;
 mod limits;
 mod names;

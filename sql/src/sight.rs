@@ -4,7 +4,8 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    Expr, GroupByExpr, Ident, LimitClause, ObjectName, Query, Select, SetExpr, Spanned, TableFactor, Visit, Visitor,
+    Expr, GroupByExpr, Ident, LimitClause, ObjectName, Query, Select, SetExpr, SetOperator, SetQuantifier, Spanned,
+    TableFactor, Visit, Visitor,
 };
 use datafusion::sql::sqlparser::tokenizer::Span;
 use epiledger_privacy::refusal::Code;
@@ -54,6 +55,7 @@ impl Visitor for Sight {
         if matches!(body, SetExpr::Insert(_) | SetExpr::Update(_) | SetExpr::Delete(_) | SetExpr::Merge(_)) {
             return refuse(Code::NotAQuery, "the statement is not a question", query.span());
         }
+        repeated_sets(body)?;
         let unknown = !query.locks.is_empty()
             || query.for_clause.is_some()
             || query.settings.is_some()
@@ -199,6 +201,19 @@ impl Visitor for Sight {
             _ => ControlFlow::Continue(()),
         }
     }
+}
+
+/// INTERSECT ALL and EXCEPT ALL count repeated rows; the engine would plan them without their counts.
+fn repeated_sets(body: &SetExpr) -> ControlFlow<Refusal> {
+    let SetExpr::SetOperation { op, set_quantifier, left, right } = body else {
+        return ControlFlow::Continue(());
+    };
+    let all = matches!(set_quantifier, SetQuantifier::All | SetQuantifier::AllByName);
+    if all && *op != SetOperator::Union {
+        return refuse(Code::SetopMixed, "INTERSECT ALL and EXCEPT ALL: leave ALL out", right.span());
+    }
+    repeated_sets(left)?;
+    repeated_sets(right)
 }
 
 /// Names that our own rewriting uses.

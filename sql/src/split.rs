@@ -37,7 +37,7 @@ pub(crate) fn split(plan: LogicalPlan, catalog: &Catalog) -> Result<(LogicalPlan
     let (post, rows) = split.node(&plan)?;
     match (rows, split.released) {
         (Rows::Noisy, Some(private)) => Ok((LogicalPlan::Aggregate(private), post)),
-        (Rows::Patients, _) => Err(rows_of_patients(&plan)),
+        (Rows::Patients, _) => Err(rows_of_patients(&plan, catalog)),
         _ => Err(PlanError::new(
             Code::NotAQuery,
             "the question reads no patients' rows; public tables are free at /v1/datasets",
@@ -46,7 +46,7 @@ pub(crate) fn split(plan: LogicalPlan, catalog: &Catalog) -> Result<(LogicalPlan
 }
 
 /// Which of the two codes fits an answer made of patients' rows.
-fn rows_of_patients(plan: &LogicalPlan) -> PlanError {
+fn rows_of_patients(plan: &LogicalPlan, catalog: &Catalog) -> PlanError {
     fn grouped(plan: &LogicalPlan) -> bool {
         match plan {
             LogicalPlan::Aggregate(_) => true,
@@ -57,7 +57,10 @@ fn rows_of_patients(plan: &LogicalPlan) -> PlanError {
             _ => false,
         }
     }
-    let unit_shown = plan.schema().fields().iter().any(|field| field.name() == UNIT);
+    let shown = plan.schema().iter().map(|field| Expr::Column(Column::from(field))).collect();
+    let by_shown = Aggregate::try_new(Arc::new(plan.clone()), shown, Vec::new());
+    let unit_shown = plan.schema().fields().iter().any(|field| field.name() == UNIT)
+        || by_shown.is_ok_and(|groups| groups_by_unit(&groups, catalog).unwrap_or(false));
     if grouped(plan) && unit_shown {
         PlanError::new(Code::UnitInOutput, "the answer would name patients")
     } else {
@@ -99,6 +102,7 @@ impl Split<'_> {
                     _ => false,
                 };
                 if let LogicalPlan::Join(join) = plan
+                    && !sets
                     && matches!(join.join_type, JoinType::LeftSemi | JoinType::LeftAnti)
                     && kinds == [Rows::Public, Rows::Patients]
                 {
@@ -151,7 +155,7 @@ impl Split<'_> {
         Ok(())
     }
 
-    /// Puts the noisy table in the aggregate's place, under the aggregate's own names.
+    /// Releases an aggregate.
     fn release(&mut self, aggregate: &Aggregate) -> Result<LogicalPlan, PlanError> {
         match &self.released {
             Some(other) if other != aggregate => {
@@ -162,20 +166,25 @@ impl Split<'_> {
             }
             _ => self.released = Some(aggregate.clone()),
         }
-        let fields = aggregate.schema.fields().iter().enumerate();
-        let columns: Vec<Field> =
-            fields.map(|(index, field)| Field::new(noisy_column(index), field.data_type().clone(), true)).collect();
-        let source = Arc::new(LogicalTableSource::new(Arc::new(Schema::new(columns))));
-        let noisy = TableReference::bare(NOISY);
-        let scan = fits(TableScanBuilder::new(noisy.clone(), source).build())?;
-        let named = aggregate.schema.iter().enumerate().map(|(index, (qualifier, field))| {
-            Expr::Column(Column::new(Some(noisy.clone()), noisy_column(index)))
-                .alias_qualified(qualifier.cloned(), field.name())
-        });
-        let named: Vec<Expr> = named.collect();
-        let plan = Projection::try_new(named, Arc::new(LogicalPlan::TableScan(scan)));
-        Ok(LogicalPlan::Projection(fits(plan)?))
+        noisy_in_place_of(aggregate)
     }
+}
+
+/// The noisy table in the aggregate's place, under the aggregate's own names.
+pub(crate) fn noisy_in_place_of(aggregate: &Aggregate) -> Result<LogicalPlan, PlanError> {
+    let fields = aggregate.schema.fields().iter().enumerate();
+    let columns: Vec<Field> =
+        fields.map(|(index, field)| Field::new(noisy_column(index), field.data_type().clone(), true)).collect();
+    let source = Arc::new(LogicalTableSource::new(Arc::new(Schema::new(columns))));
+    let noisy = TableReference::bare(NOISY);
+    let scan = fits(TableScanBuilder::new(noisy.clone(), source).build())?;
+    let named = aggregate.schema.iter().enumerate().map(|(index, (qualifier, field))| {
+        Expr::Column(Column::new(Some(noisy.clone()), noisy_column(index)))
+            .alias_qualified(qualifier.cloned(), field.name())
+    });
+    let named: Vec<Expr> = named.collect();
+    let plan = Projection::try_new(named, Arc::new(LogicalPlan::TableScan(scan)));
+    Ok(LogicalPlan::Projection(fits(plan)?))
 }
 
 fn over(plan: &LogicalPlan, inputs: Vec<LogicalPlan>) -> Result<LogicalPlan, PlanError> {

@@ -5,6 +5,7 @@
 //! expression over these. All of it is known before anything is read. Rows whose keys are not among the cells are
 //! dropped before anything is bounded, so a set that is too small would bias an answer and never leak.
 
+mod branch;
 mod factor;
 
 use std::collections::HashSet;
@@ -79,15 +80,39 @@ pub(crate) fn keys(
     Ok(cells(&origins, relation, catalog, public).map_or(Keys::Unknown, Keys::Public))
 }
 
+/// The cells of every choice of branches of the unions below, each once: a row comes from one branch of each.
+fn cells(
+    keys: &[Lineage],
+    relation: &Relation,
+    catalog: &Catalog,
+    public: &dyn PublicValues,
+) -> Option<Vec<Vec<ScalarValue>>> {
+    let mut all = Vec::new();
+    for choice in branch::choices(keys)? {
+        let keys: Vec<Lineage> =
+            keys.iter().map(|k| Lineage { origin: k.origin.clone().map(|o| choice.of(o)), ..k.clone() }).collect();
+        let predicates = relation.predicates.iter().map(|p| choice.of(p.clone())).collect();
+        all.extend(cells_of(&keys, predicates, catalog, public)?);
+    }
+    let mut seen = HashSet::new();
+    all.retain(|cell| seen.insert(cell.clone()));
+    if all.len() > MAX_CELLS {
+        return None;
+    }
+    all.sort_by(|a, b| canonical(a, b));
+    Some(all)
+}
+
 /// One part of the product: keys that share factors.
 struct Part {
     keys: Vec<usize>,
     factors: Vec<usize>,
 }
 
-fn cells(
+/// The cells of keys that come from one branch of every union.
+fn cells_of(
     keys: &[Lineage],
-    relation: &Relation,
+    predicates: Vec<Expr>,
     catalog: &Catalog,
     public: &dyn PublicValues,
 ) -> Option<Vec<Vec<ScalarValue>>> {
@@ -96,7 +121,7 @@ fn cells(
     for key in keys {
         exprs.push(factors.key(key.origin.as_ref()?, key.outer)?);
     }
-    let predicates: Vec<Expr> = relation.predicates.iter().filter_map(|p| factors.predicate(p)).collect();
+    let predicates: Vec<Expr> = predicates.iter().filter_map(|p| factors.predicate(p)).collect();
     factors.narrow(&predicates);
 
     let mut images: Vec<(Vec<usize>, Vec<Vec<ScalarValue>>)> = Vec::new();
@@ -122,9 +147,6 @@ fn cells(
         }
         all = next;
     }
-    let mut seen = HashSet::new();
-    all.retain(|cell| seen.insert(cell.clone()));
-    all.sort_by(|a, b| canonical(a, b));
     Some(all)
 }
 
@@ -152,3 +174,6 @@ fn canonical(a: &[ScalarValue], b: &[ScalarValue]) -> std::cmp::Ordering {
     };
     a.iter().zip(b).map(one).find(|order| order.is_ne()).unwrap_or(std::cmp::Ordering::Equal)
 }
+
+#[cfg(test)]
+mod tests;

@@ -74,8 +74,23 @@ pub(crate) struct Node {
     pub private: Option<Private>,
     /// Rows of a public relation, at most (declared); 0 for a private one.
     pub public_rows: u64,
+    /// Sets of columns, by position, in which no two rows are alike (NULL like NULL); for rows of patients each set
+    /// holds the patient. No columns at all: there is one row at most.
+    pub unique: Vec<Vec<usize>>,
     /// Conditions over origins that all rows satisfy.
     pub predicates: Vec<Expr>,
+}
+
+/// The column that tells the branches of the walk's n-th union apart, in origins alone: a column of the union is
+/// `CASE branch WHEN 0 THEN <first branch's> WHEN 1 THEN .. END`.
+pub(crate) fn branch(union: usize) -> Expr {
+    Expr::Column(Column::new(Some(format!("union#{union}")), "branch"))
+}
+
+/// Is this what [`branch`] made? No catalog table has this name with a number.
+pub(crate) fn is_branch(expr: &Expr) -> bool {
+    matches!(expr, Expr::Column(column) if column.name == "branch"
+        && column.relation.as_ref().is_some_and(|relation| relation.table().starts_with("union#")))
 }
 
 impl Node {
@@ -98,6 +113,8 @@ pub(crate) struct Relation {
     pub rows: u64,
     /// G: groups of one patient, when the keys do not depend on the patient alone.
     pub groups: u64,
+    /// Rows of one patient in `plan`, at most, where joins make them: a patient with more contributes nothing.
+    pub allowance: Option<u64>,
     /// Private tables read, once each, in the order of the walk.
     pub tables: Vec<String>,
     /// Lineage of `plan.schema()`'s fields, by position.

@@ -166,6 +166,7 @@ pub fn bound(
         needed: &measured.needed,
         rows,
         groups,
+        allowance: relation.allowance,
         group_key: derived_key(&params.secret, "groups", &cache_key),
     })
     .map_err(internal)?;

@@ -4,7 +4,7 @@
 //! in a way that tells more than its answer nor reach a private table by another name.
 
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
-use datafusion::common::{Column, JoinType, TableReference};
+use datafusion::common::{JoinType, TableReference};
 use datafusion::error::DataFusionError;
 use datafusion::logical_expr::expr::{ScalarFunction, WindowFunctionDefinition};
 use datafusion::logical_expr::utils::split_conjunction;
@@ -25,14 +25,36 @@ use crate::refusal::{Code, PlanError};
 /// `TOO_MUCH_WORK` when its rows could multiply past the limit.
 pub(crate) fn check_post(plan: &LogicalPlan, catalog: &Catalog) -> Result<(), PlanError> {
     let mut refused: Option<PlanError> = None;
-    let walked = plan.apply_with_subqueries(|node| {
+    let go_on = |refused: &Option<PlanError>| {
+        if refused.is_some() { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue }
+    };
+    let walked = plan.apply(|node| {
         refused = check_node(node, catalog).err().or_else(|| check_functions(node).err());
-        Ok(if refused.is_some() { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+        if refused.is_none() {
+            node.apply_subqueries(|inner| {
+                inner.apply_with_subqueries(|node| {
+                    refused = check_node(node, catalog).map_err(in_expression).err();
+                    refused = refused.take().or_else(|| check_functions(node).err());
+                    Ok(go_on(&refused))
+                })
+            })?;
+        }
+        Ok(go_on(&refused))
     });
     match (refused, walked) {
         (Some(refusal), _) => Err(refusal),
         (None, Err(_)) => Err(PlanError::new(Code::NonTotalFn, "the plan above the aggregate cannot be read")),
         (None, Ok(_)) => check_size(plan, catalog),
+    }
+}
+
+/// Patients' rows in a sub-query of an expression.
+fn in_expression(refusal: PlanError) -> PlanError {
+    match refusal.code {
+        Code::NestedDp => {
+            PlanError::new(Code::PrivateSubqueryInExpr, "a sub-query over patients' rows is not tied to the patient")
+        }
+        _ => refusal,
     }
 }
 
@@ -179,7 +201,7 @@ impl Size<'_> {
             }
             LogicalPlan::Filter(filter) => {
                 let mut all = split_conjunction(&filter.predicate);
-                let picks_one = all.iter().any(|part| picks_one(part, &filter.input));
+                let picks_one = meets_one(&filter.input, &all, |with| with.column_refs().is_empty());
                 all.extend(asked);
                 let rows = self.rows(&filter.input, &all);
                 (if picks_one { rows.min(1) } else { rows }, rows)
@@ -219,26 +241,16 @@ impl Size<'_> {
         }
         let below: &[&Expr] = if inner { &all } else { &[] };
         let (l, r) = (self.rows(&join.left, below), self.rows(&join.right, below));
-        // Each row of one side meets one row at most of a side that it picks by a key.
-        let met_once = |one: &LogicalPlan, other: &LogicalPlan| {
-            all.iter().any(|part| equal(part, one).is_some_and(|with| within(with, other)))
-        };
-        use JoinType::{Full, Inner, Left, LeftAnti, LeftMark, LeftSemi, Right, RightAnti, RightMark, RightSemi};
-        // An equality alone is one look-up a row when nothing of the match comes out.
-        let looked_up = !matches!(join.join_type, Inner | Left | Right | Full)
-            && !all.is_empty()
-            && all.iter().all(|part| pairs_sides(part, &join.left, &join.right));
-        let met = if looked_up {
-            l.max(r)
-        } else if met_once(&join.right, &join.left) {
+        let met = if meets_one(&join.right, &all, |with| within(with, &join.left)) {
             l
-        } else if met_once(&join.left, &join.right) {
+        } else if meets_one(&join.left, &all, |with| within(with, &join.right)) {
             r
         } else {
             l.saturating_mul(r)
         };
         // What a join compares is its work, whatever it gives out.
         self.most = self.most.max(met);
+        use JoinType::{Full, Inner, Left, LeftAnti, LeftMark, LeftSemi, Right, RightAnti, RightMark, RightSemi};
         let out = match join.join_type {
             Inner => met,
             LeftSemi | LeftAnti | LeftMark => l,
@@ -269,28 +281,48 @@ fn subqueries(plan: &LogicalPlan) -> Vec<Subquery> {
     found
 }
 
-/// Is this an equality of an expression over one side with one over the other?
-fn pairs_sides(part: &Expr, left: &LogicalPlan, right: &LogicalPlan) -> bool {
-    let Expr::BinaryExpr(BinaryExpr { left: a, op: Operator::Eq, right: b }) = part else { return false };
-    let bound = !a.column_refs().is_empty() && !b.column_refs().is_empty();
-    bound && ((within(a, left) && within(b, right)) || (within(b, left) && within(a, right)))
+/// Do these conditions meet one row of the plan at most: is each column of a unique set asked to equal something that
+/// `outside` holds for?
+fn meets_one(plan: &LogicalPlan, conditions: &[&Expr], outside: impl Fn(&Expr) -> bool) -> bool {
+    let is = |side: &Expr, index: usize| matches!(side, Expr::Column(column) if plan.schema().maybe_index_of_column(column) == Some(index));
+    let asked = |index: &usize| {
+        conditions.iter().any(|part| match part {
+            Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right }) => {
+                (is(left, *index) && outside(right)) || (is(right, *index) && outside(left))
+            }
+            _ => false,
+        })
+    };
+    unique(plan).iter().any(|set| set.iter().all(asked))
 }
 
-/// Does this condition pick one row of the plan, by a key that equals something from outside of it?
-fn picks_one(part: &Expr, plan: &LogicalPlan) -> bool {
-    equal(part, plan).is_some_and(|with| with.column_refs().is_empty())
-}
-
-/// What a key of the plan's public table is asked to equal.
-fn equal<'e>(part: &'e Expr, plan: &LogicalPlan) -> Option<&'e Expr> {
-    let Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right }) = part else { return None };
-    let key = |side: &Expr| matches!(side, Expr::Column(column) if is_key(column, plan));
-    if key(left) {
-        Some(right)
-    } else if key(right) {
-        Some(left)
-    } else {
-        None
+/// Sets of columns, by position, in which no two rows of the plan are alike; an empty set where there is one row.
+fn unique(plan: &LogicalPlan) -> Vec<Vec<usize>> {
+    match plan {
+        LogicalPlan::TableScan(scan) => {
+            let key = |index: &usize| is_public_key(scan.table_name.table(), plan.schema().field(*index).name());
+            (0..plan.schema().fields().len()).filter(key).map(|index| vec![index]).collect()
+        }
+        LogicalPlan::SubqueryAlias(alias) => unique(&alias.input),
+        LogicalPlan::Filter(filter) => unique(&filter.input),
+        LogicalPlan::Sort(sort) => unique(&sort.input),
+        LogicalPlan::Limit(limit) => unique(&limit.input),
+        LogicalPlan::Aggregate(aggregate) => {
+            let sets = aggregate.group_expr.iter().any(|key| matches!(key, Expr::GroupingSet(_)));
+            if sets { Vec::new() } else { vec![(0..aggregate.group_expr.len()).collect()] }
+        }
+        LogicalPlan::EmptyRelation(_) => vec![Vec::new()],
+        LogicalPlan::Projection(projection) => {
+            let source = |expr: &Expr| match bare(expr) {
+                Expr::Column(column) => projection.input.schema().maybe_index_of_column(column),
+                _ => None,
+            };
+            let sources: Vec<Option<usize>> = projection.expr.iter().map(source).collect();
+            let position = |index: &usize| sources.iter().position(|source| *source == Some(*index));
+            let kept = |set: &Vec<usize>| set.iter().map(position).collect();
+            unique(&projection.input).iter().filter_map(kept).collect()
+        }
+        _ => Vec::new(),
     }
 }
 
@@ -298,28 +330,6 @@ fn equal<'e>(part: &'e Expr, plan: &LogicalPlan) -> Option<&'e Expr> {
 fn within(expr: &Expr, plan: &LogicalPlan) -> bool {
     let columns = expr.column_refs();
     columns.iter().all(|column| plan.schema().maybe_index_of_column(column).is_some())
-}
-
-/// Is this column of the plan a key of the one public table that the plan scans?
-fn is_key(column: &Column, plan: &LogicalPlan) -> bool {
-    let Some(index) = plan.schema().maybe_index_of_column(column) else { return false };
-    key_at(index, plan)
-}
-
-fn key_at(index: usize, plan: &LogicalPlan) -> bool {
-    match plan {
-        LogicalPlan::TableScan(scan) => {
-            plan.schema().fields().get(index).is_some_and(|f| is_public_key(scan.table_name.table(), f.name()))
-        }
-        LogicalPlan::SubqueryAlias(alias) => key_at(index, &alias.input),
-        LogicalPlan::Filter(filter) => key_at(index, &filter.input),
-        LogicalPlan::Sort(sort) => key_at(index, &sort.input),
-        LogicalPlan::Projection(projection) => match projection.expr.get(index).map(bare) {
-            Some(Expr::Column(column)) => is_key(column, &projection.input),
-            _ => false,
-        },
-        _ => false,
-    }
 }
 
 fn bare(expr: &Expr) -> &Expr {

@@ -9,10 +9,14 @@ use datafusion::{
         tree_node::{Transformed, TreeNode},
     },
     datasource::{MemTable, provider_as_source},
-    functions_aggregate::expr_fn::{count, sum},
+    functions_aggregate::{
+        expr_fn::{count, sum},
+        sum::sum_udaf,
+    },
     functions_window::expr_fn::row_number,
     logical_expr::{
-        Expr, ExprFunctionExt, LogicalPlan, LogicalPlanBuilder, Operator, TableScan, binary_expr, ident, lit,
+        Expr, ExprFunctionExt, LogicalPlan, LogicalPlanBuilder, Operator, TableScan, WindowFunctionDefinition,
+        binary_expr, expr::WindowFunction, ident, lit,
     },
 };
 
@@ -56,6 +60,8 @@ pub(super) struct Parts<'a> {
     pub(super) rows: u64,
     /// G.
     pub(super) groups: u64,
+    /// Most rows of a unit in P, where they are not the scan's to cap.
+    pub(super) allowance: Option<u64>,
     /// k_q.
     pub(super) group_key: [u8; 16],
 }
@@ -100,6 +106,10 @@ pub(super) fn bounded(parts: Parts<'_>) -> Result<LogicalPlan> {
         }
     }
     let u = LogicalPlanBuilder::from(p1).aggregate(group, sums)?.build()?;
+    let u = match parts.allowance {
+        Some(most) => within_allowance(u, parts.keys.is_empty(), most)?,
+        None => u,
+    };
 
     // U1: down-weight to R rows.
     let mut columns = vec![ident(UNIT_COLUMN)];
@@ -140,6 +150,19 @@ pub(super) fn bounded(parts: Parts<'_>) -> Result<LogicalPlan> {
         sum(ident(&name)).alias(name.replace("measure", "sum"))
     });
     LogicalPlanBuilder::from(u2).aggregate(keys(), measures.collect::<Vec<_>>())?.build()
+}
+
+/// Drops units with more rows than the plan allows them: joins by an id that is not unique would multiply theirs. It
+/// depends on that unit alone.
+fn within_allowance(u: LogicalPlan, one_group: bool, most: u64) -> Result<LogicalPlan> {
+    let most = lit(i64::try_from(most).unwrap_or(i64::MAX));
+    let u = LogicalPlanBuilder::from(u);
+    if one_group {
+        return u.filter(binary_expr(ident("__rows"), Operator::LtEq, most))?.build();
+    }
+    let rows = WindowFunction::new(WindowFunctionDefinition::AggregateUDF(sum_udaf()), vec![ident("__rows")]);
+    let of_unit = Expr::from(rows).partition_by(vec![ident(UNIT_COLUMN)]).build()?.alias("__of_unit");
+    u.window(vec![of_unit])?.filter(binary_expr(ident("__of_unit"), Operator::LtEq, most))?.build()
 }
 
 /// Keeps the rows whose keys are public cells; a NULL cell matches NULL.

@@ -13,6 +13,7 @@ use datafusion::logical_expr::expr::{InList, ScalarFunction};
 use datafusion::logical_expr::{Between, BinaryExpr, Cast, Expr, ExprSchemable, Like, Operator, ScalarUDF, TryCast};
 
 pub(crate) use asked::{Measure, aggregate_of, measures, without_float_cast};
+pub(crate) use cast::cast as total_cast;
 
 use super::interval;
 use super::lineage::{Grid, Lineage};
@@ -245,7 +246,7 @@ fn presence(mut test: Value) -> Value {
 /// A value made of others; `make` gets as many expressions as there are parts.
 fn build(parts: Vec<Value>, data_type: DataType, grid: Option<Grid>, make: impl Fn(Vec<Expr>) -> Expr) -> Value {
     let origins: Option<Vec<Expr>> = parts.iter().map(|p| p.lineage.origin.clone()).collect();
-    let origin = origins.map(&make).filter(|origin| nodes(origin) <= MAX_ORIGIN_NODES);
+    let origin = origins.map(&make).and_then(small);
     let any = |test: fn(&Lineage) -> bool| parts.iter().any(|p| test(&p.lineage));
     let lineage = Lineage {
         unit: false,
@@ -259,6 +260,11 @@ fn build(parts: Vec<Value>, data_type: DataType, grid: Option<Grid>, make: impl 
         grid,
     };
     Value { expr: make(parts.into_iter().map(|p| p.expr).collect()), data_type, lineage }
+}
+
+/// An origin that is worth its size.
+pub(crate) fn small(origin: Expr) -> Option<Expr> {
+    (nodes(&origin) <= MAX_ORIGIN_NODES).then_some(origin)
 }
 
 fn nodes(expr: &Expr) -> usize {
@@ -302,7 +308,15 @@ fn call(function: ScalarUDF, args: Vec<Value>) -> Result<Value, PlanError> {
         return Err(PlanError::new(Code::Precision, "the column keeps only the year of its dates"));
     }
     let ranges: Vec<Option<Grid>> = args.iter().map(|a| a.lineage.grid).collect();
-    let grid = interval::of_function(&name, field, &data_type, &ranges);
+    let written = args.iter().filter(|a| matches!(&a.expr, Expr::Literal(v, _) if !v.is_null()));
+    // The greatest of some values is no less than one of them that is never NULL.
+    let grid = interval::of_function(&name, field, &data_type, &ranges).map(|grid| {
+        written.filter_map(|a| a.lineage.grid).fold(grid, |grid, one| match name.as_str() {
+            "greatest" => grid.at_least(one),
+            "least" => grid.at_most(one),
+            _ => grid,
+        })
+    });
     Ok(build(args, data_type, grid, move |parts| function.call(parts)))
 }
 

@@ -8,23 +8,26 @@
 //! - a scan of a private table starts with the patient's column, and no catalog table hides it;
 //! - a projection that leaves the patient out gets it back as a hidden column;
 //! - a join of two private relations needs `unit = unit` at its top level ([`join`]);
-//! - a group-by, a DISTINCT and a window must contain the patient among their keys ([`fold`]).
+//! - a group-by, a DISTINCT and a window must contain the patient among their keys ([`fold`], [`window`]);
+//! - set operations have the patient in the same columns of every side ([`union`], [`join`]).
 
 mod filter;
 mod fold;
 mod join;
 mod union;
+mod window;
 
 use std::sync::Arc;
 
-use datafusion::common::Column;
+use datafusion::common::tree_node::TreeNode;
+use datafusion::common::{Column, JoinType, NullEquality};
 use datafusion::error::DataFusionError;
 use datafusion::logical_expr::{
     BinaryExpr, Distinct, Expr, Filter, LogicalPlan, Operator, Projection, SubqueryAlias, TableScan,
 };
 use datafusion::scalar::ScalarValue;
 
-use super::lineage::{Grid, Lineage, Node, Private, Relation};
+use super::lineage::{Grid, Lineage, Node, Private, Relation, is_public_key};
 use super::total::{Scope, Value, total};
 use crate::catalog::{Catalog, Kind, Table, UNIT};
 use crate::day::Day;
@@ -47,7 +50,7 @@ const CARRIER: &str = "__unit_";
 /// # Errors
 /// The refusal of the first node from the scans up that is not on the allow-list.
 pub(crate) fn walk(input: &LogicalPlan, catalog: &Catalog) -> Result<Relation, PlanError> {
-    let node = Walk { catalog, scans: 0, carriers: 0 }.node(input, 0)?;
+    let node = Walk { catalog, scans: 0, carriers: 0, unions: 0 }.node(input, 0)?;
     let no_patients = || {
         PlanError::new(Code::NotAQuery, "the question reads no patients' rows; public tables are free at /v1/datasets")
     };
@@ -57,15 +60,24 @@ pub(crate) fn walk(input: &LogicalPlan, catalog: &Catalog) -> Result<Relation, P
         let words = format!("one patient's rows could become {}; the limit is {MAX_PRODUCT}", private.product);
         return Err(PlanError::new(Code::TooMuchWork, words));
     }
+    let allowance = joined(&node.plan).then_some(private.fan_out.max(1));
     Ok(Relation {
         plan: node.plan,
         unit,
         rows: private.rows.min(private.fan_out).max(1),
         groups: private.groups.min(private.fan_out).max(1),
+        allowance,
         tables: private.tables,
         columns: node.columns,
         predicates: node.predicates,
     })
+}
+
+/// Are rows joined? Then the number of a patient's rows is known only as far as ids are unique.
+fn joined(plan: &LogicalPlan) -> bool {
+    let joins = |node: &LogicalPlan| matches!(node, LogicalPlan::Join(join) if !matches!(join.join_type, JoinType::LeftSemi | JoinType::LeftAnti));
+    // The closure gives no error; a plan that cannot be walked counts as joined.
+    plan.exists(|node| Ok(joins(node))).unwrap_or(true)
 }
 
 /// Is one of these keys the patient itself, bare and never NULL?
@@ -92,6 +104,7 @@ struct Walk<'a> {
     catalog: &'a Catalog,
     scans: usize,
     carriers: usize,
+    unions: usize,
 }
 
 impl Walk<'_> {
@@ -114,16 +127,20 @@ impl Walk<'_> {
                 Ok(Node { plan: LogicalPlan::SubqueryAlias(fits(plan)?), ..input })
             }
             LogicalPlan::Join(join) => {
-                let left = self.node(&join.left, depth)?;
-                let right = self.node(&join.right, depth)?;
+                // INTERSECT and EXCEPT are joins in which NULL equals NULL.
+                let set = join.null_equality == NullEquality::NullEqualsNull;
+                let mut side = |plan| self.node(plan, depth).map_err(|e| if set { of_set(e) } else { e });
+                let (left, right) = (side(&join.left)?, side(&join.right)?);
                 join::join(join, left, right)
             }
             LogicalPlan::Aggregate(aggregate) => fold::aggregate(aggregate, self.node(&aggregate.input, depth)?),
             LogicalPlan::Distinct(Distinct::All(input)) => fold::distinct(self.node(input, depth)?),
-            LogicalPlan::Window(window) => fold::window(window, self.node(&window.input, depth)?),
+            LogicalPlan::Window(window) => window::window(window, self.node(&window.input, depth)?),
             LogicalPlan::Union(union) => {
-                let inputs = union.inputs.iter().map(|input| self.node(input, depth));
-                union::union(union, inputs.collect::<Result<Vec<_>, _>>()?)
+                let inputs = union.inputs.iter().map(|input| self.node(input, depth).map_err(of_set));
+                let inputs = inputs.collect::<Result<Vec<_>, _>>()?;
+                self.unions += 1;
+                union::union(union, inputs, self.unions)
             }
             LogicalPlan::Sort(sort) => {
                 let input = self.node(&sort.input, depth)?;
@@ -138,6 +155,7 @@ impl Walk<'_> {
                 columns: Vec::new(),
                 private: None,
                 public_rows: 1,
+                unique: vec![Vec::new()],
                 predicates: Vec::new(),
             }),
             LogicalPlan::Values(values) => {
@@ -147,7 +165,8 @@ impl Walk<'_> {
                 }
                 let columns = vec![Lineage::default(); values.schema.fields().len()];
                 let public_rows = u64::try_from(values.values.len()).unwrap_or(u64::MAX);
-                Ok(Node { plan: plan.clone(), columns, private: None, public_rows, predicates: Vec::new() })
+                let unique = if public_rows > 1 { Vec::new() } else { vec![Vec::new()] };
+                Ok(Node { plan: plan.clone(), columns, private: None, public_rows, unique, predicates: Vec::new() })
             }
             LogicalPlan::Limit(_) => refuse(Code::LimitOrSampleBeforeAgg, "rows are cut off before the aggregate"),
             LogicalPlan::Distinct(Distinct::On(_)) => {
@@ -202,6 +221,7 @@ impl Walk<'_> {
             plan: LogicalPlan::TableScan(scan.clone()),
             columns: scanned_columns(name, table, self.scans),
             private,
+            unique: scanned_keys(name, table),
             public_rows: if table.private.is_some() { 0 } else { table.declared_rows },
             predicates: Vec::new(),
         })
@@ -222,8 +242,16 @@ impl Walk<'_> {
             rewritten.push(carrier);
             columns.push(lineage);
         }
+        let unique = kept_keys(&input, &rewritten, &columns);
         let plan = LogicalPlan::Projection(fits(Projection::try_new(rewritten, Arc::new(input.plan)))?);
-        Ok(Node { plan, columns, private: input.private, public_rows: input.public_rows, predicates: input.predicates })
+        Ok(Node {
+            plan,
+            columns,
+            unique,
+            private: input.private,
+            public_rows: input.public_rows,
+            predicates: input.predicates,
+        })
     }
 
     /// The patient under a name that no question has.
@@ -245,6 +273,58 @@ fn merged<'a>(lists: impl Iterator<Item = &'a Vec<String>>) -> Vec<String> {
         }
     }
     all
+}
+
+/// A refusal inside a set operation: rows without a patient in it are that operation's fault.
+fn of_set(refusal: PlanError) -> PlanError {
+    if refusal.code == Code::NestedDp {
+        PlanError::new(Code::SetopMixed, "a set operation of rows that have lost their patient, or of released numbers")
+    } else {
+        refusal
+    }
+}
+
+/// Sets of columns that are unique in a table: its one row for each patient, the keyed hash `<table>_id` that ingest
+/// makes once for each row, the keys of the published tables.
+fn scanned_keys(name: &str, table: &Table) -> Vec<Vec<usize>> {
+    let mut keys = Vec::new();
+    match table.private {
+        Some(bounds) => {
+            if bounds.scan_rows == 1 {
+                keys.push(vec![0]);
+            }
+            let id = table.columns.iter().position(|c| c.name.strip_suffix("_id") == Some(name));
+            keys.extend(id.map(|id| if id == 0 { vec![0] } else { vec![0, id] }));
+        }
+        None => {
+            let key = table.columns.iter().position(|c| is_public_key(name, &c.name));
+            keys.extend(key.map(|key| vec![key]));
+        }
+    }
+    keys
+}
+
+/// The input's unique sets that are left, as positions of a projection's columns. All columns that are the patient
+/// are equal, so one stands for the other.
+fn kept_keys(input: &Node, projected: &[Expr], columns: &[Lineage]) -> Vec<Vec<usize>> {
+    let source = |expr: &Expr| match unaliased(expr) {
+        Expr::Column(column) => input.plan.schema().maybe_index_of_column(column),
+        _ => None,
+    };
+    let sources: Vec<Option<usize>> = projected.iter().map(source).collect();
+    let unit = columns.iter().position(|c| c.unit);
+    let position = |index: &usize| {
+        let same = sources.iter().position(|source| *source == Some(*index));
+        same.or_else(|| unit.filter(|_| input.columns.get(*index).is_some_and(|c| c.unit)))
+    };
+    input.unique.iter().filter_map(|set| set.iter().map(position).collect()).collect()
+}
+
+fn unaliased(expr: &Expr) -> &Expr {
+    match expr {
+        Expr::Alias(alias) => unaliased(&alias.expr),
+        other => other,
+    }
 }
 
 fn scanned_columns(name: &str, table: &Table, number: usize) -> Vec<Lineage> {
@@ -307,4 +387,4 @@ fn folded(grid: Option<Grid>, year_only: bool, unit_determined: bool) -> Lineage
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

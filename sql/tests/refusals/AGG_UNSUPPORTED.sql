@@ -28,7 +28,5 @@ SELECT SUM(CASE WHEN gender = 'female' THEN 1 ELSE 0 END), AVG(year_of_birth) FI
 WITH a AS (SELECT county, COUNT(*) n FROM person GROUP BY county) SELECT x.county, x.n - y.n FROM a x JOIN a y ON x.county = y.county
 -- refuse: COUNT
 SELECT COUNT(DISTINCT person_id) FROM (SELECT visit_occurrence_id AS person_id FROM visit_occurrence) t
--- refuse: COUNT
-SELECT COUNT(DISTINCT x) FROM (SELECT person_id AS x FROM person UNION ALL SELECT visit_occurrence_id FROM visit_occurrence) t
 -- accept
 SELECT COUNT(DISTINCT x) FROM (SELECT person_id AS x FROM person UNION ALL SELECT person_id FROM visit_occurrence) t

@@ -16,3 +16,5 @@ SELECT COUNT(*) FROM (SELECT DISTINCT person_id, condition_source_value FROM con
 SELECT MAX(n) FROM (SELECT county, COUNT(*) n FROM person GROUP BY county ORDER BY n LIMIT 3)
 -- refuse: (any)
 SELECT COUNT(*) FROM person p WHERE EXISTS (SELECT 1 FROM death d WHERE d.person_id = p.person_id LIMIT 1 OFFSET 1)
+-- accept
+SELECT COUNT(*) FROM (SELECT DISTINCT ON (person_id) person_id, visit_source_value v FROM visit_occurrence ORDER BY person_id, visit_start_date) WHERE v = 'IMP'

@@ -4,7 +4,7 @@ SELECT county, COUNT(*) FROM person WHERE year_of_birth > (SELECT AVG(year_of_bi
 SELECT COUNT(*) / (SELECT COUNT(*) FROM person) FROM death
 -- refuse: (any)
 SELECT COUNT(*) FROM person WHERE county IN (SELECT county FROM person WHERE gender = 'female')
--- refuse: (any)
+-- accept
 SELECT COUNT(*) FROM person p WHERE gender = 'female' OR EXISTS (SELECT 1 FROM death d WHERE d.person_id = p.person_id)
 -- refuse: (any)
 SELECT COUNT(*) FROM person p WHERE EXISTS (SELECT 1 FROM death d WHERE d.death_date > DATE '2020-01-01')
@@ -16,7 +16,7 @@ SELECT COUNT(*) FROM person WHERE year_of_birth >= ALL (SELECT year_of_birth FRO
 SELECT name FROM region r WHERE EXISTS (SELECT 1 FROM person p WHERE p.county = r.region_code)
 -- refuse: (any)
 SELECT county, COUNT(*) FROM person GROUP BY county HAVING COUNT(*) > (SELECT AVG(year_of_birth) FROM person)
--- refuse: (any)
+-- accept
 SELECT SUM(CASE WHEN person_id IN (SELECT person_id FROM death) THEN 1 ELSE 0 END) FROM person
 -- refuse: (any)
 SELECT COUNT(*) FROM person p, LATERAL (SELECT * FROM death d WHERE d.person_id = p.person_id) x
@@ -48,3 +48,7 @@ SELECT COUNT(*) FROM person p WHERE EXISTS (SELECT 1 FROM death d WHERE d.person
 SELECT COUNT(*) FROM person WHERE person_id IN (SELECT person_id FROM visit_occurrence GROUP BY person_id HAVING COUNT(*) > 3)
 -- accept
 SELECT COUNT(*) FROM visit_occurrence WHERE EXISTS (SELECT 1 FROM visit_occurrence v WHERE v.person_id = visit_occurrence.person_id AND v.visit_source_value = 'IMP')
+-- refuse: (any)
+SELECT COUNT(*) FROM person p WHERE gender = 'female' OR EXISTS (SELECT 1 FROM person q WHERE q.county = p.county)
+-- accept
+SELECT COUNT(*) FROM person p JOIN region r ON r.region_code = p.county WHERE r.population > (SELECT AVG(population) FROM region)

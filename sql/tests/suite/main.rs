@@ -2,5 +2,10 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 #![expect(clippy::disallowed_methods, reason = "the oracle is plain DataFusion over made-up rows")]
 
+mod cases;
+mod dice;
 mod meaning;
 mod refusals;
+mod rows;
+mod semantics;
+mod small;

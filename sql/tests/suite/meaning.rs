@@ -7,13 +7,16 @@ use std::sync::Arc;
 use datafusion::arrow::array::{ArrayRef, Date32Array, Decimal128Array, Int64Array, StringArray};
 use datafusion::arrow::record_batch::RecordBatch;
 use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
+use datafusion::common::Result;
 use datafusion::common::tree_node::Transformed;
 use datafusion::datasource::{MemTable, provider_as_source};
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::prelude::SessionContext;
 use epiledger_privacy::catalog::{Catalog, Column, Contribution, Kind, Profile, Table, UNIT};
-use epiledger_privacy::query::{NOISY, noisy_column};
+use epiledger_privacy::query::{NOISY, Query, noisy_column};
 use epiledger_sql::{Value, bind, parse};
+
+use crate::dice::Dice;
 
 fn table(private: bool, columns: &[(&str, Kind, bool)]) -> Table {
     let column = |(name, kind, nullable): &(&str, Kind, bool)| Column {
@@ -62,20 +65,6 @@ fn catalog() -> Catalog {
         profile: Profile::ExpertDetermination,
         declared_patients: 100,
         tables: tables.into_iter().map(|(name, table)| (name.to_owned(), table)).collect(),
-    }
-}
-
-/// A small deterministic stream of numbers (Knuth's multiplier).
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % sides
-    }
-
-    fn pick(&mut self, of: &[&'static str]) -> &'static str {
-        of[usize::try_from(self.roll(of.len() as u64)).unwrap()]
     }
 }
 
@@ -164,37 +153,51 @@ fn with_tables(plan: LogicalPlan, tables: &BTreeMap<String, RecordBatch>) -> Log
     swapped.unwrap().data
 }
 
-async fn ours(sql: &str, params: &BTreeMap<String, Value>, seed: u64) -> Vec<String> {
-    let query = bind(&parse(sql).unwrap(), &catalog(), params).unwrap_or_else(|e| panic!("{sql}: {e}"));
-    let mut tables: BTreeMap<String, RecordBatch> =
-        batches(seed).into_iter().map(|(name, batch)| (name.to_owned(), batch)).collect();
-    let context = SessionContext::new();
-    let private = with_tables(LogicalPlan::Aggregate(query.private().clone()), &tables);
-    let exact = context.execute_logical_plan(private).await.unwrap().collect().await.unwrap();
+/// What a plan over tables in memory gives.
+pub(crate) async fn exact(plan: LogicalPlan, tables: &BTreeMap<String, RecordBatch>) -> Result<Vec<RecordBatch>> {
+    SessionContext::new().execute_logical_plan(with_tables(plan, tables)).await?.collect().await
+}
+
+/// The private plan's exact result, and the post plan's answer over it.
+pub(crate) async fn split_answer(query: &Query, tables: &BTreeMap<String, RecordBatch>) -> Result<Vec<String>> {
+    let mut tables = tables.clone();
+    let found = exact(LogicalPlan::Aggregate(query.private().clone()), &tables).await?;
     let schema = query.private().schema.as_arrow().clone();
-    let exact = datafusion::arrow::compute::concat_batches(&Arc::new(schema), &exact).unwrap();
-    let names = (0..exact.num_columns()).map(noisy_column);
-    let fields: Vec<_> = exact
+    let found = datafusion::arrow::compute::concat_batches(&Arc::new(schema), &found)?;
+    let names = (0..found.num_columns()).map(noisy_column);
+    let fields: Vec<_> = found
         .schema()
         .fields()
         .iter()
         .zip(names)
         .map(|(f, name)| f.as_ref().clone().with_name(name).with_nullable(true))
         .collect();
-    let noisy =
-        RecordBatch::try_new(Arc::new(datafusion::arrow::datatypes::Schema::new(fields)), exact.columns().to_vec())
-            .unwrap();
-    tables.insert(NOISY.to_owned(), noisy);
-    let post = with_tables(query.post().clone(), &tables);
-    rows(&context.execute_logical_plan(post).await.unwrap().collect().await.unwrap())
+    let schema = Arc::new(datafusion::arrow::datatypes::Schema::new(fields));
+    tables.insert(NOISY.to_owned(), RecordBatch::try_new(schema, found.columns().to_vec())?);
+    Ok(rows(&exact(query.post().clone(), &tables).await?))
+}
+
+/// What the engine's own SQL gives for the text. It has no `year`; ours is lent to it.
+pub(crate) async fn plain_answer(sql: &str, tables: &BTreeMap<String, RecordBatch>) -> Result<Vec<String>> {
+    let context = SessionContext::new();
+    context.register_udf(epiledger_privacy::functions::scalar("year").unwrap().as_ref().clone());
+    for (name, batch) in tables {
+        context.register_batch(name, batch.clone())?;
+    }
+    Ok(rows(&context.sql(sql).await?.collect().await?))
+}
+
+fn tables(seed: u64) -> BTreeMap<String, RecordBatch> {
+    batches(seed).into_iter().map(|(name, batch)| (name.to_owned(), batch)).collect()
+}
+
+async fn ours(sql: &str, params: &BTreeMap<String, Value>, seed: u64) -> Vec<String> {
+    let query = bind(&parse(sql).unwrap(), &catalog(), params).unwrap_or_else(|e| panic!("{sql}: {e}"));
+    split_answer(&query, &tables(seed)).await.unwrap()
 }
 
 async fn theirs(sql: &str, seed: u64) -> Vec<String> {
-    let context = SessionContext::new();
-    for (name, batch) in batches(seed) {
-        context.register_batch(name, batch).unwrap();
-    }
-    rows(&context.sql(sql).await.unwrap().collect().await.unwrap())
+    plain_answer(sql, &tables(seed)).await.unwrap()
 }
 
 const SAME: [&str; 34] = [

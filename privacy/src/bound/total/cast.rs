@@ -11,7 +11,7 @@ use crate::functions::{Arithmetic, DateShift, Operation};
 use crate::refusal::{Code, PlanError};
 
 /// A cast that gives NULL where it cannot; of a literal, its value.
-pub(super) fn cast(inner: Value, to: &DataType) -> Result<Value, PlanError> {
+pub(crate) fn cast(inner: Value, to: &DataType) -> Result<Value, PlanError> {
     if inner.data_type == *to {
         return Ok(inner);
     }

@@ -4,25 +4,20 @@
 
 use std::sync::Arc;
 
-use datafusion::common::{DFSchema, JoinType, NullEquality};
-use datafusion::logical_expr::{BinaryExpr, Expr, Join, JoinConstraint, LogicalPlan, Operator};
+use datafusion::common::{Column, DFSchema, JoinType, NullEquality};
+use datafusion::logical_expr::{Aggregate, BinaryExpr, Expr, Join, JoinConstraint, LogicalPlan, Operator};
 
-use super::super::lineage::{Lineage, Node, Private, is_public_key};
+use super::super::lineage::{Lineage, Node, Private};
 use super::super::total::{Scope, condition};
-use super::{MAX_PRODUCT, all_of, conjuncts, fits, merged};
+use super::{MAX_PRODUCT, all_of, conjuncts, fits, fold, merged};
 use crate::refusal::{Code, PlanError};
 
 /// Walks a join of two walked sides.
 pub(super) fn join(join: &Join, left: Node, right: Node) -> Result<Node, PlanError> {
     let refuse = |code, words: &str| Err(PlanError::new(code, words));
-    let both_private = left.private.is_some() && right.private.is_some();
     if join.null_aware {
         // One NULL on the right would empty everything: a single row of one patient would change all others.
         return refuse(Code::PrivateSubqueryInExpr, "NOT IN that is aware of NULLs");
-    }
-    if join.null_equality != NullEquality::NullEqualsNothing {
-        let code = if both_private { Code::SetopMixed } else { Code::PrivateJoinNotOnUnit };
-        return refuse(code, "rows are matched with NULL equal to NULL");
     }
     match join.join_type {
         JoinType::Inner | JoinType::Left | JoinType::LeftSemi | JoinType::LeftAnti => {
@@ -46,7 +41,7 @@ pub(super) fn join(join: &Join, left: Node, right: Node) -> Result<Node, PlanErr
 
 /// The condition of a join, taken apart and rewritten.
 struct Condition {
-    /// Pairs of equal expressions, left and right.
+    /// Pairs of equal expressions, left and right, each once.
     on: Vec<(Expr, Expr)>,
     /// Whether a pair of bare units is among them.
     on_unit: bool,
@@ -56,13 +51,19 @@ struct Condition {
     rest: Vec<Expr>,
 }
 
-fn oriented(join: &Join, left: Node, right: Node, kind: JoinType) -> Result<Node, PlanError> {
+/// Refuses what would tie two patients, or keep rows without one.
+fn check(condition: &Condition, left: &Node, right: &Node, kind: JoinType, set: bool) -> Result<(), PlanError> {
     let refuse = |code, words: &str| Err(PlanError::new(code, words));
-    let condition = take_apart(join, &left, &right)?;
     let semi = matches!(kind, JoinType::LeftSemi | JoinType::LeftAnti);
+    if set && !semi {
+        return refuse(Code::PrivateJoinNotOnUnit, "rows are joined with NULL equal to NULL");
+    }
     match (left.private.is_some(), right.private.is_some()) {
+        (true, true) if !condition.on_unit && set => {
+            refuse(Code::SetopMixed, "the patient does not stand in the same place on both sides of a set operation")
+        }
         (true, true) if !condition.on_unit => {
-            return if condition.on_lost_unit {
+            if condition.on_lost_unit {
                 refuse(Code::OuterJoinNullsPrivate, "the patient of one side may be NULL after an outer join")
             } else if semi {
                 refuse(Code::PrivateSubqueryInExpr, "a sub-query over patients' rows is not tied to the patient")
@@ -73,25 +74,41 @@ fn oriented(join: &Join, left: Node, right: Node, kind: JoinType) -> Result<Node
                     Code::PrivateJoinNotOnUnit,
                     "two tables of patients are joined on something else than the patient",
                 )
-            };
+            }
         }
-        (false, true) if semi => {
-            return refuse(Code::PrivateSubqueryInExpr, "public rows are picked by patients' rows");
-        }
+        (l, r) if set && l != r => refuse(Code::SetopMixed, "a set operation of patients' rows with other rows"),
+        (false, true) if semi => refuse(Code::PrivateSubqueryInExpr, "public rows are picked by patients' rows"),
         (false, true) if kind == JoinType::Left => {
-            return refuse(Code::OuterJoinNullsPrivate, "public rows are kept where no patient matches");
+            refuse(Code::OuterJoinNullsPrivate, "public rows are kept where no patient matches")
         }
         (true, false) if kind == JoinType::Right => {
-            return refuse(Code::OuterJoinNullsPrivate, "public rows are kept where no patient matches");
+            refuse(Code::OuterJoinNullsPrivate, "public rows are kept where no patient matches")
         }
-        _ => {}
+        _ => Ok(()),
     }
-    let private = meet(&left, &right, &condition, kind);
-    let public_rows = if private.is_some() { 0 } else { public_pairs(&condition, &left, &right, kind) };
-    let most = left.public_rows.max(right.public_rows).max(public_rows);
+}
+
+fn oriented(join: &Join, left: Node, right: Node, kind: JoinType) -> Result<Node, PlanError> {
+    let mut condition = take_apart(join, &left, &right)?;
+    let set = join.null_equality == NullEquality::NullEqualsNull;
+    check(&condition, &left, &right, kind, set)?;
+    let semi = matches!(kind, JoinType::LeftSemi | JoinType::LeftAnti);
+    let looks_up = semi && condition.rest.is_empty() && !condition.on.is_empty();
+    let right = if looks_up && !meets_one(&condition, &right, Side::Right) {
+        one_of_each(right, &mut condition)?
+    } else {
+        right
+    };
+    let met = Met {
+        right_once: meets_one(&condition, &right, Side::Right),
+        left_once: meets_one(&condition, &left, Side::Left),
+    };
+    let private = met.private(&left, &right, kind);
+    let (public_rows, work) = if private.is_some() { (0, 0) } else { met.public(&left, &right, kind) };
+    let most = left.public_rows.max(right.public_rows).max(work);
     if most > MAX_PRODUCT {
         let words = format!("public tables are joined to {most} rows; the limit is {MAX_PRODUCT}");
-        return refuse(Code::TooMuchWork, &words);
+        return Err(PlanError::new(Code::TooMuchWork, words));
     }
     let matched_once = matched_once(&condition, &left, &right);
     let nullable = |columns: &[Lineage], determined: bool| -> Vec<Lineage> {
@@ -128,6 +145,7 @@ fn oriented(join: &Join, left: Node, right: Node, kind: JoinType) -> Result<Node
         JoinType::Full => Vec::new(),
         _ => left.predicates.clone(),
     };
+    let unique = met.unique(&left, &right, kind);
     let joined = Join::try_new(
         Arc::new(left.plan),
         Arc::new(right.plan),
@@ -135,67 +153,129 @@ fn oriented(join: &Join, left: Node, right: Node, kind: JoinType) -> Result<Node
         all_of(condition.rest),
         kind,
         JoinConstraint::On,
-        NullEquality::NullEqualsNothing,
+        join.null_equality,
         false,
     );
-    Ok(Node { plan: LogicalPlan::Join(fits(joined)?), columns, private, public_rows, predicates })
+    Ok(Node { plan: LogicalPlan::Join(fits(joined)?), columns, private, public_rows, unique, predicates })
 }
 
-/// Most rows of two joined public relations.
-fn public_pairs(condition: &Condition, left: &Node, right: &Node, kind: JoinType) -> u64 {
-    let (l, r) = (left.public_rows.max(1), right.public_rows.max(1));
-    let pairs = if keyed(condition, right, true) {
-        l
-    } else if keyed(condition, left, false) {
-        r
-    } else {
-        l.saturating_mul(r)
-    };
-    match kind {
-        JoinType::LeftSemi | JoinType::LeftAnti => l,
-        JoinType::Inner => pairs,
-        // A preserved row without a match comes out too.
-        _ => pairs.max(l.saturating_add(r)),
+/// The right side of a semi-join as one row for each value that it is asked for. A hash join looks at every pair of
+/// equal keys, whether or not pairs come out, so only this makes a semi-join one look-up a row.
+fn one_of_each(right: Node, condition: &mut Condition) -> Result<Node, PlanError> {
+    let name = |index: usize| format!("__on{index}");
+    let keys: Vec<Expr> = condition.on.iter().enumerate().map(|(i, (_, r))| r.clone().alias(name(i))).collect();
+    let grouped = fits(Aggregate::try_new(Arc::new(right.plan.clone()), keys, Vec::new()))?;
+    for (index, (_, side)) in condition.on.iter_mut().enumerate() {
+        *side = Expr::Column(Column::from_name(name(index)));
     }
+    fold::aggregate(&grouped, right)
 }
 
-/// Bounds of the joined rows. The walk refuses the whole when one patient's rows could multiply past the limit.
-fn meet(left: &Node, right: &Node, condition: &Condition, kind: JoinType) -> Option<Private> {
-    let semi = matches!(kind, JoinType::LeftSemi | JoinType::LeftAnti);
-    match (&left.private, &right.private) {
-        (Some(l), Some(r)) => {
-            let once = met_once(condition, left, right);
-            let pairs = l.fan_out.saturating_mul(r.fan_out);
-            let (fan_out, rows) = match once {
-                _ if semi => (l.fan_out, l.rows),
-                // A preserved row without a match comes out once too.
-                Some(_) if kind != JoinType::Inner => {
-                    (l.fan_out.saturating_add(r.fan_out), l.rows.saturating_add(r.rows))
+/// Whether the rows of one side meet one row at most of the other.
+struct Met {
+    /// A left row meets one right row at most.
+    right_once: bool,
+    /// A right row meets one left row at most.
+    left_once: bool,
+}
+
+impl Met {
+    /// Pairs of rows that meet, of sides that have so many.
+    const fn pairs(&self, left: u64, right: u64) -> u64 {
+        match (self.right_once, self.left_once) {
+            (true, true) => {
+                if left < right {
+                    left
+                } else {
+                    right
                 }
-                Some(Side::Left) => (r.fan_out, r.rows),
-                Some(Side::Right) => (l.fan_out, l.rows),
-                None => (pairs, l.rows.saturating_mul(r.rows)),
-            };
-            // An equality alone is one look-up a row; other conditions compare pairs.
-            let looked_up = once.is_some() || (semi && condition.rest.is_empty());
-            let work = if looked_up { l.fan_out.max(r.fan_out) } else { pairs };
-            Some(Private {
-                fan_out,
-                rows,
-                groups: if semi { l.groups } else { l.groups.max(r.groups) },
-                product: l.product.max(r.product).max(work).max(fan_out),
-                tables: merged([&l.tables, &r.tables].into_iter()),
-            })
+            }
+            (true, false) => left,
+            (false, true) => right,
+            (false, false) => left.saturating_mul(right),
         }
-        (Some(p), None) if semi => Some(p.clone()),
-        (Some(p), None) | (None, Some(p)) => {
-            let public = if left.private.is_some() { right } else { left };
-            let by = if keyed(condition, public, left.private.is_some()) { 1 } else { public.public_rows.max(1) };
-            let fan_out = p.fan_out.saturating_mul(by);
-            let product = p.product.max(fan_out);
-            Some(Private { fan_out, rows: p.rows.saturating_mul(by), product, ..p.clone() })
+    }
+
+    /// Rows that come out of sides that have so many. A preserved row without a match comes out too.
+    fn out(&self, left: u64, right: u64, kind: JoinType) -> u64 {
+        let pairs = self.pairs(left, right);
+        match kind {
+            JoinType::LeftSemi | JoinType::LeftAnti => left,
+            JoinType::Inner => pairs,
+            JoinType::Left if self.right_once => left,
+            JoinType::Right if self.left_once => right,
+            _ => pairs.max(left.saturating_add(right)),
         }
-        (None, None) => None,
+    }
+
+    /// Bounds of the joined rows. The walk refuses the whole when one patient's rows could multiply past the limit.
+    fn private(&self, left: &Node, right: &Node, kind: JoinType) -> Option<Private> {
+        let semi = matches!(kind, JoinType::LeftSemi | JoinType::LeftAnti);
+        // Rows that a public side has for each patient.
+        let of_public = |node: &Node| node.public_rows.max(1);
+        let (base, l, r) = match (&left.private, &right.private) {
+            (Some(l), Some(r)) => {
+                let groups = if semi { l.groups } else { l.groups.max(r.groups) };
+                let tables = merged([&l.tables, &r.tables].into_iter());
+                let base = Private { groups, tables, product: l.product.max(r.product), ..l.clone() };
+                (base, (l.fan_out, l.rows), (r.fan_out, r.rows))
+            }
+            (Some(p), None) => (p.clone(), (p.fan_out, p.rows), (of_public(right), of_public(right))),
+            (None, Some(p)) => (p.clone(), (of_public(left), of_public(left)), (p.fan_out, p.rows)),
+            (None, None) => return None,
+        };
+        // A look-up into public rows costs the patient's rows, however many public ones there are.
+        let looked_at = match (left.private.is_some(), right.private.is_some()) {
+            (true, true) => self.pairs(l.0, r.0),
+            (true, false) => {
+                if self.right_once {
+                    l.0
+                } else {
+                    l.0.saturating_mul(r.0)
+                }
+            }
+            _ => {
+                if self.left_once {
+                    r.0
+                } else {
+                    l.0.saturating_mul(r.0)
+                }
+            }
+        };
+        let out = |l: u64, r: u64| match (left.private.is_some(), right.private.is_some(), kind) {
+            (true, true, kind) => self.out(l, r, kind),
+            // The private side is the preserved one, and its rows without a match come out once.
+            (true, false, _) if semi || self.right_once => l,
+            (false, true, _) if self.left_once => r,
+            _ => l.saturating_mul(r),
+        };
+        let (fan_out, rows) = (out(l.0, r.0), out(l.1, r.1));
+        Some(Private { fan_out, rows, product: base.product.max(looked_at).max(fan_out), ..base })
+    }
+
+    /// Most rows of two joined public relations, and most pairs that the join looks at.
+    fn public(&self, left: &Node, right: &Node, kind: JoinType) -> (u64, u64) {
+        let (l, r) = (left.public_rows.max(1), right.public_rows.max(1));
+        let out = self.out(l, r, kind);
+        (out, out.max(self.pairs(l, r)))
+    }
+
+    /// Unique sets of the joined rows, by position.
+    fn unique(&self, left: &Node, right: &Node, kind: JoinType) -> Vec<Vec<usize>> {
+        if matches!(kind, JoinType::LeftSemi | JoinType::LeftAnti) {
+            return left.unique.clone();
+        }
+        let shifted: Vec<Vec<usize>> =
+            right.unique.iter().map(|set| set.iter().map(|i| i + left.columns.len()).collect()).collect();
+        match kind {
+            JoinType::Inner | JoinType::Left if self.right_once => left.unique.clone(),
+            JoinType::Inner | JoinType::Right if self.left_once => shifted,
+            JoinType::Inner => {
+                let both = |(l, r): (&Vec<usize>, &Vec<usize>)| l.iter().chain(r).copied().collect();
+                left.unique.first().zip(shifted.first()).map(both).into_iter().collect()
+            }
+            _ => Vec::new(),
+        }
     }
 }
 
@@ -206,60 +286,38 @@ enum Side {
     Right,
 }
 
-/// The side of which every row of the other side meets at most one row: a single scan met by its own id, the keyed
-/// hash `<table>_id` that ingest makes once for each row.
-fn met_once(condition: &Condition, left: &Node, right: &Node) -> Option<Side> {
-    let by_id = |node: &Node, side: &Expr| {
-        scanned(node, side).is_some_and(|(table, column)| column.strip_suffix("_id") == Some(table))
+/// Does every row of the other side meet one row at most of this one? It does when the equalities ask for all columns
+/// of a unique set.
+fn meets_one(condition: &Condition, node: &Node, side: Side) -> bool {
+    let asked = |index: &usize| {
+        let unit = condition.on_unit && node.columns.get(*index).is_some_and(|c| c.unit);
+        unit || condition.on.iter().any(|(left, right)| {
+            let of = match side {
+                Side::Left => left,
+                Side::Right => right,
+            };
+            matches!(of, Expr::Column(column) if node.plan.schema().maybe_index_of_column(column) == Some(*index))
+        })
     };
-    condition.on.iter().find_map(
-        |(a, b)| {
-            if by_id(right, b) { Some(Side::Right) } else { by_id(left, a).then_some(Side::Left) }
-        },
-    )
-}
-
-/// The table and the column that this is, bare, of a side that is a single scan.
-fn scanned<'a>(node: &'a Node, side: &Expr) -> Option<(&'a str, &'a str)> {
-    let Expr::Column(column) = side else { return None };
-    let lineage = node.plan.schema().maybe_index_of_column(column).and_then(|index| node.columns.get(index))?;
-    let Some(Expr::Column(origin)) = &lineage.origin else { return None };
-    let (table, _) = origin.relation.as_ref()?.table().split_once('#')?;
-    single_scan(&node.plan).then_some((table, origin.name.as_str()))
-}
-
-fn single_scan(plan: &LogicalPlan) -> bool {
-    match plan {
-        LogicalPlan::TableScan(_) => true,
-        LogicalPlan::SubqueryAlias(alias) => single_scan(&alias.input),
-        LogicalPlan::Filter(filter) => single_scan(&filter.input),
-        LogicalPlan::Projection(projection) => single_scan(&projection.input),
-        _ => false,
-    }
-}
-
-/// Is the public side a single scan met by a key of its table? Then a row meets one of its rows at most. The keys
-/// are [`is_public_key`]'s, and bounds rest on them.
-fn keyed(condition: &Condition, public: &Node, public_is_right: bool) -> bool {
-    condition.on.iter().any(|(left, right)| {
-        let side = if public_is_right { right } else { left };
-        scanned(public, side).is_some_and(|(table, column)| is_public_key(table, column))
-    })
+    node.unique.iter().any(|set| set.iter().all(asked))
 }
 
 /// Does the patient alone decide which public row is met?
 fn matched_once(condition: &Condition, left: &Node, right: &Node) -> bool {
-    let (private, public, public_is_right) = match (&left.private, &right.private) {
-        (Some(_), None) => (left, right, true),
-        (None, Some(_)) => (right, left, false),
+    let (private, public, side) = match (&left.private, &right.private) {
+        (Some(_), None) => (left, right, Side::Right),
+        (None, Some(_)) => (right, left, Side::Left),
         _ => return false,
     };
     let scope = Scope { schema: private.plan.schema(), columns: &private.columns };
-    keyed(condition, public, public_is_right)
+    meets_one(condition, public, side)
         && condition.rest.is_empty()
         && condition.on.iter().all(|(left, right)| {
-            let side = if public_is_right { left } else { right };
-            super::total(side, &scope).is_ok_and(|value| value.lineage.unit_determined)
+            let of = match side {
+                Side::Left => right,
+                Side::Right => left,
+            };
+            super::total(of, &scope).is_ok_and(|value| value.lineage.unit_determined)
         })
 }
 
@@ -284,7 +342,9 @@ fn take_apart(join: &Join, left: &Node, right: &Node) -> Result<Condition, PlanE
                 let (l, r) = (of(left, &a).unwrap_or_default(), of(right, &b).unwrap_or_default());
                 found.on_unit |= l.0 && r.0;
                 found.on_lost_unit |= (l.0 || l.1) && (r.0 || r.1);
-                found.on.push((a, b));
+                if !found.on.contains(&(a.clone(), b.clone())) {
+                    found.on.push((a, b));
+                }
             }
             None => found.rest.push(rewritten),
         }

@@ -1,57 +1,60 @@
-//! UNION ALL: every branch is of patients, or none is. The carriers of the patient go last.
+//! UNION ALL: every branch is of patients, or none is, and the patient stands in the same columns of all branches.
+//! Bounds add up: a patient has the rows and the groups of every branch.
 
 use std::sync::Arc;
 
-use datafusion::common::Column;
-use datafusion::logical_expr::{Expr, LogicalPlan, Projection, Union};
+use datafusion::common::{Column, ScalarValue};
+use datafusion::logical_expr::{Case, Expr, LogicalPlan, Projection, Union};
 
-use super::super::lineage::{Lineage, Node, Private};
-use super::{CARRIER, fits, merged};
+use super::super::lineage::{Grid, Lineage, Node, Private, branch};
+use super::super::total::small;
+use super::{CARRIER, all_of, fits, merged};
 use crate::refusal::{Code, PlanError};
 
-/// Walks a union of walked branches.
-pub(super) fn union(union: &Union, inputs: Vec<Node>) -> Result<Node, PlanError> {
+/// Walks a union, the walk's `number`-th, of walked branches.
+pub(super) fn union(union: &Union, inputs: Vec<Node>, number: usize) -> Result<Node, PlanError> {
     let privates: Vec<Private> = inputs.iter().filter_map(|n| n.private.clone()).collect();
-    let mixed = || PlanError::new(Code::SetopMixed, "UNION ALL of patients' rows with other rows");
     if !privates.is_empty() && privates.len() != inputs.len() {
-        return Err(mixed());
+        return Err(mixed("UNION ALL of patients' rows with other rows"));
     }
     let public_rows = inputs.iter().map(|n| n.public_rows).fold(0, u64::saturating_add);
+    let predicates: Vec<Expr> = either_predicate(&inputs, number).into_iter().collect();
     let wanted = union.schema.fields().len();
+    let shown: Vec<Vec<usize>> = inputs.iter().map(|input| visible(input)).collect();
+    if shown.iter().any(|positions| positions.len() != wanted) {
+        return Err(mixed("UNION ALL of rows of different widths"));
+    }
+    let mut columns = Vec::with_capacity(wanted + 1);
+    for position in 0..wanted {
+        let of = |(input, shown): (&Node, &Vec<usize>)| {
+            shown.get(position).and_then(|index| input.columns.get(*index)).cloned().unwrap_or_default()
+        };
+        columns.push(either(&inputs.iter().zip(&shown).map(of).collect::<Vec<_>>(), number)?);
+    }
+    let carried = !privates.is_empty() && !columns.iter().any(|c| c.unit);
+    if carried {
+        columns.push(Lineage {
+            unit: true,
+            from_unit: true,
+            unit_determined: true,
+            hidden: true,
+            ..Lineage::default()
+        });
+    }
     let mut branches = Vec::with_capacity(inputs.len());
-    let mut columns: Option<Vec<Lineage>> = None;
-    for input in inputs {
-        let visible: Vec<usize> =
-            (0..input.columns.len()).filter(|index| input.columns.get(*index).is_some_and(|c| !c.hidden)).collect();
-        if visible.len() != wanted {
-            return Err(mixed());
-        }
+    for (input, shown) in inputs.into_iter().zip(shown) {
         let mut exprs = Vec::with_capacity(wanted + 1);
-        let mut lineages = Vec::with_capacity(wanted + 1);
-        for (position, index) in visible.into_iter().enumerate() {
+        for (index, target) in shown.into_iter().zip(union.schema.fields()) {
             let (qualifier, field) = input.plan.schema().qualified_field(index);
-            let target = union.schema.field(position).data_type();
-            if field.data_type() != target {
+            if field.data_type() != target.data_type() {
                 return Err(PlanError::new(Code::TypeMismatch, "UNION ALL of columns of two types"));
             }
-            exprs.push(Expr::Column(Column::from((qualifier, field))).alias(union.schema.field(position).name()));
-            lineages.push(input.columns.get(index).cloned().unwrap_or_default());
+            exprs.push(Expr::Column(Column::from((qualifier, field))).alias(target.name()));
         }
-        if input.private.is_some() {
-            let unit = input.unit().ok_or_else(mixed)?;
-            exprs.push(Expr::Column(unit).alias(format!("{CARRIER}all")));
-            lineages.push(Lineage {
-                unit: true,
-                from_unit: true,
-                unit_determined: true,
-                hidden: true,
-                ..Lineage::default()
-            });
+        if carried {
+            let unit = input.unit().ok_or_else(|| mixed("UNION ALL of rows that have lost their patient"))?;
+            exprs.push(Expr::Column(unit).alias(format!("{CARRIER}union{number}")));
         }
-        columns = Some(match columns {
-            None => lineages,
-            Some(before) => before.into_iter().zip(lineages).map(|(a, b)| either(&a, &b)).collect(),
-        });
         branches.push(Arc::new(LogicalPlan::Projection(fits(Projection::try_new(exprs, Arc::new(input.plan)))?)));
     }
     let plan = LogicalPlan::Union(fits(Union::try_new(branches))?);
@@ -59,25 +62,67 @@ pub(super) fn union(union: &Union, inputs: Vec<Node>) -> Result<Node, PlanError>
     let private = (!privates.is_empty()).then(|| Private {
         fan_out: sum(|p| p.fan_out),
         rows: sum(|p| p.rows),
-        groups: privates.iter().map(|p| p.groups).max().unwrap_or(1),
+        groups: sum(|p| p.groups),
         product: sum(|p| p.product),
         tables: merged(privates.iter().map(|p| &p.tables)),
     });
-    Ok(Node { plan, columns: columns.unwrap_or_default(), private, public_rows, predicates: Vec::new() })
+    Ok(Node { plan, columns, private, public_rows, unique: Vec::new(), predicates })
 }
 
-/// Lineage of a row that comes from either of two branches.
-fn either(a: &Lineage, b: &Lineage) -> Lineage {
-    Lineage {
-        unit: a.unit && b.unit,
-        lost_unit: a.lost_unit || b.lost_unit,
-        from_unit: a.from_unit || b.from_unit,
-        unit_determined: a.unit && b.unit,
-        hidden: a.hidden && b.hidden,
-        outer: a.outer || b.outer,
-        year_only: a.year_only || b.year_only,
-        // A constant that both branches share stays one; other columns come from two scans.
-        origin: a.origin.clone().filter(|origin| b.origin.as_ref() == Some(origin)),
-        grid: a.grid.zip(b.grid).and_then(|(a, b)| a.hull(b)),
+fn mixed(words: &str) -> PlanError {
+    PlanError::new(Code::SetopMixed, words)
+}
+
+fn visible(input: &Node) -> Vec<usize> {
+    let shown = |index: &usize| input.columns.get(*index).is_some_and(|c| !c.hidden);
+    (0..input.columns.len()).filter(shown).collect()
+}
+
+/// Lineage of a column that comes from one of these.
+fn either(all: &[Lineage], number: usize) -> Result<Lineage, PlanError> {
+    let any = |test: fn(&Lineage) -> bool| all.iter().any(test);
+    let unit = all.iter().all(|c| c.unit);
+    if !unit && any(|c| c.unit) && !any(|c| c.lost_unit) {
+        return Err(mixed("the patient stands in a column that holds something else in another branch of UNION ALL"));
     }
+    // A NULL widens no range.
+    let mut ranges = all.iter().filter(|c| !is_null(c)).map(|c| c.grid);
+    let first = ranges.next().flatten();
+    let grid = ranges.fold(first, |all: Option<Grid>, one| all.zip(one).and_then(|(all, one)| all.hull(one)));
+    Ok(Lineage {
+        unit,
+        lost_unit: !unit && any(|c| c.unit || c.lost_unit),
+        from_unit: any(|c| c.from_unit),
+        unit_determined: unit,
+        hidden: false,
+        outer: any(|c| c.outer),
+        year_only: any(|c| c.year_only),
+        origin: either_origin(all.iter().map(|c| c.origin.clone()).collect(), number),
+        grid,
+    })
+}
+
+fn is_null(column: &Lineage) -> bool {
+    matches!(&column.origin, Some(Expr::Literal(value, _)) if value.is_null())
+}
+
+/// `CASE branch WHEN 0 THEN <first> WHEN 1 THEN <second> .. END`, while small; what all branches share as it is.
+fn either_origin(origins: Vec<Option<Expr>>, number: usize) -> Option<Expr> {
+    let origins: Vec<Expr> = origins.into_iter().collect::<Option<_>>()?;
+    let first = origins.first()?;
+    if origins.iter().all(|origin| origin == first) {
+        return Some(first.clone());
+    }
+    let whens = (0_i64..)
+        .zip(origins)
+        .map(|(index, origin)| (Box::new(Expr::Literal(ScalarValue::Int64(Some(index)), None)), Box::new(origin)));
+    let case = Case { expr: Some(Box::new(branch(number))), when_then_expr: whens.collect(), else_expr: None };
+    small(Expr::Case(case))
+}
+
+/// What every row satisfies: the conditions of the branch that it comes from.
+fn either_predicate(inputs: &[Node], number: usize) -> Option<Expr> {
+    let always = || Expr::Literal(ScalarValue::Boolean(Some(true)), None);
+    let all = inputs.iter().map(|input| Some(all_of(input.predicates.clone()).unwrap_or_else(always)));
+    either_origin(all.collect(), number)
 }

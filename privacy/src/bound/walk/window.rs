@@ -1,0 +1,254 @@
+//! Windows inside the private part: each works on the rows of one patient, so the bare, non-null patient must be among
+//! its PARTITION BY. What reads one row after the other has its order completed by the whole row, since the engine's
+//! sort is not stable: rows that are still alike are equal, so nothing depends on the order in which rows were stored.
+
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::DataType;
+use datafusion::functions_aggregate as aggregates;
+use datafusion::functions_window as windows;
+use datafusion::logical_expr::expr::{NullTreatment, Sort, WindowFunction, WindowFunctionParams};
+use datafusion::logical_expr::{
+    AggregateUDF, Expr, LogicalPlan, Window, WindowFrame, WindowFrameBound, WindowFrameUnits, WindowFunctionDefinition,
+    WindowUDF,
+};
+use datafusion::scalar::ScalarValue;
+
+use super::super::lineage::{Grid, Lineage, Node};
+use super::super::total::{Scope, Value, total, total_cast};
+use super::fold::narrow;
+use super::{fits, folded, renamed};
+use crate::refusal::{Code, PlanError};
+
+/// Longest distance of a frame by ROWS, and of LAG and LEAD: more rows than a patient has.
+const MAX_DISTANCE: u64 = 1_000_000;
+
+/// Walks windows: over a patient's rows, or over public rows.
+pub(super) fn window(window: &Window, input: Node) -> Result<Node, PlanError> {
+    let mut columns = input.columns.clone();
+    let mut rewritten = Vec::new();
+    for expr in &window.window_expr {
+        let (new, lineage) = one_window(window_of(expr)?, &input)?;
+        rewritten.push(renamed(expr, new));
+        columns.push(lineage);
+    }
+    let plan = LogicalPlan::Window(fits(Window::try_new(rewritten, Arc::new(input.plan)))?);
+    Ok(Node { plan, columns, ..input })
+}
+
+fn window_of(expr: &Expr) -> Result<&WindowFunction, PlanError> {
+    match expr {
+        Expr::Alias(alias) => window_of(&alias.expr),
+        Expr::WindowFunction(function) => Ok(function),
+        _ => Err(PlanError::new(Code::AggUnsupported, "something else than a window function is asked of a window")),
+    }
+}
+
+/// Which rows a window function reads.
+#[derive(Clone, Copy, PartialEq)]
+enum Reads {
+    /// Rows with equal order keys alike, whatever the frame says: ranks.
+    Ties,
+    /// The rows of the frame, in any order.
+    Frame,
+    /// One row after the other: the order is completed by the whole row.
+    Sequence,
+}
+
+fn one_window(function: &WindowFunction, input: &Node) -> Result<(Expr, Lineage), PlanError> {
+    let params = &function.params;
+    let scope = Scope { schema: input.plan.schema(), columns: &input.columns };
+    let keys = params.partition_by.iter().map(|key| total(key, &scope)).collect::<Result<Vec<_>, _>>()?;
+    if input.private.is_some() && !keys.iter().any(|key| key.lineage.unit) {
+        return Err(PlanError::new(
+            Code::WindowNotByUnit,
+            "a window over patients' rows without PARTITION BY person_id",
+        ));
+    }
+    let refuse = |words: &str| Err(PlanError::new(Code::AggUnsupported, format!("a window {words}")));
+    let skips_nulls = params.null_treatment.is_some_and(|nulls| nulls != NullTreatment::RespectNulls);
+    if params.filter.is_some() || params.distinct || skips_nulls {
+        return refuse("with FILTER, DISTINCT or IGNORE NULLS");
+    }
+    let mut args = params.args.iter().map(|arg| total(arg, &scope)).collect::<Result<Vec<_>, _>>()?;
+    let fan_out = input.private.as_ref().map_or(input.public_rows, |p| p.fan_out);
+    let Some((reads, grid)) = known_window(&function.fun, &mut args, fan_out)? else {
+        return refuse(&format!("function {}", function.fun.name()));
+    };
+    let average = aggregates::average::avg_udaf();
+    if matches!(&function.fun, WindowFunctionDefinition::AggregateUDF(udf) if **udf == *average)
+        && !args.iter_mut().all(narrow)
+    {
+        return Err(PlanError::new(
+            Code::NonTotalFn,
+            "AVG in a window of more than 24 digits: CAST the argument to DECIMAL(18, 2)",
+        ));
+    }
+    let frame = &params.window_frame;
+    let by_rows = frame.units == WindowFrameUnits::Rows;
+    if !(by_rows || (edge(&frame.start_bound) && edge(&frame.end_bound))) {
+        return refuse("frame by RANGE or GROUPS with a distance: use ROWS");
+    }
+    check_frame(frame)?;
+    let mut order_by = Vec::new();
+    for sort in &params.order_by {
+        order_by.push(Sort { expr: total(&sort.expr, &scope)?.expr, ..sort.clone() });
+    }
+    let whole_partition = reads == Reads::Frame && unbounded(&frame.start_bound) && unbounded(&frame.end_bound);
+    if reads == Reads::Sequence || (reads == Reads::Frame && by_rows && !whole_partition) {
+        let whole_row = input.plan.schema().iter().map(|field| Sort::new(Expr::Column(field.into()), true, false));
+        order_by.extend(whole_row);
+    }
+    let of_the_patient = input.private.is_some() && keys.iter().all(|key| key.lineage.unit_determined);
+    let year_only = args.first().is_some_and(|arg| arg.lineage.year_only);
+    let lineage = folded(grid, year_only, whole_partition && of_the_patient);
+    let rewritten = WindowFunction {
+        fun: function.fun.clone(),
+        params: WindowFunctionParams {
+            args: args.into_iter().map(|arg| arg.expr).collect(),
+            partition_by: keys.into_iter().map(|key| key.expr).collect(),
+            order_by,
+            window_frame: completed(frame, reads == Reads::Sequence && !by_rows),
+            filter: None,
+            null_treatment: None,
+            distinct: false,
+        },
+    };
+    Ok((Expr::from(rewritten), lineage))
+}
+
+fn edge(bound: &WindowFrameBound) -> bool {
+    matches!(bound, WindowFrameBound::CurrentRow) || unbounded(bound)
+}
+
+fn unbounded(bound: &WindowFrameBound) -> bool {
+    match bound {
+        WindowFrameBound::CurrentRow => false,
+        WindowFrameBound::Preceding(distance) | WindowFrameBound::Following(distance) => distance.is_null(),
+    }
+}
+
+/// A number of rows, no more than a patient has.
+fn distance(value: &ScalarValue) -> Option<i64> {
+    match value.cast_to(&DataType::UInt64) {
+        Ok(ScalarValue::UInt64(Some(n))) if n <= MAX_DISTANCE && value.data_type().is_integer() => {
+            i64::try_from(n).ok()
+        }
+        _ => None,
+    }
+}
+
+/// Refuses frames that end before they start or reach too far: the engine may fail on them while it reads rows.
+fn check_frame(frame: &WindowFrame) -> Result<(), PlanError> {
+    let refused = |words: &str| Err(PlanError::new(Code::NonTotalFn, words));
+    // Rows from the current one; none for a distance that is no number of rows.
+    let reach = |bound: &WindowFrameBound| -> Option<i64> {
+        let (distance, sign) = match bound {
+            WindowFrameBound::CurrentRow => return Some(0),
+            WindowFrameBound::Preceding(distance) => (distance, -1),
+            WindowFrameBound::Following(distance) => (distance, 1),
+        };
+        if distance.is_null() {
+            return Some(sign * i64::MAX);
+        }
+        self::distance(distance).map(|rows| sign * rows)
+    };
+    let (Some(start), Some(end)) = (reach(&frame.start_bound), reach(&frame.end_bound)) else {
+        return refused("a window frame reaches at most 1,000,000 rows");
+    };
+    if start > end || start == i64::MAX || end == -i64::MAX {
+        return refused("a window frame starts after its end");
+    }
+    Ok(())
+}
+
+/// Where the whole row completes the order, each row has only itself as a peer, so a frame by RANGE reads as one by
+/// ROWS, which takes any number of order keys.
+fn completed(frame: &WindowFrame, to_rows: bool) -> WindowFrame {
+    if !to_rows {
+        return frame.clone();
+    }
+    let none = |bound: &WindowFrameBound| match bound {
+        WindowFrameBound::CurrentRow => WindowFrameBound::CurrentRow,
+        WindowFrameBound::Preceding(_) => WindowFrameBound::Preceding(ScalarValue::UInt64(None)),
+        WindowFrameBound::Following(_) => WindowFrameBound::Following(ScalarValue::UInt64(None)),
+    };
+    WindowFrame::new_bounds(WindowFrameUnits::Rows, none(&frame.start_bound), none(&frame.end_bound))
+}
+
+/// How a window function of the dialect reads its rows, and the range of its values; none for any other function.
+/// Arguments after the first are checked here.
+fn known_window(
+    function: &WindowFunctionDefinition,
+    args: &mut [Value],
+    fan_out: u64,
+) -> Result<Option<(Reads, Option<Grid>)>, PlanError> {
+    let rows = Grid::whole(0, fan_out.into());
+    let of_first = args.first().and_then(|arg| arg.lineage.grid);
+    Ok(match function {
+        WindowFunctionDefinition::AggregateUDF(udf) => {
+            let known = |other: Arc<AggregateUDF>| **udf == *other;
+            let [arg] = args else { return Ok(None) };
+            let sum = known(aggregates::sum::sum_udaf());
+            if known(aggregates::count::count_udaf()) {
+                Some((Reads::Frame, Some(rows)))
+            } else if known(aggregates::min_max::min_udaf()) || known(aggregates::min_max::max_udaf()) {
+                Some((Reads::Frame, of_first))
+            } else if sum || known(aggregates::average::avg_udaf()) {
+                if !(arg.data_type.is_decimal() || (sum && arg.data_type.is_integer())) {
+                    return Err(PlanError::new(
+                        Code::AggUnsupported,
+                        format!("{} of floats in a window: CAST the argument to DECIMAL(18, 2)", udf.name()),
+                    ));
+                }
+                Some((Reads::Frame, of_first.and_then(|grid| if sum { grid.times(rows) } else { Some(grid) })))
+            } else {
+                None
+            }
+        }
+        WindowFunctionDefinition::WindowUDF(udf) => {
+            let known = |other: Arc<WindowUDF>| **udf == *other;
+            let ranked = Grid::whole(1, fan_out.into());
+            if known(windows::row_number::row_number_udwf()) {
+                Some((Reads::Sequence, Some(ranked)))
+            } else if known(windows::rank::rank_udwf()) || known(windows::rank::dense_rank_udwf()) {
+                Some((Reads::Ties, Some(ranked)))
+            } else if [windows::lead_lag::lag_udwf(), windows::lead_lag::lead_udwf()].into_iter().any(known) {
+                let default = shifted(args)?;
+                let grid = if default.is_some() {
+                    of_first.zip(default.flatten()).and_then(|(all, one)| all.hull(one))
+                } else {
+                    of_first
+                };
+                Some((Reads::Sequence, grid))
+            } else if [windows::nth_value::first_value_udwf(), windows::nth_value::last_value_udwf()]
+                .into_iter()
+                .any(known)
+            {
+                Some((Reads::Sequence, of_first))
+            } else {
+                None
+            }
+        }
+    })
+}
+
+/// Checks offset and default of LAG and LEAD; the default's range, when it is a value.
+fn shifted(args: &mut [Value]) -> Result<Option<Option<Grid>>, PlanError> {
+    let refused = |words: &str| Err(PlanError::new(Code::NonTotalFn, words));
+    if let Some(offset) = args.get(1) {
+        match &offset.expr {
+            Expr::Literal(value, _) if distance(value).is_some() => {}
+            _ => return refused("the offset of LAG and LEAD is a whole number written out, from 0 to 1,000,000"),
+        }
+    }
+    let of_value = args.first().map(|value| value.data_type.clone());
+    let (Some(default), Some(of_value)) = (args.get_mut(2), of_value) else { return Ok(None) };
+    // The engine casts it to the value's type while it runs, which may fail: it is cast here.
+    *default = total_cast(default.clone(), &of_value)?;
+    match &default.expr {
+        Expr::Literal(value, _) if value.is_null() => Ok(None),
+        Expr::Literal(_, _) => Ok(Some(default.lineage.grid)),
+        _ => refused("the default of LAG and LEAD is written as a literal"),
+    }
+}
