@@ -20,7 +20,7 @@ pub(super) fn union(union: &Union, inputs: Vec<Node>, number: usize) -> Result<N
     let public_rows = inputs.iter().map(|n| n.public_rows).fold(0, u64::saturating_add);
     let predicates: Vec<Expr> = either_predicate(&inputs, number).into_iter().collect();
     let wanted = union.schema.fields().len();
-    let shown: Vec<Vec<usize>> = inputs.iter().map(|input| visible(input)).collect();
+    let shown: Vec<Vec<usize>> = inputs.iter().map(visible).collect();
     if shown.iter().any(|positions| positions.len() != wanted) {
         return Err(mixed("UNION ALL of rows of different widths"));
     }
