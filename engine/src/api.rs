@@ -80,6 +80,14 @@ pub struct QueryRequest {
     pub row_limit: Option<usize>,
 }
 
+impl QueryRequest {
+    /// All of it but its Idempotency-Key and protocol, in one canonical text.
+    #[must_use]
+    pub fn text(&self) -> String {
+        serde_json::json!([self.sql, self.params, self.privacy, self.row_limit]).to_string()
+    }
+}
+
 /// What a column of an answer is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -193,7 +201,7 @@ pub struct Estimate {
 /// Budget of one level.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LevelBudget {
-    /// `id_space`, `protocol` or `principal`.
+    /// `id_space`, `window` (any 24 hours of the id space), `protocol` or `principal`.
     pub level: String,
     /// Which one, for example the protocol's id.
     pub name: String,
@@ -205,7 +213,7 @@ pub struct LevelBudget {
     pub remaining: Price,
 }
 
-/// All levels that bind the asker. It changes only when something is spent or a policy is set.
+/// All levels that bind the asker.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct BudgetReport {
     /// Every level that applies.

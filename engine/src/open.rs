@@ -18,7 +18,7 @@ use epiledger_ingest::{
 };
 use epiledger_ledger::{
     Log, LogError, NoteKey, StdFs,
-    entry::{AuditEntry, PolicySet, ProtocolApprove, SnapshotPinned},
+    entry::{AuditEntry, PolicyTerms, ProtocolApprove, SnapshotPinned},
 };
 use epiledger_privacy::{
     accountant::{Accountant, AccountantError},
@@ -223,23 +223,21 @@ pub fn today() -> Day {
     Day(i32::try_from(seconds / 86_400).unwrap_or(i32::MAX))
 }
 
-/// The design's default policy: lifetime rho 0.5 (epsilon 6.6), delta 1e-6.
+/// The default policy: lifetime rho 0.5 (epsilon 6.6), a fifth of it in any 24 hours, delta 1e-6.
 #[must_use]
-pub fn default_policy(catalog: &Catalog, approvers: [String; 2]) -> PolicySet {
+pub fn default_terms(catalog: &Catalog) -> PolicyTerms {
     let decimal = |text: &str| text.to_owned();
-    PolicySet {
-        policy: 1,
+    PolicyTerms {
         id_space: ID_SPACE.to_owned(),
         rho_cap: decimal("0.5"),
         delta_cap: decimal("0.000001"),
         principal_rho_cap: decimal("0.5"),
         principal_delta_cap: decimal("0.000001"),
+        window_rho_cap: decimal("0.1"),
         query_rho: decimal("0.0005"),
         query_delta: decimal("0.000000001"),
         delta_rep: decimal("0.00000001"),
         catalog: catalog.hash(),
-        approvers,
-        effective: today().to_string(),
     }
 }
 
@@ -272,14 +270,16 @@ pub fn create_demo(data: &Path, people: u64, seed: u64, say: &mut dyn FnMut(Stri
     let board = demo_principal(Role::Board).to_owned();
     let caps = "3".to_owned();
     let delta = "0.00001".to_owned();
-    let policy = PolicySet {
+    let terms = PolicyTerms {
         rho_cap: caps.clone(),
         delta_cap: delta.clone(),
         principal_rho_cap: caps.clone(),
         principal_delta_cap: delta.clone(),
-        ..default_policy(&catalog, [demo_principal(Role::Steward).to_owned(), board.clone()])
+        window_rho_cap: caps.clone(),
+        ..default_terms(&catalog)
     };
-    accountant.record(AuditEntry::PolicySet(policy), Vec::new())?;
+    let proposal = accountant.propose_policy(terms, demo_principal(Role::Steward))?;
+    accountant.confirm_policy(proposal, &board)?;
     let today = today();
     let protocol = ProtocolApprove {
         protocol: DEMO_PROTOCOL.to_owned(),

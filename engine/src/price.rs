@@ -51,13 +51,13 @@ fn plain(text: &str) -> String {
 
 impl Engine {
     pub(crate) fn delta_rep(&self) -> Delta {
-        self.accountant.budget().policy().map_or(Delta::from_units(10_000_000_000), |policy| policy.delta_rep)
+        self.accountant.policy().map_or(Delta::from_units(10_000_000_000), |policy| policy.delta_rep)
     }
 
     /// What is left at the tightest level, rho and delta each.
     pub(crate) fn remaining(&self, protocol: &str, principal: &str) -> Price {
-        let budget = self.accountant.budget();
-        let left = budget
+        let left = self
+            .accountant
             .levels(protocol, principal)
             .iter()
             .map(epiledger_privacy::budget::Level::remaining)
@@ -65,15 +65,15 @@ impl Engine {
         price(left.unwrap_or_default(), self.delta_rep())
     }
 
-    /// The levels that bind the caller. It changes only when something is spent or a policy is set.
+    /// The levels that bind the caller. It changes when something is spent, a policy comes into force, or what was
+    /// spent leaves the 24 hours of the rate window.
     #[must_use]
     pub fn budget(&self, who: &Principal) -> BudgetReport {
-        let budget = self.accountant.budget();
         let delta_rep = self.delta_rep();
         let mut levels: Vec<LevelBudget> = Vec::new();
         let protocols = if who.protocols.is_empty() { vec![String::new()] } else { who.protocols.clone() };
         for protocol in protocols {
-            for level in budget.levels(&protocol, &who.name) {
+            for level in self.accountant.levels(&protocol, &who.name) {
                 if !levels.iter().any(|have| have.level == level.level && have.name == level.name) {
                     levels.push(LevelBudget {
                         level: level.level.to_owned(),

@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError, RwLock, Weak},
+    sync::{Arc, Mutex, PoisonError, RwLock},
     time::Duration,
 };
 
@@ -28,9 +28,10 @@ use crate::{
         Answer, Estimate, EstimatedPrimitive, Price, Principal, QueryError, QueryRequest, Receipt, Role, SnapshotRef,
     },
     exec::{local::LocalExecutor, post},
-    open::{self, OpenError, OpenOptions, hex, today},
+    open::{self, OpenError, OpenOptions, hex},
     price::{self, price},
     question::{Question, refused},
+    turn::{InFlight, Turns},
 };
 
 /// An open data folder that answers questions.
@@ -40,7 +41,7 @@ pub struct Engine {
     pub(crate) snapshot: RwLock<Arc<Snapshot>>,
     pub(crate) accountant: Arc<Accountant>,
     pub(crate) denials: Mutex<HashMap<(String, String), (u64, u64)>>,
-    in_flight: Mutex<HashMap<String, Weak<tokio::sync::Mutex<()>>>>,
+    turns: Turns,
     executor: LocalExecutor,
     clock: Box<dyn Clock>,
     timing: Timing,
@@ -93,7 +94,7 @@ impl Engine {
             snapshot: RwLock::new(Arc::new(opened.snapshot)),
             accountant: opened.accountant,
             denials: Mutex::default(),
-            in_flight: Mutex::default(),
+            turns: Turns::default(),
             executor: LocalExecutor::new()?,
             clock,
             timing,
@@ -109,6 +110,7 @@ impl Engine {
     pub async fn query(self: &Arc<Self>, who: &Principal, request: QueryRequest) -> Result<Answer, QueryError> {
         let asker = self.asker(who, &request)?;
         let purpose = self.accountant.permit(&asker).map_err(|e| self.not_reserved(e))?;
+        let (replayed, _in_flight) = self.replayed(&asker)?;
         // Parse, bind, bound: from text and catalog alone. A refusal is logged before it is sent. The snapshot is pinned
         // here; a newer one changes nothing for this question.
         let bounded = {
@@ -125,39 +127,38 @@ impl Engine {
             }
         };
         let plan = &bounded.plan;
-        // The same question twice at once: the second waits, and gets the first one's release from the cache.
-        let turn = self.turn(plan.cache_key());
-        let _turn = turn.lock().await;
-        if let Some(key) = &asker.idempotency
-            && let Some(known) = self.accountant.known(key)
-        {
-            return match known.ended {
-                _ if known.text != asker.text => Err(QueryError::KeyReused),
-                None => Err(QueryError::Conflict),
-                Some(None) => Err(QueryError::Failed),
-                Some(Some(cached)) => self.repeated(&asker, &bounded, cached, request.row_limit).await,
-            };
+        if let Some(cached) = replayed {
+            return self.repeated(&asker, &bounded, cached, request.row_limit).await;
         }
+        // The same question twice at once: the second waits, and gets the first one's release from the cache.
+        let turn = self.turns.question(plan.cache_key());
+        let _turn = turn.lock().await;
         if let Some(cached) = self.accountant.cached(plan) {
             return self.repeated(&asker, &bounded, cached, request.row_limit).await;
         }
         // Reserve: within every level, the intent durable, before any row is read.
-        let paid = price(plan.loss(), self.delta_rep());
-        let reserved = {
-            let (accountant, plan, asker) = (Arc::clone(&self.accountant), plan.clone(), asker.clone());
-            blocking(move || accountant.reserve(plan, &asker)).await?
-        };
-        let reserved = match reserved {
-            Ok(reserved) => reserved,
-            Err(error) => {
-                if matches!(error, ReserveError::Exhausted(..)) {
-                    self.log_refusal(&asker, "BUDGET_EXHAUSTED".to_owned()).await?;
+        let places = self.turns.protocol(&asker.protocol);
+        let _place = places.acquire().await;
+        let _runs = self.turns.running().acquire().await;
+        let reserved = loop {
+            let ended = self.turns.ended();
+            let (accountant, plan, paying) = (Arc::clone(&self.accountant), plan.clone(), asker.clone());
+            match blocking(move || accountant.reserve(plan, &paying)).await? {
+                Ok(reserved) => break reserved,
+                // Some of its questions failed before, so that fewer may run now.
+                Err(ReserveError::UnderWay) => ended.await,
+                Err(error) => {
+                    if matches!(error, ReserveError::Exhausted(..)) {
+                        self.log_refusal(&asker, "BUDGET_EXHAUSTED".to_owned()).await?;
+                    }
+                    return Err(self.not_reserved(error));
                 }
-                return Err(self.not_reserved(error));
             }
         };
+        let paid = price(reserved.loss(), self.delta_rep());
         // Release: execute, add noise, outcome durable. Then post-process the released numbers alone.
         let released = release(reserved, &self.executor, self.clock.as_ref(), self.timing).await;
+        self.turns.end();
         let (released, outcome) = released.map_err(|_| QueryError::Failed)?;
         let given = Given { release: &released, index: outcome.index, paid, cached: false };
         self.respond(&asker, &bounded, given, request.row_limit).await
@@ -219,16 +220,20 @@ impl Engine {
         self.built(given, answered, remaining)
     }
 
-    /// The lock that questions with this cache key pass one by one.
-    fn turn(&self, cache_key: &str) -> Arc<tokio::sync::Mutex<()>> {
-        let mut in_flight = self.in_flight.lock().unwrap_or_else(PoisonError::into_inner);
-        in_flight.retain(|_, turn| turn.strong_count() > 0);
-        if let Some(turn) = in_flight.get(cache_key).and_then(Weak::upgrade) {
-            return turn;
-        }
-        let turn = Arc::new(tokio::sync::Mutex::new(()));
-        in_flight.insert(cache_key.to_owned(), Arc::downgrade(&turn));
-        turn
+    /// The answer that an Idempotency-Key was used for, and the key's turn; nothing is spent.
+    fn replayed(&self, asker: &Asker) -> Result<(Option<Cached>, Option<InFlight>), QueryError> {
+        let Some(key) = &asker.idempotency else { return Ok((None, None)) };
+        let turn = self.turns.take(key, &asker.request)?;
+        let answer = match self.accountant.known(key) {
+            None => None,
+            Some(known) if !known.is(&asker.request) => return Err(QueryError::KeyReused),
+            Some(known) => match known.ended {
+                None => return Err(QueryError::Conflict),
+                Some(None) => return Err(QueryError::Failed),
+                Some(Some(cached)) => Some(cached),
+            },
+        };
+        Ok((answer, Some(turn)))
     }
 
     /// From the text to a bounded plan over the newest snapshot.
@@ -242,9 +247,8 @@ impl Engine {
     }
 
     fn params(&self, request: &QueryRequest, purpose: &str) -> Result<PrivacyParams, QueryError> {
-        let budget = self.accountant.budget();
-        let policy = budget.policy().ok_or_else(no_policy)?;
-        if policy.entry.catalog != self.catalog.hash() {
+        let policy = self.accountant.policy().ok_or_else(no_policy)?;
+        if policy.entry.terms.catalog != self.catalog.hash() {
             return Err(QueryError::Unavailable(
                 "the catalog differs from the one in the policy: the steward and the board must set a policy for it"
                     .into(),
@@ -259,7 +263,7 @@ impl Engine {
             query_delta: policy.query_delta,
             delta_rep: policy.delta_rep,
             k_min: K_MIN,
-            id_space: policy.entry.id_space.clone(),
+            id_space: policy.entry.terms.id_space,
             policy: policy.entry.policy,
             purpose_bit: bit,
             secret: self.secret,
@@ -291,9 +295,9 @@ impl Engine {
             role: who.role.as_str().to_owned(),
             protocol,
             text: question.text(),
+            request: request.text(),
             idempotency,
             build: self.build.clone(),
-            today: today().to_string(),
             timing: self.timing,
         })
     }
@@ -380,7 +384,7 @@ impl Engine {
                 level: level.level.to_owned(),
             },
             ReserveError::KnownKey => QueryError::Conflict,
-            ReserveError::Stale => QueryError::Unavailable(error.to_string()),
+            ReserveError::Stale | ReserveError::UnderWay => QueryError::Unavailable(error.to_string()),
             ReserveError::Accountant(e) => stopped(e),
         }
     }

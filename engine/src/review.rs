@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use epiledger_ledger::entry::{
-    AuditEntry, AuditLogEntry, PolicySet, ProtocolApprove, ProtocolSuspend, RoleChange, parse_audit_entry,
+    AuditEntry, AuditLogEntry, ProtocolApprove, ProtocolSuspend, RoleChange, parse_audit_entry,
 };
 use epiledger_privacy::{
     accountant::AccountantError,
@@ -141,20 +141,6 @@ impl Engine {
         self.act(AuditEntry::ProtocolSuspend(ProtocolSuspend { protocol: protocol.to_owned(), by: who.name.clone() }))
     }
 
-    /// Sets a policy: caps, default prices and the catalog in force. Two different principals approve.
-    ///
-    /// # Errors
-    /// It raises a cap, names one approver twice, or the log stopped.
-    pub fn set_policy(&self, policy: PolicySet) -> Result<u64, QueryError> {
-        if policy.effective > crate::open::today().to_string() {
-            return Err(broken(
-                "effective",
-                "a policy is in force from the day it is set; a later day is not supported",
-            ));
-        }
-        self.act(AuditEntry::PolicySet(policy))
-    }
-
     /// Logs a role that was given or taken.
     ///
     /// # Errors
@@ -164,15 +150,20 @@ impl Engine {
     }
 
     fn act(&self, entry: AuditEntry) -> Result<u64, QueryError> {
-        self.accountant.record(entry, Vec::new()).map_err(|error| match error {
-            AccountantError::Fold(fault) => broken("entry", fault.what),
-            AccountantError::Entry(fault) => broken("entry", &fault.to_string()),
-            other => stopped(other),
-        })
+        self.accountant.record(entry, Vec::new()).map_err(not_written)
     }
 }
 
-fn broken(field: &str, why: &str) -> QueryError {
+/// An act that breaks a rule, or a log that stopped.
+pub(crate) fn not_written(error: AccountantError) -> QueryError {
+    match error {
+        AccountantError::Refused { what } => broken("entry", what),
+        AccountantError::Entry(fault) => broken("entry", &fault.to_string()),
+        other => stopped(other),
+    }
+}
+
+pub(crate) fn broken(field: &str, why: &str) -> QueryError {
     QueryError::Refused {
         code: "INVALID_ACT".into(),
         message: format!("{field}: {why}"),

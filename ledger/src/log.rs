@@ -232,6 +232,13 @@ impl Log {
         self.submit(entries)?.wait()
     }
 
+    /// The log's time, in Unix seconds on the minute: not before any block that is stored, and not after the block
+    /// that will hold what is submitted from now on.
+    pub fn time(&self) -> u64 {
+        let now = self.shared.clock.now_seconds();
+        self.shared.state.lock().unwrap_or_else(PoisonError::into_inner).tick(now)
+    }
+
     /// The log's folder.
     pub fn dir(&self) -> &Path {
         &self.shared.dir

@@ -123,6 +123,7 @@ pub(crate) fn open(fs: Arc<dyn Fs>, dir: &Path, key: NoteKey, clock: Arc<dyn Clo
         covered.extend(segments.pop_front());
     }
     let durable = scan.head;
+    let last_time = block.as_ref().map_or(0, |block| block.time);
     let state = State {
         sealed: VecDeque::new(),
         open: Batch::at(durable.size),
@@ -133,6 +134,7 @@ pub(crate) fn open(fs: Arc<dyn Fs>, dir: &Path, key: NoteKey, clock: Arc<dyn Clo
         leaves: scan.leaves,
         waiting_blobs: scan.blobs,
         segments,
+        time: last_time,
         poison: None,
         closing: false,
         writer_done: false,
@@ -142,7 +144,6 @@ pub(crate) fn open(fs: Arc<dyn Fs>, dir: &Path, key: NoteKey, clock: Arc<dyn Clo
         frontier,
         last_block,
         next_height: block.as_ref().map_or(0, |block| block.height + 1),
-        last_time: block.map_or(0, |block| block.time),
         segment,
         segment_first,
         offset,

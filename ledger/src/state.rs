@@ -37,6 +37,8 @@ pub(crate) struct State {
     pub waiting_blobs: HashMap<Hash, BlobPlace>,
     /// First indices of the journal's segments, oldest first; the last one is written to.
     pub segments: VecDeque<u64>,
+    /// No block that is still to come has an earlier time.
+    pub time: u64,
     /// Why the log stopped.
     pub poison: Option<LogError>,
     /// No more submissions come.
@@ -91,6 +93,12 @@ impl FrameRef {
 }
 
 impl State {
+    /// The minute of `now`, or the last one that was given out: time never goes back.
+    pub(crate) fn tick(&mut self, now: u64) -> u64 {
+        self.time = self.time.max(now - now % 60);
+        self.time
+    }
+
     /// Refuses entries that name a blob which is nowhere.
     pub(crate) fn require_blobs(&self, incoming: &[Incoming], stored: &BlobStore) -> Result<(), LogError> {
         for (at, new) in incoming.iter().enumerate() {

@@ -25,10 +25,9 @@ const ROUND_ENTRIES: u64 = 32 * 1024;
 /// Where the writer goes on.
 pub(crate) struct Tail {
     pub frontier: Frontier,
-    /// Leaf hash of the last block, the next block's height, and the last block's time.
+    /// Leaf hash of the last block, and the next block's height.
     pub last_block: Hash,
     pub next_height: u64,
-    pub last_time: u64,
     pub segment: Arc<dyn FsFile>,
     pub segment_first: u64,
     pub offset: u64,
@@ -78,13 +77,14 @@ fn next_batch(shared: &Shared) -> Result<Option<Batch>, LogError> {
 }
 
 fn commit(shared: &Shared, tail: &mut Tail, batch: Batch) -> Result<(), LogError> {
-    let now = shared.clock.now_seconds();
+    // Entries of the batch name times that were given out before: the block is not earlier than any of them.
+    let time = shared.state()?.tick(shared.clock.now_seconds());
     let block = Block {
         height: tail.next_height,
         prev: hex::encode(&tail.last_block),
         first: batch.first,
         count: batch.entries.len() as u64,
-        time: (now - now % 60).max(tail.last_time),
+        time,
     };
     let block_leaf = block.to_canonical()?.into_bytes();
     let mut entries: Vec<&[u8]> = batch.entries.iter().map(|new| new.entry.as_slice()).collect();
@@ -112,7 +112,7 @@ fn commit(shared: &Shared, tail: &mut Tail, batch: Batch) -> Result<(), LogError
 
     // The frame is durable from here on.
     tail.last_block = leaves.last().copied().unwrap_or_default();
-    (tail.next_height, tail.last_time) = (block.height + 1, block.time);
+    tail.next_height = block.height + 1;
     let mut state = shared.state()?;
     let hashes = batch.entries.iter().flat_map(|new| new.blobs.iter().map(|(hash, _)| *hash));
     for (hash, range) in hashes.zip(frame.blob_ranges()) {

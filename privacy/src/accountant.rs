@@ -18,7 +18,10 @@
 //! fn pass(a: epiledger_privacy::accountant::Reserved) -> epiledger_privacy::accountant::Reserved { a }
 //! ```
 
+mod ending;
 mod error;
+mod memory;
+mod policy;
 
 use std::{
     collections::BTreeMap,
@@ -27,22 +30,24 @@ use std::{
 
 use epiledger_ledger::{
     Log, NewEntry, Ticket,
-    entry::{
-        AuditEntry, AuditLogEntry, ProtocolSuspend, QueryIntent, QueryOutcome, parse_audit_entry,
-        query::Outcome as Ending,
-    },
+    entry::{AuditEntry, AuditLogEntry, QueryIntent, QueryOutcome, parse_audit_entry, query::Outcome as Ending},
 };
 use sha2::{Digest, Sha256};
 
 pub use error::{AccountantError, ReserveError};
+pub use memory::{Cached, Known};
 
 use crate::{
     bound::{BoundedPlan, hex},
-    budget::{Budget, FAILURES_ALLOWED, FoldError},
+    budget::{Budget, Level, Policy},
     clock::Timing,
     loss::PrivacyLoss,
-    release::{Failed, Outcome, Release},
+    release::Release,
 };
+use memory::Inner;
+
+/// Bytes of the salt before a committed text.
+const SALT: usize = 32;
 
 /// Who asks, and how.
 #[derive(Clone, Debug)]
@@ -57,12 +62,12 @@ pub struct Asker {
     pub protocol: String,
     /// Text of the question: SQL, then its parameters as comments.
     pub text: String,
+    /// The whole request in one canonical text: what an Idempotency-Key stands for.
+    pub request: String,
     /// SHA-256 of (principal, protocol, Idempotency-Key).
     pub idempotency: Option<String>,
     /// SHA-256 of the running build.
     pub build: String,
-    /// Today, `YYYY-MM-DD`, for the protocol's dates.
-    pub today: String,
     /// How outcomes are timed.
     pub timing: Timing,
 }
@@ -74,56 +79,6 @@ pub struct Reserved {
     query_id: String,
     intent: u64,
     closed: bool,
-}
-
-/// A reservation that is dropped, by a panic or a caller who went away, ends as failed.
-impl Drop for Reserved {
-    fn drop(&mut self) {
-        if !self.closed {
-            let (accountant, entry) = (Arc::clone(&self.accountant), self.outcome(Ending::Failed, None));
-            // A log that can't be written is poisoned, and the next start closes the intent as abandoned.
-            std::thread::spawn(move || accountant.end(&entry, Vec::new(), None));
-        }
-    }
-}
-
-/// A release in the cache.
-#[derive(Clone, Debug)]
-pub struct Cached {
-    /// The noisy numbers.
-    pub release: Arc<Release>,
-    /// Log index of its outcome.
-    pub index: u64,
-    /// The protocol that paid.
-    pub protocol: String,
-    /// Commitment to the text that it answered.
-    pub sql_commit: String,
-}
-
-/// What became of an Idempotency-Key.
-#[derive(Clone, Debug)]
-pub struct Known {
-    /// The question's text.
-    pub text: String,
-    /// None while it is in flight.
-    pub ended: Option<Option<Cached>>,
-}
-
-#[derive(Default)]
-struct Inner {
-    budget: Budget,
-    cache: BTreeMap<String, Cached>,
-    releases: BTreeMap<String, Cached>,
-    keys: BTreeMap<String, Known>,
-    asked: BTreeMap<String, Asked>,
-    snapshots: BTreeMap<u64, String>,
-}
-
-/// What an outcome needs of its intent.
-struct Asked {
-    protocol: String,
-    sql_commit: String,
-    idempotency: Option<String>,
 }
 
 /// The budget, its log, and the releases that were paid for.
@@ -150,13 +105,13 @@ impl Accountant {
                         }
                         _ => None,
                     };
-                    let text = match &entry {
+                    let salt = match &entry {
                         AuditEntry::QueryIntent(QueryIntent { idempotency: Some(_), sql_commit, .. }) => {
-                            opened(&log, sql_commit)?
+                            log.blob(sql_commit)?.and_then(|blob| blob.get(..SALT)?.try_into().ok())
                         }
                         _ => None,
                     };
-                    inner.apply(index, &entry, release.map(Arc::new), text.as_deref())?;
+                    inner.apply(index, &entry, release.map(Arc::new), salt)?;
                 }
             }
         }
@@ -165,7 +120,7 @@ impl Accountant {
         let accountant = Arc::new(Self { log, inner: Mutex::new(inner) });
         for (query_id, intent) in abandoned {
             let outcome = QueryOutcome { query_id, intent, outcome: Ending::Abandoned, result_commit: None };
-            accountant.record(AuditEntry::QueryOutcome(outcome), Vec::new())?;
+            accountant.end(&AuditEntry::QueryOutcome(outcome), Vec::new(), None)?;
         }
         Ok(accountant)
     }
@@ -180,6 +135,20 @@ impl Accountant {
     #[must_use]
     pub fn budget(&self) -> Budget {
         self.lock().budget.clone()
+    }
+
+    /// The policy in force now, by the log's time.
+    #[must_use]
+    pub fn policy(&self) -> Option<Policy> {
+        let inner = self.lock();
+        inner.budget.policy(self.log.time()).cloned()
+    }
+
+    /// Every level that binds this asker now, by the log's time.
+    #[must_use]
+    pub fn levels(&self, protocol: &str, principal: &str) -> Vec<Level> {
+        let inner = self.lock();
+        inner.budget.levels(protocol, principal, self.log.time())
     }
 
     /// The release of this cache key, if it is at least as accurate as `plan` asks.
@@ -214,12 +183,12 @@ impl Accountant {
         self.lock().snapshots.clone()
     }
 
-    /// The protocol's purpose, if the asker may ask under it today. Nothing is written.
+    /// The protocol's purpose, if the asker may ask under it now. Nothing is written.
     ///
     /// # Errors
     /// [`ReserveError::Protocol`].
     pub fn permit(&self, asker: &Asker) -> Result<String, ReserveError> {
-        usable(&self.lock().budget, asker)
+        usable(&self.lock().budget, asker, self.log.time())
     }
 
     /// The text behind a commitment, without its salt; None when it was redacted.
@@ -256,24 +225,26 @@ impl Accountant {
     /// Nothing was spent, but for a log failure, where the process must stop.
     pub fn reserve(self: &Arc<Self>, plan: BoundedPlan, asker: &Asker) -> Result<Reserved, ReserveError> {
         let query_id = hex(&rand::random::<[u8; 16]>());
-        let salt = rand::random::<[u8; 32]>();
-        let blob = [&salt[..], asker.text.as_bytes()].concat();
-        let plan_commit = hex(&Sha256::digest([&salt[..], plan.text().as_bytes()].concat()));
+        let salt = rand::random::<[u8; SALT]>();
+        let salted = |text: &str| hex(&Sha256::digest([&salt[..], text.as_bytes()].concat()));
         let ticket = {
             let mut inner = self.lock();
-            let policy = inner.budget.policy().ok_or(ReserveError::NoPolicy)?;
-            if policy.entry.policy != plan.policy() || policy.entry.id_space != plan.id_space() {
+            let time = self.log.time();
+            let policy = inner.budget.policy(time).ok_or(ReserveError::NoPolicy)?.entry.clone();
+            if policy.policy != plan.policy() || policy.terms.id_space != plan.id_space() {
                 return Err(ReserveError::Stale);
             }
-            let policy = policy.entry.policy;
-            let purpose = usable(&inner.budget, asker)?;
+            let purpose = usable(&inner.budget, asker, time)?;
             if asker.idempotency.as_ref().is_some_and(|key| inner.keys.contains_key(key)) {
                 return Err(ReserveError::KnownKey);
             }
-            for level in inner.budget.levels(&asker.protocol, &asker.principal) {
+            for level in inner.budget.levels(&asker.protocol, &asker.principal, time) {
                 if !plan.loss().within(level.remaining()) {
                     return Err(ReserveError::Exhausted(Box::new(level), plan.loss()));
                 }
+            }
+            if inner.budget.protocols().get(&asker.protocol).is_some_and(crate::budget::Protocol::full) {
+                return Err(ReserveError::UnderWay);
             }
             let intent = QueryIntent {
                 query_id: query_id.clone(),
@@ -283,21 +254,24 @@ impl Accountant {
                 protocol: asker.protocol.clone(),
                 purpose,
                 id_space: plan.id_space().to_owned(),
-                sql_commit: hex(&Sha256::digest(&blob)),
-                plan_commit,
+                sql_commit: salted(&asker.text),
+                plan_commit: salted(plan.text()),
                 build: asker.build.clone(),
                 snapshot: plan.snapshot(),
                 timing: asker.timing.as_str().to_owned(),
+                time,
+                finer: None,
                 primitives: plan.primitives(),
                 rho: plan.loss().rho.to_string(),
                 delta: plan.loss().delta.to_string(),
                 state: inner.budget.state(),
                 bounds: plan.bounds().clone(),
-                policy,
+                policy: policy.policy,
                 idempotency: asker.idempotency.clone(),
+                request_commit: asker.idempotency.as_ref().map(|_| salted(&asker.request)),
             };
-            let entry = AuditEntry::QueryIntent(intent);
-            self.submit(&mut inner, &entry, vec![blob], None, Some(asker.text.as_bytes()))?
+            let blob = [&salt[..], asker.text.as_bytes()].concat();
+            self.submit(&mut inner, &AuditEntry::QueryIntent(intent), vec![blob], None, Some(salt))?
         };
         let intent = ticket.first_index();
         ticket.wait().map_err(AccountantError::from)?;
@@ -311,14 +285,13 @@ impl Accountant {
         entry: &AuditEntry,
         blobs: Vec<Vec<u8>>,
         release: Option<Arc<Release>>,
-        text: Option<&[u8]>,
+        salt: Option<[u8; SALT]>,
     ) -> Result<Ticket, AccountantError> {
         let canonical = entry.to_canonical()?;
-        // Tried on a copy first, so that an entry that can't follow is not written.
-        let mut trial = inner.budget.clone();
-        trial.apply(self.log.size(), entry)?;
+        // Checked first, so that an entry that can't follow is not written.
+        inner.budget.check(entry).map_err(|what| AccountantError::Refused { what })?;
         let ticket = self.log.submit(vec![NewEntry { entry: canonical, blobs }])?;
-        inner.apply(ticket.first_index(), entry, release, text)?;
+        inner.apply(ticket.first_index(), entry, release, salt)?;
         Ok(ticket)
     }
 
@@ -329,73 +302,18 @@ impl Accountant {
     }
 }
 
-/// The purpose of the protocol, if the asker may ask under it today.
-fn usable(budget: &Budget, asker: &Asker) -> Result<String, ReserveError> {
-    let refuse = |why: &str| Err(ReserveError::Protocol(format!("{} {why}", asker.protocol)));
-    let Some(protocol) = budget.protocols().get(&asker.protocol) else {
-        return refuse("is not approved: ask the ethics board");
-    };
-    let approval = &protocol.approval;
-    if protocol.suspended || protocol.failures >= FAILURES_ALLOWED {
-        return refuse("is suspended: ask the ethics board");
-    }
-    if asker.today < approval.valid_from || asker.today > approval.valid_to {
-        return refuse("is not in its dates: ask the ethics board to renew it");
-    }
-    if !approval.investigators.contains(&asker.principal) {
-        return refuse("does not name you as an investigator: ask the ethics board");
-    }
-    Ok(approval.purpose.clone())
+/// The purpose of the protocol, if the asker may ask under it at this time.
+fn usable(budget: &Budget, asker: &Asker, time: u64) -> Result<String, ReserveError> {
+    let refuse = |why: &str| ReserveError::Protocol(format!("{} {why}", asker.protocol));
+    let protocol =
+        budget.protocols().get(&asker.protocol).ok_or_else(|| refuse("is not approved: ask the ethics board"))?;
+    protocol.usable(&asker.principal, time).map_err(refuse)?;
+    Ok(protocol.approval.purpose.clone())
 }
 
 /// The text behind a commitment, without its salt; None when it was redacted.
 fn opened(log: &Log, commit: &str) -> Result<Option<Vec<u8>>, AccountantError> {
-    Ok(log.blob(commit)?.and_then(|blob| blob.get(32..).map(<[u8]>::to_vec)))
-}
-
-impl Inner {
-    fn apply(
-        &mut self,
-        index: u64,
-        entry: &AuditEntry,
-        release: Option<Arc<Release>>,
-        text: Option<&[u8]>,
-    ) -> Result<(), FoldError> {
-        self.budget.apply(index, entry)?;
-        match entry {
-            AuditEntry::QueryIntent(intent) => {
-                if let Some(key) = &intent.idempotency {
-                    let text = String::from_utf8_lossy(text.unwrap_or_default()).into_owned();
-                    self.keys.insert(key.clone(), Known { text, ended: None });
-                }
-                let asked = Asked {
-                    protocol: intent.protocol.clone(),
-                    sql_commit: intent.sql_commit.clone(),
-                    idempotency: intent.idempotency.clone(),
-                };
-                self.asked.insert(intent.query_id.clone(), asked);
-            }
-            AuditEntry::Snapshot(pinned) => {
-                self.snapshots.insert(pinned.number, pinned.cut_at.clone());
-            }
-            AuditEntry::QueryOutcome(outcome) => {
-                let Some(asked) = self.asked.remove(&outcome.query_id) else {
-                    return Ok(());
-                };
-                let Asked { protocol, sql_commit, idempotency } = asked;
-                let cached = release.map(|release| Cached { release, index, protocol, sql_commit });
-                if let Some(known) = idempotency.and_then(|key| self.keys.get_mut(&key)) {
-                    known.ended = Some(cached.clone());
-                }
-                if let Some(cached) = cached {
-                    self.cache.insert(cached.release.cache_key().to_owned(), cached.clone());
-                    self.releases.insert(outcome.query_id.clone(), cached);
-                }
-            }
-            _ => {}
-        }
-        Ok(())
-    }
+    Ok(log.blob(commit)?.and_then(|blob| blob.get(SALT..).map(<[u8]>::to_vec)))
 }
 
 impl Reserved {
@@ -411,65 +329,5 @@ impl Reserved {
     #[must_use]
     pub const fn loss(&self) -> PrivacyLoss {
         self.plan.loss()
-    }
-
-    /// Appends the outcome; only when it is durable the release is given.
-    pub(crate) async fn close(mut self, noisy: Result<Release, Failed>) -> Result<(Arc<Release>, Outcome), Failed> {
-        let release = noisy.map(Arc::new);
-        let text = match &release {
-            Ok(release) => serde_json::to_vec(release.as_ref()).map_err(|_| Failed),
-            Err(Failed) => Err(Failed),
-        };
-        let (ending, commit, blobs) = match text {
-            Ok(text) => {
-                let blob = [&rand::random::<[u8; 32]>()[..], &text].concat();
-                (Ending::Answered, Some(hex(&Sha256::digest(&blob))), vec![blob])
-            }
-            Err(Failed) => (Ending::Failed, None, Vec::new()),
-        };
-        let answered = release.as_ref().ok().filter(|_| ending == Ending::Answered).cloned();
-        let (accountant, entry) = (Arc::clone(&self.accountant), self.outcome(ending, commit));
-        let (tell, told) = futures::channel::oneshot::channel();
-        // The wait for the disk blocks, and the core brings no runtime: a thread of its own costs far less than an fsync.
-        std::thread::spawn(move || {
-            let _ = tell.send(accountant.end(&entry, blobs, answered));
-        });
-        self.closed = true;
-        let index = told.await.map_err(|_| Failed)?.map_err(|_| Failed)?;
-        release.map(|release| (release, Outcome { index }))
-    }
-
-    fn outcome(&self, outcome: Ending, result_commit: Option<String>) -> AuditEntry {
-        let (query_id, intent) = (self.query_id.clone(), self.intent);
-        AuditEntry::QueryOutcome(QueryOutcome { query_id, intent, outcome, result_commit })
-    }
-}
-
-impl Accountant {
-    fn end(
-        &self,
-        entry: &AuditEntry,
-        blobs: Vec<Vec<u8>>,
-        release: Option<Arc<Release>>,
-    ) -> Result<u64, AccountantError> {
-        let (ticket, suspend) = {
-            let mut inner = self.lock();
-            let ticket = self.submit(&mut inner, entry, blobs, release, None)?;
-            let suspend: Vec<String> = inner
-                .budget
-                .protocols()
-                .iter()
-                .filter(|(_, protocol)| protocol.failures >= FAILURES_ALLOWED && !protocol.suspended)
-                .map(|(id, _)| id.clone())
-                .collect();
-            (ticket, suspend)
-        };
-        let index = ticket.first_index();
-        ticket.wait()?;
-        for protocol in suspend {
-            let entry = AuditEntry::ProtocolSuspend(ProtocolSuspend { protocol, by: "engine".into() });
-            self.record(entry, Vec::new())?;
-        }
-        Ok(index)
     }
 }

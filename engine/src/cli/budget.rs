@@ -1,17 +1,17 @@
-//! `budget`: cap, spent and remaining at every level that binds the asker; `budget set` appends the first policy.
+//! `budget`: cap, spent and remaining at every level that binds the asker; `budget set` sets a policy.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 use serde_json::{Value, json};
 
 use super::client::Client;
-use super::exit::{Exit, Failure};
+use super::exit::Failure;
 use super::session::{Session, offline};
 use super::{Context, render};
 use crate::api::Role;
-use crate::open;
-use epiledger_privacy::budget::Policy;
+use crate::config::Settings;
+use crate::policy::PolicyRequest;
 
 /// What `budget` takes.
 #[derive(clap::Args)]
@@ -23,25 +23,55 @@ pub(super) struct Args {
 /// What else to do with the budget.
 #[derive(Subcommand)]
 enum Verb {
-    /// Appends a folder's first policy with the default caps or lower ones; needs a steward's and a board's key.
-    Set {
-        /// A file with an approver's key; twice, one of the steward and one of the board.
-        #[arg(long = "approver", value_name = "KEYFILE", required = true, num_args = 1)]
-        approvers: Vec<PathBuf>,
-        /// Lifetime rho of the dataset, and of one principal.
-        #[arg(long)]
-        rho_cap: Option<String>,
-        /// Lifetime delta of the dataset, and of one principal.
-        #[arg(long)]
-        delta_cap: Option<String>,
-    },
+    /// Sets a policy: the first key proposes, the second confirms. A raise of a cap is in force after seven days.
+    Set(Setting),
+}
+
+/// What `set` takes; what is not named stays as it is.
+#[derive(clap::Args)]
+struct Setting {
+    /// A file with an approver's key; twice: a steward's, then another steward's or the board's.
+    #[arg(long = "approver", value_name = "KEYFILE", required = true, num_args = 1)]
+    approvers: Vec<PathBuf>,
+    /// Lifetime rho of the dataset, and of one principal unless that is named.
+    #[arg(long)]
+    rho_cap: Option<String>,
+    /// Lifetime delta of the dataset, and of one principal unless that is named.
+    #[arg(long)]
+    delta_cap: Option<String>,
+    /// Lifetime rho of one principal.
+    #[arg(long)]
+    principal_rho_cap: Option<String>,
+    /// Lifetime delta of one principal.
+    #[arg(long)]
+    principal_delta_cap: Option<String>,
+    /// Most rho of any 24 hours.
+    #[arg(long)]
+    window_rho_cap: Option<String>,
+    /// Rho of a question that names no price.
+    #[arg(long)]
+    query_rho: Option<String>,
+}
+
+impl Setting {
+    fn request(&self) -> PolicyRequest {
+        PolicyRequest {
+            rho_cap: self.rho_cap.clone(),
+            delta_cap: self.delta_cap.clone(),
+            principal_rho_cap: self.principal_rho_cap.clone().or_else(|| self.rho_cap.clone()),
+            principal_delta_cap: self.principal_delta_cap.clone().or_else(|| self.delta_cap.clone()),
+            window_rho_cap: self.window_rho_cap.clone(),
+            query_rho: self.query_rho.clone(),
+            ..PolicyRequest::default()
+        }
+    }
 }
 
 /// Shows or sets.
 pub(super) fn run(context: &Context, args: Args) -> Result<(), Failure> {
     match args.verb {
         None => show(context),
-        Some(Verb::Set { approvers, rho_cap, delta_cap }) => set(context, &approvers, rho_cap, delta_cap),
+        Some(Verb::Set(setting)) => set(context, &setting),
     }
 }
 
@@ -56,45 +86,35 @@ fn show(context: &Context) -> Result<(), Failure> {
     Ok(())
 }
 
-fn set(
-    context: &Context,
-    approvers: &[PathBuf],
-    rho_cap: Option<String>,
-    delta_cap: Option<String>,
-) -> Result<(), Failure> {
-    if !offline(&context.settings) {
-        return Err(Failure::usage("a server runs over this folder; stop it, set the policy, start it again"));
-    }
-    let [one, two] = approvers else {
-        return Err(Failure::usage(
-            "a policy has two approvers: give --approver twice, a steward's and a board's key file",
-        ));
+fn set(context: &Context, setting: &Setting) -> Result<(), Failure> {
+    let [proposer, confirmer] = setting.approvers.as_slice() else {
+        let message = "a policy has two approvers: give --approver twice, a steward's key file, then another steward's or the board's";
+        return Err(Failure::usage(message));
     };
-    let session = Session::open(&context.settings.data, context.settings.timing, false)?;
-    let (one, two) = (session.principal(one)?, session.principal(two)?);
-    let mut roles = [one.role, two.role];
-    roles.sort_unstable();
-    if roles != [Role::Board, Role::Steward] || one.name == two.name {
-        let message = "one approver is the steward and the other the board, two different principals";
-        return Err(Failure::new(Exit::Auth, message));
-    }
-    let mut policy = open::default_policy(session.server.engine.catalog(), [one.name, two.name]);
-    if let Some(rho) = rho_cap {
-        policy.principal_rho_cap.clone_from(&rho);
-        policy.rho_cap = rho;
-    }
-    if let Some(delta) = delta_cap {
-        policy.principal_delta_cap.clone_from(&delta);
-        policy.delta_cap = delta;
-    }
-    let default = open::default_policy(session.server.engine.catalog(), policy.approvers.clone());
-    let caps = Policy::read(&policy).ok_or_else(|| Failure::usage("a cap is not a decimal number such as 0.5"))?.cap;
-    if !Policy::read(&default).is_some_and(|default| caps.within(default.cap)) {
-        let message = format!("a cap is past the default: rho {}, delta {}", default.rho_cap, default.delta_cap);
-        return Err(Failure::new(Exit::Policy, message));
-    }
-    let index = session.server.engine.set_policy(policy).map_err(Failure::of)?;
-    session.close()?;
-    context.show(&json!({ "index": index }), |d| format!("policy set: log entry {}", d["index"]));
+    let settings = &context.settings;
+    let document = if offline(settings) {
+        let session = Session::open(&settings.data, settings.timing, false)?;
+        let (one, two) = (session.principal(proposer)?, session.principal(confirmer)?);
+        let engine = &session.server.engine;
+        let proposal = engine.propose_policy(&one, setting.request())?;
+        let logged = engine.confirm_policy(&two, proposal)?;
+        session.close()?;
+        serde_json::to_value(logged).map_err(Failure::of)?
+    } else {
+        let request = serde_json::to_value(setting.request()).map_err(Failure::of)?;
+        let proposal = as_key(settings, proposer)?.post("/v1/policies", &request)?;
+        let path = format!("/v1/policies/{}/confirm", proposal["index"]);
+        as_key(settings, confirmer)?.post(&path, &json!({}))?
+    };
+    context.show(&document, |d| {
+        let when = if d["in_force"] == true { "in force" } else { "it raises a cap: in force in seven days" };
+        format!("policy {} set: log entry {}, {when}", d["policy"], d["index"])
+    });
     Ok(())
+}
+
+/// The server's client with the key of a file.
+fn as_key(settings: &Settings, file: &Path) -> Result<Client, Failure> {
+    let settings = Settings { key_file: Some(file.to_path_buf()), ..settings.clone() };
+    Client::find(&settings, Role::Steward)
 }

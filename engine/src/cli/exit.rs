@@ -6,6 +6,8 @@ use std::process::ExitCode;
 use axum::http::StatusCode;
 
 use super::client::Refusal;
+use crate::api::QueryError;
+use crate::server::error::Problem;
 
 /// How the program ends when it does not end well.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +71,14 @@ impl From<Refusal> for Failure {
             _ => Exit::Failure,
         };
         Self::new(exit, refusal.to_string())
+    }
+}
+
+/// The same exit code and words as over HTTP.
+impl From<QueryError> for Failure {
+    fn from(error: QueryError) -> Self {
+        let problem = Problem::from(error);
+        Refusal { status: problem.status, problem: serde_json::to_value(&problem).unwrap_or_default() }.into()
     }
 }
 

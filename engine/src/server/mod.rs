@@ -27,8 +27,8 @@ use crate::query::Engine;
 use error::Problem;
 use keys::{ApiKey, ApiKeys};
 
-/// Questions that may be under way at once; more wait.
-pub const CONCURRENT_QUESTIONS: usize = 16;
+/// Estimates that may be under way at once; more wait.
+const CONCURRENT_ESTIMATES: usize = 16;
 
 /// Largest request body, bytes: SQL is at most 64 KiB, its parameters need room too.
 pub const MAX_BODY: usize = 256 * 1024;
@@ -43,14 +43,14 @@ pub struct Server {
     pub data: PathBuf,
     /// Does the start page show the county table without a login?
     pub demo: bool,
-    questions: Semaphore,
+    estimates: Semaphore,
 }
 
 impl Server {
     /// A server over an open engine.
     #[must_use]
     pub fn new(engine: Arc<Engine>, keys: ApiKeys, data: PathBuf, demo: bool) -> Arc<Self> {
-        Arc::new(Self { engine, keys, data, demo, questions: Semaphore::new(CONCURRENT_QUESTIONS) })
+        Arc::new(Self { engine, keys, data, demo, estimates: Semaphore::new(CONCURRENT_ESTIMATES) })
     }
 
     /// The principal behind a key: its protocols are those in which the board names it.

@@ -94,7 +94,7 @@ fn operation(route: Route) -> utoipa::openapi::path::Operation {
 /// The status of success.
 fn success(route: Route) -> &'static str {
     match route {
-        Route::ProtocolApprove | Route::KeyCreate => "201",
+        Route::ProtocolApprove | Route::PolicyPropose | Route::PolicyConfirm | Route::KeyCreate => "201",
         _ => "200",
     }
 }

@@ -96,6 +96,8 @@ const READERS: Access = Access::Roles(&[Role::Researcher, Role::Epidemiologist])
 const SCHEMA: Access = Access::Roles(&[Role::Researcher, Role::Epidemiologist, Role::Steward]);
 const BUDGET: Access = Access::Roles(&[Role::Researcher, Role::Board, Role::Steward]);
 const BOARD: Access = Access::Roles(&[Role::Board]);
+const STEWARD: Access = Access::Roles(&[Role::Steward]);
+const STEWARDS: Access = Access::Roles(&[Role::Board, Role::Steward]);
 const OPERATOR: Access = Access::Roles(&[Role::Operator]);
 
 routes! {
@@ -121,6 +123,12 @@ routes! {
     ProtocolApprove Post "/v1/protocols" Api BOARD;
     /// Suspends a protocol.
     ProtocolSuspend Post "/v1/protocols/{protocol}/suspend" Api BOARD;
+    /// Shows the policy in force, the one that is pending, and what is proposed.
+    Policies Get "/v1/policies" Api BUDGET;
+    /// Proposes a policy; another principal confirms it.
+    PolicyPropose Post "/v1/policies" Api STEWARD;
+    /// Confirms another principal's proposal; a raise of a cap is in force seven days later.
+    PolicyConfirm Post "/v1/policies/{proposal}/confirm" Api STEWARDS;
     /// Searches the audit log, with the full text of each question.
     AuditSearch Get "/v1/audit" Api BOARD;
     /// The audit log's newest published signed checkpoint (C2SP tlog-checkpoint).
@@ -190,6 +198,7 @@ mod tests {
                     Route::Budget,
                     Route::Releases,
                     Route::Protocols,
+                    Route::Policies,
                     Route::DashboardPage,
                 ],
                 Role::Epidemiologist => &[
@@ -205,10 +214,20 @@ mod tests {
                     Route::Protocols,
                     Route::ProtocolApprove,
                     Route::ProtocolSuspend,
+                    Route::Policies,
+                    Route::PolicyConfirm,
                     Route::AuditSearch,
                     Route::AuditPage,
                 ],
-                Role::Steward => &[Route::Datasets, Route::Schema, Route::Budget, Route::Protocols],
+                Role::Steward => &[
+                    Route::Datasets,
+                    Route::Schema,
+                    Route::Budget,
+                    Route::Protocols,
+                    Route::Policies,
+                    Route::PolicyPropose,
+                    Route::PolicyConfirm,
+                ],
                 Role::Operator => {
                     &[Route::LedgerCheckpoint, Route::LedgerTile, Route::Keys, Route::KeyCreate, Route::KeyRevoke]
                 }

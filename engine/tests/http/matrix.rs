@@ -14,7 +14,11 @@ fn harmless(app: &App, route: Route) -> Ask<'_> {
         Verb::Delete => Method::DELETE,
     };
     let path = route.path().replace("{*path}", "0/000").replace("{index}", "0");
-    let path = path.replace("{id}", "none").replace("{dataset}", "none").replace("{protocol}", "none");
+    let path = path
+        .replace("{id}", "none")
+        .replace("{dataset}", "none")
+        .replace("{protocol}", "none")
+        .replace("{proposal}", "0");
     app.ask(method, &path)
 }
 

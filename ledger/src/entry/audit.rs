@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     block::Block,
     canonical::{Canonical, EntryError, canonical_bytes, check_shape, parse_exact},
-    protocol::{PolicySet, ProtocolApprove, ProtocolSuspend, Redaction, RoleChange, SnapshotPinned},
+    protocol::{PolicyPropose, PolicySet, ProtocolApprove, ProtocolSuspend, Redaction, RoleChange, SnapshotPinned},
     query::{AccessDenied, QueryIntent, QueryOutcome, QueryRefused, QueryRepeated},
     transaction::{join_type, split_type},
 };
@@ -20,7 +20,10 @@ pub enum AuditEntry {
     /// A protocol may no longer be used.
     #[serde(rename = "protocol.suspend")]
     ProtocolSuspend(ProtocolSuspend),
-    /// Caps and rules.
+    /// Caps and rules that one principal proposes.
+    #[serde(rename = "policy.propose")]
+    PolicyPropose(PolicyPropose),
+    /// Caps and rules that another one confirms.
     #[serde(rename = "policy.set")]
     PolicySet(PolicySet),
     /// A question is about to be asked, and is paid.
@@ -55,6 +58,7 @@ impl AuditEntry {
         match self {
             Self::ProtocolApprove(_) => "protocol.approve",
             Self::ProtocolSuspend(_) => "protocol.suspend",
+            Self::PolicyPropose(_) => "policy.propose",
             Self::PolicySet(_) => "policy.set",
             Self::QueryIntent(_) => "query.intent",
             Self::QueryOutcome(_) => "query.outcome",
@@ -75,6 +79,7 @@ impl AuditEntry {
         let body = match self {
             Self::ProtocolApprove(body) => canonical_bytes(body),
             Self::ProtocolSuspend(body) => canonical_bytes(body),
+            Self::PolicyPropose(body) => canonical_bytes(body),
             Self::PolicySet(body) => canonical_bytes(body),
             Self::QueryIntent(body) => canonical_bytes(body),
             Self::QueryOutcome(body) => canonical_bytes(body),
@@ -110,6 +115,7 @@ pub fn parse_audit_entry(bytes: &[u8]) -> Result<AuditLogEntry, EntryError> {
         "block" => return Ok(AuditLogEntry::Block(parse_exact(body)?)),
         "protocol.approve" => AuditEntry::ProtocolApprove(parse_exact(body)?),
         "protocol.suspend" => AuditEntry::ProtocolSuspend(parse_exact(body)?),
+        "policy.propose" => AuditEntry::PolicyPropose(parse_exact(body)?),
         "policy.set" => AuditEntry::PolicySet(parse_exact(body)?),
         "query.intent" => AuditEntry::QueryIntent(parse_exact(body)?),
         "query.outcome" => AuditEntry::QueryOutcome(parse_exact(body)?),

@@ -27,7 +27,9 @@ pub use block::Block;
 pub use canonical::{Canonical, EntryError, MAX_ENTRY};
 pub use consent::{GrantAccess, RequestAccess, RevokeAccess};
 pub use key::{Determination, KeyRegister, KeyRevoke, KeyRotate};
-pub use protocol::{PolicySet, ProtocolApprove, ProtocolSuspend, Redaction, RoleChange, SnapshotPinned};
+pub use protocol::{
+    PolicyPropose, PolicySet, PolicyTerms, ProtocolApprove, ProtocolSuspend, Redaction, RoleChange, SnapshotPinned,
+};
 pub use query::{AccessDenied, QueryIntent, QueryOutcome, QueryRefused, QueryRepeated};
 pub use record::{Erase, ModifyRecord, NewRecord};
 pub use signed::SignedTransaction;

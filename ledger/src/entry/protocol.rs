@@ -36,12 +36,10 @@ pub struct ProtocolSuspend {
     pub by: String,
 }
 
-/// Caps and rules for everything after it. The first in a log is in force at once.
+/// Caps, default prices and the catalog that they are for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct PolicySet {
-    /// 1 for the first policy of a log, then one more each.
-    pub policy: u64,
+pub struct PolicyTerms {
     /// The id space it governs.
     pub id_space: String,
     /// Lifetime rho of the id space, a decimal.
@@ -52,6 +50,8 @@ pub struct PolicySet {
     pub principal_rho_cap: String,
     /// Lifetime delta of one principal, a decimal.
     pub principal_delta_cap: String,
+    /// Most rho that the id space spends in any 24 hours, a decimal.
+    pub window_rho_cap: String,
     /// Rho that a question costs when it names no price, a decimal.
     pub query_rho: String,
     /// Delta that a question with unknown keys pays, a decimal.
@@ -60,10 +60,44 @@ pub struct PolicySet {
     pub delta_rep: String,
     /// SHA-256 of the catalog in force.
     pub catalog: String,
-    /// Two different principals.
+}
+
+/// The first of the two acts that set a policy. It stands until the next policy is set.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PolicyPropose {
+    /// The proposing principal.
+    pub by: String,
+    /// What is proposed.
+    pub terms: PolicyTerms,
+}
+
+/// Seconds between the log's time of a policy that raises a cap and the time from which it is in force: seven days.
+pub const RAISE_SECONDS: u64 = 7 * 86_400;
+
+/// Seconds of the rate window.
+pub const WINDOW_SECONDS: u64 = 86_400;
+
+/// The second act: another principal confirms the proposal.
+///
+/// In force at any time is the policy with the highest number whose `effective` has come: a later policy replaces one
+/// that was still pending. One that raises a cap of the policy in force is pending for [`RAISE_SECONDS`], and lowers
+/// none; every other one is in force at once.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PolicySet {
+    /// 1 for the first policy of a log, then one more each.
+    pub policy: u64,
+    /// Log index of the proposal.
+    pub proposal: u64,
+    /// The proposal's terms.
+    pub terms: PolicyTerms,
+    /// Two different principals: who proposed, who confirmed.
     pub approvers: [String; 2],
-    /// First day in force, `YYYY-MM-DD`.
-    pub effective: String,
+    /// The log's time, Unix seconds on the minute.
+    pub time: u64,
+    /// From when it is in force, Unix seconds.
+    pub effective: u64,
 }
 
 /// A role given to a principal or taken away.

@@ -17,6 +17,9 @@ pub struct Primitive {
     pub sigma: String,
     /// Charged rho, a decimal with at most 12 places.
     pub rho: String,
+    /// Standard deviation of this draw and the earlier ones of the same number combined by inverse variance, an exact
+    /// decimal, rounded up; null where the draw stands alone.
+    pub combined: Option<String>,
 }
 
 /// Contribution bounds a question is answered under.
@@ -73,6 +76,11 @@ pub struct QueryIntent {
     pub snapshot: u64,
     /// `classes` or `immediate`.
     pub timing: String,
+    /// The log's time, Unix seconds on the minute: what the rate window, the policy and the protocol's dates go by.
+    pub time: u64,
+    /// Log index of the answered outcome whose numbers are drawn once more, for the difference in price alone; null for
+    /// a question of its own. The primitives are those of that outcome's intent, in its order.
+    pub finer: Option<u64>,
     /// What is drawn.
     pub primitives: Vec<Primitive>,
     /// Sum of the primitives' rho, a decimal.
@@ -87,6 +95,8 @@ pub struct QueryIntent {
     pub policy: u64,
     /// SHA-256 of (principal, protocol, Idempotency-Key), or null.
     pub idempotency: Option<String>,
+    /// SHA-256(the salt of `sql_commit` || the whole request) where there is an Idempotency-Key, or null.
+    pub request_commit: Option<String>,
 }
 
 /// How a paid question ended.

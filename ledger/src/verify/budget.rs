@@ -1,33 +1,64 @@
 //! The fold over the audit log: the whole budget recomputed from its intents, in integers.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 
 use super::{
-    decimal::{DELTA_PLACES, RHO_PLACES, price_covers, print, units},
-    protocols::{Amount, Rules},
+    day::SLACK_SECONDS,
+    decimal::{DELTA_PLACES, RHO_PLACES, print},
+    policies::{Amount, Policies},
+    price::{Drawn, price},
+    protocols::Protocols,
     report::{AuditSummary, Fault, IdSpaceBudget},
 };
 use crate::{
-    entry::{AuditEntry, QueryIntent, QueryOutcome, query::Outcome},
+    entry::{AuditEntry, QueryIntent, QueryOutcome, protocol::WINDOW_SECONDS, query::Outcome},
     hex,
 };
 
-/// The one mechanism whose price this auditor can recompute.
-const GAUSSIAN: &str = "discrete_gaussian";
+/// A rule that an entry breaks: the layer, and what does not fit.
+type Broken = (&'static str, String);
+
+/// An intent without an outcome.
+struct Open {
+    query_id: String,
+    protocol: String,
+    drawn: Drawn,
+}
+
+/// Time and rho of the intents of the last 24 hours, and their sum.
+#[derive(Default)]
+struct Window(VecDeque<(u64, u128)>, u128);
+
+impl Window {
+    /// Takes in an intent and gives the sum with it; `None` when it overflows.
+    fn push(&mut self, time: u64, rho: u128) -> Option<u128> {
+        while self.0.front().is_some_and(|(at, _)| at.saturating_add(WINDOW_SECONDS) <= time) {
+            self.1 -= self.0.pop_front()?.1;
+        }
+        self.0.push_back((time, rho));
+        self.1 = self.1.checked_add(rho)?;
+        Some(self.1)
+    }
+}
 
 /// Everything that later entries of an audit log must agree with.
 #[derive(Default)]
 pub(crate) struct AuditFold {
-    rules: Rules,
+    policies: Policies,
+    protocols: Protocols,
     /// Entries of the batch whose block leaf is still to come, since the block has the time.
     batch: Vec<(u64, AuditEntry)>,
+    /// The time that the newest timed entry names.
+    time: u64,
     spent: HashMap<String, Amount>,
     by_protocol: HashMap<String, Amount>,
     by_principal: HashMap<(String, String), Amount>,
-    /// Intents without an outcome: query id by log index.
-    open: HashMap<u64, String>,
+    /// By id space.
+    window: HashMap<String, Window>,
+    /// Intents without an outcome, by log index.
+    open: HashMap<u64, Open>,
     query_ids: HashSet<String>,
-    answered: BTreeSet<u64>,
+    answered: BTreeMap<u64, Drawn>,
     snapshots: BTreeSet<u64>,
     summary: AuditSummary,
 }
@@ -46,12 +77,18 @@ impl AuditFold {
         Ok(())
     }
 
-    fn apply(&mut self, index: u64, entry: &AuditEntry, time: u64) -> Result<(), (&'static str, String)> {
+    fn apply(&mut self, index: u64, entry: &AuditEntry, time: u64) -> Result<(), Broken> {
         let is = |layer: &'static str| move |message: String| (layer, message);
         match entry {
-            AuditEntry::PolicySet(policy) => self.rules.set_policy(policy, time).map_err(is("policy")),
-            AuditEntry::ProtocolApprove(protocol) => self.rules.approve(protocol).map_err(is("protocol")),
-            AuditEntry::ProtocolSuspend(suspend) => self.rules.suspend(&suspend.protocol).map_err(is("protocol")),
+            AuditEntry::PolicyPropose(proposal) => {
+                self.policies.propose(index, proposal);
+                Ok(())
+            }
+            AuditEntry::PolicySet(policy) => {
+                self.timed(policy.time, time).and_then(|()| self.policies.set(policy)).map_err(is("policy"))
+            }
+            AuditEntry::ProtocolApprove(protocol) => self.protocols.approve(protocol).map_err(is("protocol")),
+            AuditEntry::ProtocolSuspend(suspend) => self.protocols.suspend(&suspend.protocol).map_err(is("protocol")),
             AuditEntry::QueryIntent(intent) => self.intent(index, intent, time),
             AuditEntry::QueryOutcome(outcome) => self.outcome(index, outcome).map_err(is("outcome")),
             AuditEntry::QueryRefused(refused) => {
@@ -61,8 +98,8 @@ impl AuditFold {
             AuditEntry::QueryRepeated(repeated) => {
                 self.summary.repeated += 1;
                 commitment(&repeated.sql_commit).map_err(is("entry"))?;
-                self.rules.protocol(&repeated.protocol, time).map_err(is("protocol"))?;
-                if !self.answered.contains(&repeated.cites) {
+                self.protocols.may_repeat(&repeated.protocol, time).map_err(is("protocol"))?;
+                if !self.answered.contains_key(&repeated.cites) {
                     return Err((
                         "outcome",
                         format!("it cites entry {}, which is no answered outcome", repeated.cites),
@@ -88,19 +125,42 @@ impl AuditFold {
         }
     }
 
-    fn intent(&mut self, index: u64, intent: &QueryIntent, time: u64) -> Result<(), (&'static str, String)> {
+    /// The time that an entry names is on the minute, never goes back, and is its block's or shortly before.
+    fn timed(&mut self, named: u64, block: u64) -> Result<(), String> {
+        if !named.is_multiple_of(60) || named > block || named.saturating_add(SLACK_SECONDS) < block {
+            return Err(format!("its time {named} is not a minute at or shortly before its block's, {block}"));
+        }
+        if named < self.time {
+            return Err(format!("its time {named} is before that of an earlier entry, {}", self.time));
+        }
+        self.time = named;
+        Ok(())
+    }
+
+    fn intent(&mut self, index: u64, intent: &QueryIntent, time: u64) -> Result<(), Broken> {
         let is = |layer: &'static str| move |message: String| (layer, message);
         commitment(&intent.sql_commit).and(commitment(&intent.plan_commit)).map_err(is("entry"))?;
+        for hash in [&intent.idempotency, &intent.request_commit].into_iter().flatten() {
+            commitment(hash).map_err(is("entry"))?;
+        }
         if !self.query_ids.insert(intent.query_id.clone()) {
             return Err(("entry", "its query id was used before".into()));
         }
+        self.timed(intent.time, time).map_err(is("entry"))?;
         if !self.snapshots.contains(&intent.snapshot) {
             return Err(("snapshot", format!("snapshot {} was never pinned", intent.snapshot)));
         }
-        let policy = self.rules.policy(intent, time).map_err(is("policy"))?;
-        let protocol = self.rules.protocol(&intent.protocol, time).map_err(is("protocol"))?;
-        protocol.covers(intent).map_err(is("protocol"))?;
-        let price = self.price(intent).map_err(is("budget"))?;
+        let policy = self.policies.of(intent).map_err(is("policy"))?;
+        let protocol = self.protocols.of(intent).map_err(is("protocol"))?;
+        let price = price(intent).map_err(is("budget"))?;
+        let held = match intent.finer {
+            None => None,
+            Some(cited) => {
+                let found = self.answered.get(&cited);
+                Some(found.ok_or_else(|| ("budget", format!("it makes entry {cited} finer, which is no answer")))?)
+            }
+        };
+        let drawn = Drawn::of(intent, held).map_err(is("budget"))?;
 
         let spent = self.spent.get(&intent.id_space).copied().unwrap_or_default();
         let read = Amount::parse(&intent.state.rho, &intent.state.delta);
@@ -123,48 +183,34 @@ impl AuditFold {
                 return Err(("budget", format!("it passes the cap of its {level}")));
             }
         }
+        let window = self.window.entry(intent.id_space.clone()).or_default();
+        let in_window = window.push(intent.time, price.rho).ok_or_else(too_much)?;
+        if in_window > policy.window_cap {
+            return Err(("budget", "it passes the cap of its rate window".into()));
+        }
         self.spent.insert(intent.id_space.clone(), total);
         self.by_protocol.insert(intent.protocol.clone(), of_protocol);
         self.by_principal.insert(principal, of_principal);
-        self.open.insert(index, intent.query_id.clone());
+        self.protocols.begin(&intent.protocol);
+        self.open.insert(index, Open { query_id: intent.query_id.clone(), protocol: intent.protocol.clone(), drawn });
         self.summary.intents += 1;
+        self.summary.finer += u64::from(intent.finer.is_some());
         self.summary.primitives += intent.primitives.len() as u64;
         Ok(())
     }
 
-    /// The intent's price, if each primitive pays for its sensitivity and the sum is right.
-    fn price(&self, intent: &QueryIntent) -> Result<Amount, String> {
-        let price = Amount::parse(&intent.rho, &intent.delta).ok_or("its price is no decimal in whole units")?;
-        let mut sum = 0_u128;
-        for primitive in &intent.primitives {
-            if primitive.mechanism != GAUSSIAN {
-                return Err("its mechanism is unknown to this auditor".into());
-            }
-            let rho = units(&primitive.rho, RHO_PLACES).ok_or("a primitive's rho is no decimal in whole units")?;
-            match price_covers(rho, &primitive.sigma, &primitive.d_squared) {
-                Some(true) => {}
-                Some(false) => return Err("a primitive's rho is less than D^2 / (2 sigma^2)".into()),
-                None => return Err("a primitive's sigma or D^2 is no decimal".into()),
-            }
-            sum = sum.checked_add(rho).ok_or("the primitives' rho overflows")?;
-        }
-        if intent.primitives.is_empty() || sum != price.rho {
-            return Err("its rho is not the sum of its primitives".into());
-        }
-        Ok(price)
-    }
-
     fn outcome(&mut self, index: u64, outcome: &QueryOutcome) -> Result<(), String> {
-        if self.open.remove(&outcome.intent).as_ref() != Some(&outcome.query_id) {
-            return Err("it ends no open intent of its query id".into());
-        }
-        if outcome.result_commit.is_some() != (outcome.outcome == Outcome::Answered) {
+        let ended = self.open.remove(&outcome.intent).filter(|open| open.query_id == outcome.query_id);
+        let ended = ended.ok_or("it ends no open intent of its query id")?;
+        let answered = outcome.outcome == Outcome::Answered;
+        if outcome.result_commit.is_some() != answered {
             return Err("answered outcomes alone have a result".into());
         }
         outcome.result_commit.as_deref().map_or(Ok(()), commitment)?;
+        self.protocols.end(&ended.protocol, answered);
         match outcome.outcome {
             Outcome::Answered => {
-                self.answered.insert(index);
+                self.answered.insert(index, ended.drawn);
                 self.summary.answered += 1;
             }
             Outcome::Failed => self.summary.failed += 1,
@@ -175,7 +221,7 @@ impl AuditFold {
 
     /// What the log adds up to.
     pub(crate) fn summary(&self) -> AuditSummary {
-        let budget = |policy: &super::protocols::Policy| {
+        let budget = |policy: &super::policies::Policy| {
             let spent = self.spent.get(&policy.id_space).copied().unwrap_or_default();
             IdSpaceBudget {
                 id_space: policy.id_space.clone(),
@@ -187,8 +233,8 @@ impl AuditFold {
         };
         AuditSummary {
             open: self.open.len() as u64,
-            protocols: self.rules.protocols(),
-            budgets: self.rules.newest_policies().map(budget).collect(),
+            protocols: self.protocols.count(),
+            budgets: self.policies.newest(self.time).map(budget).collect(),
             ..self.summary.clone()
         }
     }

@@ -19,11 +19,6 @@ pub(crate) fn day_of(seconds: u64) -> String {
     format!("{year:04}-{month:02}-{day:02}")
 }
 
-/// The day some days after a Unix time.
-pub(crate) fn day_after(seconds: u64, days: u64) -> String {
-    day_of(seconds.saturating_add(days * DAY_SECONDS))
-}
-
 /// Whether a text has the form of a day, so that comparing texts compares days.
 pub(crate) fn is_day(text: &str) -> bool {
     text.len() == 10
@@ -51,7 +46,6 @@ mod tests {
             assert_eq!(day_of(seconds), day);
             assert!(is_day(day));
         }
-        assert_eq!(day_after(951_696_000, 7), "2000-03-06");
         for wrong in ["2000-1-01", "2000/01/01", "2000-01-01 ", "", "x000-01-01"] {
             assert!(!is_day(wrong), "{wrong}");
         }

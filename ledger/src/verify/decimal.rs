@@ -52,6 +52,36 @@ pub(crate) fn price_covers(rho: u128, sigma: &str, d_squared: &str) -> Option<bo
     Some(BigUint::from(rho) * 2_u32 * &sigma * &sigma >= d_squared * BigUint::from(10_u32).pow(scale))
 }
 
+/// The grid of a combined sigma: 1/1024, as 10 places after the point.
+const SIGMA_STEP: (u32, usize) = (9_765_625, 10);
+
+/// Whether `combined` is the least multiple of 1/1024 that is at least the standard deviation of independent draws
+/// combined by inverse variance: `combined^2 * sum(1 / sigma_i^2) >= 1`, exactly. `None` when a text is no positive
+/// decimal.
+pub(crate) fn combines(combined: &str, sigmas: &[String]) -> Option<bool> {
+    let read = |text: &str| digits(text).map(|(digits, places)| (BigUint::parse_bytes(digits.as_bytes(), 10), places));
+    let parsed: Vec<(BigUint, usize)> = std::iter::once(combined)
+        .chain(sigmas.iter().map(String::as_str))
+        .map(|text| read(text).and_then(|(number, places)| Some((number?, places))))
+        .collect::<Option<_>>()?;
+    // All on one grid of 10^-places, which then cancels.
+    let places = parsed.iter().map(|(_, places)| *places).max()?.max(SIGMA_STEP.1);
+    let power = |more: usize| Some(BigUint::from(10_u32).pow(u32::try_from(more).ok()?));
+    let whole: Vec<BigUint> =
+        parsed.into_iter().map(|(number, own)| Some(number * power(places - own)?)).collect::<Option<_>>()?;
+    let (combined, sigmas) = whole.split_first()?;
+    let step = BigUint::from(SIGMA_STEP.0) * power(places - SIGMA_STEP.1)?;
+    let zero = BigUint::ZERO;
+    if sigmas.is_empty() || whole.contains(&zero) {
+        return None;
+    }
+    let product: BigUint = sigmas.iter().map(|s| s * s).product();
+    let precision: BigUint = sigmas.iter().map(|s| &product / (s * s)).sum();
+    let covers = |sigma: &BigUint| sigma * sigma * &precision >= product;
+    let least = combined <= &step || !covers(&(combined - &step));
+    Some(combined % &step == zero && covers(combined) && least)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -94,6 +124,25 @@ mod tests {
         assert_eq!(price_covers(499_999_999_999, &sigma, &d_squared), Some(false));
         for (sigma, d_squared) in [("-1", "1"), ("1", "1.5"), ("x", "1"), ("1", "")] {
             assert_eq!(price_covers(1, sigma, d_squared), None);
+        }
+    }
+
+    #[test]
+    fn combined_noise_is_the_least_step_that_covers() {
+        let sigmas = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+        // 1/3^2 + 1/4^2 = 25/144, so 12/5 = 2.4, which lies between two steps.
+        let draws = sigmas(&["3", "4"]);
+        assert_eq!(combines("2.400390625", &draws), Some(true));
+        assert_eq!(combines("2.3994140625", &draws), Some(false), "a step less");
+        assert_eq!(combines("2.4013671875", &draws), Some(false), "a step more");
+        assert_eq!(combines("2.4", &draws), Some(false), "off the grid");
+        // Exactly on the grid: four draws of 2 are one of 1.
+        assert_eq!(combines("1", &sigmas(&["2", "2", "2", "2"])), Some(true));
+        assert_eq!(combines("0.9990234375", &sigmas(&["2", "2", "2", "2"])), Some(false));
+        for (combined, draws) in
+            [("1", vec![]), ("1", vec!["0"]), ("0", vec!["1"]), ("x", vec!["1"]), ("1", vec!["-1"])]
+        {
+            assert_eq!(combines(combined, &sigmas(&draws)), None);
         }
     }
 }

@@ -17,6 +17,8 @@ mod journal;
 mod ledger;
 mod packs;
 mod pass;
+mod policies;
+mod price;
 mod protocols;
 mod report;
 mod tree;

@@ -72,6 +72,8 @@ pub struct LedgerSummary {
 pub struct AuditSummary {
     /// Questions paid for.
     pub intents: u64,
+    /// Of them asked again with more accuracy, at the difference in price.
+    pub finer: u64,
     /// Of them answered.
     pub answered: u64,
     /// Of them ended without an answer.

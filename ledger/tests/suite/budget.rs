@@ -7,12 +7,15 @@ use std::{
 
 use epiledger_ledger::{
     AuditEntry,
-    entry::{ProtocolApprove, ProtocolSuspend, QueryIntent, Redaction, SnapshotPinned, query::Outcome},
+    entry::{
+        PolicySet, PolicyTerms, ProtocolApprove, ProtocolSuspend, QueryIntent, Redaction, SnapshotPinned,
+        query::Outcome,
+    },
     tree::sha256,
     verify::{AuditOptions, Fault, Report, audit},
 };
 
-use crate::folder::{AuditWriter, TestClock, files, hex, policy, protocol, salted};
+use crate::folder::{AuditWriter, NOON, TestClock, files, hex, protocol, salted, terms};
 
 fn report(dir: &Path, writer: AuditWriter) -> Report {
     drop(writer);
@@ -88,14 +91,16 @@ fn a_wrong_intent_is_a_fault() {
 
 #[test]
 fn caps_are_never_passed_at_any_level() {
+    let answered = |writer: &mut AuditWriter, intent: QueryIntent| {
+        let index = writer.ask(intent.clone());
+        writer.answer(index, &intent.query_id, Outcome::Answered);
+    };
     let ask = |writer: &mut AuditWriter, count: usize| {
         for _ in 0..count {
-            let intent = writer.intent();
-            let index = writer.ask(intent.clone());
-            writer.answer(index, &intent.query_id, Outcome::Failed);
+            answered(writer, writer.intent());
         }
     };
-    // The protocol's cap of 0.4 holds 80 questions, whatever their outcome; a second approval gives no new cap.
+    // The protocol's cap of 0.4 holds 80 questions; a second approval gives no new cap.
     let again = |writer: &mut AuditWriter| writer.append(AuditEntry::ProtocolApprove(protocol()), vec![]);
     assert_eq!(layer(|writer, _| ask(writer, 80)), "none");
     assert_eq!(
@@ -117,16 +122,15 @@ fn caps_are_never_passed_at_any_level() {
             writer.append(AuditEntry::ProtocolApprove(other(&name, &principal)), vec![]);
             let mut intent = writer.intent();
             (intent.protocol, intent.principal) = (name, principal);
-            writer.ask(intent);
+            answered(writer, intent);
         }
     };
     assert_eq!(layer(|writer, _| spread(writer, 100)), "none");
     assert_eq!(layer(|writer, _| spread(writer, 101)), "budget");
     // A lower cap for one principal.
     let lower = |writer: &mut AuditWriter| {
-        let mut lower = policy(2, "0.5", "2026-03-01");
-        lower.principal_rho_cap = "0.01".into();
-        writer.append(AuditEntry::PolicySet(lower), vec![]);
+        let lower = PolicyTerms { principal_rho_cap: "0.01".into(), ..terms("0.5") };
+        writer.set_policy(2, lower, 0, |_| ());
     };
     let under = |writer: &mut AuditWriter, count: usize| {
         lower(writer);
@@ -234,50 +238,233 @@ fn protocols_hold_in_their_dates_and_until_suspended() {
         }),
         "protocol"
     );
-    // Asked in the last second of its last day, stored after midnight.
-    let late = |seconds| {
+    // Asked in the last minute of its last day: its own time counts, which is its block's or shortly before.
+    let late = |named: u64, stored: u64| {
         layer(|writer, clock| {
             writer.append(
                 AuditEntry::ProtocolApprove(ProtocolApprove { valid_to: "2026-03-01".into(), ..protocol() }),
                 vec![],
             );
-            clock.0.store(DAY / 2 + seconds, Ordering::SeqCst);
-            writer.ask(writer.intent());
+            clock.0.store(DAY / 2 - 60 + named, Ordering::SeqCst);
+            let intent = writer.intent();
+            clock.0.store(DAY / 2 - 60 + stored, Ordering::SeqCst);
+            writer.ask(intent);
         })
     };
-    assert_eq!(late(30), "none");
-    assert_eq!(late(3600), "protocol");
+    assert_eq!([late(0, 0), late(0, 90), late(60, 60)], ["none", "none", "protocol"]);
+    assert_eq!([late(0, 600), late(0, 660)], ["none", "entry"], "a time far before its block's is no time");
 }
 
 #[test]
-fn policies_are_numbered_have_two_approvers_and_rise_after_seven_days() {
-    let next = |change: fn(&mut epiledger_ledger::entry::PolicySet)| {
-        let mut next = policy(2, "0.5", "2026-03-01");
-        change(&mut next);
-        layer(|writer, _| assert!(writer.append(AuditEntry::PolicySet(next), vec![]) > 0))
+fn no_more_questions_run_beside_each_other_than_may_fail() {
+    let ask = |writer: &mut AuditWriter, outcome: Option<Outcome>| {
+        let intent = writer.intent();
+        let index = writer.ask(intent.clone());
+        if let Some(outcome) = outcome {
+            writer.answer(index, &intent.query_id, outcome);
+        }
+        (index, intent.query_id)
     };
+    let run = |endings: &[Option<Outcome>]| {
+        layer(|writer, _| {
+            endings.iter().for_each(|ending| {
+                ask(writer, *ending);
+            });
+        })
+    };
+    let (answered, failed, abandoned) = (Some(Outcome::Answered), Some(Outcome::Failed), Some(Outcome::Abandoned));
+    assert_eq!(run(&[None, None, None]), "none");
+    assert_eq!(run(&[None, None, None, None]), "protocol");
+    assert_eq!(run(&[answered, answered, answered, answered, None, None, None]), "none");
+    assert_eq!(run(&[failed, None, abandoned]), "none");
+    assert_eq!(run(&[failed, None, abandoned, answered]), "protocol");
+    assert_eq!(run(&[failed, answered, abandoned, answered, None, None]), "protocol");
+    assert_eq!(run(&[failed, failed, failed, answered]), "protocol", "suspended or not");
+    // A new approval forgives what failed, not what may still fail.
+    let approved = |before: [Option<Outcome>; 3], then: usize| {
+        layer(|writer, _| {
+            before.iter().for_each(|ending| {
+                ask(writer, *ending);
+            });
+            writer.append(AuditEntry::ProtocolApprove(protocol()), vec![]);
+            (0..then).for_each(|_| {
+                ask(writer, None);
+            });
+        })
+    };
+    assert_eq!([approved([failed; 3], 3), approved([failed; 3], 4)], ["none", "protocol"]);
+    assert_eq!([approved([None, None, failed], 1), approved([None, None, failed], 2)], ["none", "protocol"]);
+    // One that ends well makes room.
+    let room = layer(|writer, _| {
+        let (index, id) = ask(writer, None);
+        (0..2).for_each(|_| {
+            ask(writer, None);
+        });
+        writer.answer(index, &id, Outcome::Answered);
+        ask(writer, None);
+    });
+    assert_eq!(room, "none");
+}
+
+#[test]
+fn policies_are_numbered_and_have_a_proposer_and_a_confirmer() {
+    let next = |change: fn(&mut PolicySet)| layer(|writer, _| writer.set_policy(2, terms("0.5"), 0, change));
     assert_eq!(next(|_| ()), "none");
     assert_eq!(next(|policy| policy.policy = 3), "policy");
     assert_eq!(next(|policy| policy.policy = 1), "policy");
     assert_eq!(next(|policy| policy.approvers[1] = "one".into()), "policy");
     assert_eq!(next(|policy| policy.approvers[1] = String::new()), "policy");
-    assert_eq!(next(|policy| policy.rho_cap = "0.6".into()), "policy");
-    assert_eq!(next(|policy| (policy.rho_cap, policy.effective) = ("0.6".into(), "2026-03-08".into())), "none");
-    assert_eq!(
-        next(|policy| (policy.principal_delta_cap, policy.effective) = ("0.1".into(), "2026-03-07".into())),
-        "policy"
-    );
-    // Before its first day the old policy is in force, from then on the new one.
-    let asked = |days: u64, number: u64| {
+    assert_eq!(next(|policy| policy.approvers[0] = "three".into()), "policy", "not who proposed");
+    assert_eq!(next(|policy| policy.proposal -= 1), "policy", "no proposal");
+    assert_eq!(next(|policy| policy.terms.rho_cap = "0.4".into()), "policy", "not what was proposed");
+    assert_eq!(next(|policy| policy.terms.query_rho = "x".into()), "policy");
+    assert_eq!(next(|policy| policy.time -= 1), "policy", "not on the minute");
+    assert_eq!(next(|policy| (policy.time, policy.effective) = (NOON - 660, NOON - 660)), "policy", "an old time");
+    assert_eq!(next(|policy| (policy.time, policy.effective) = (NOON + 60, NOON + 60)), "policy", "a time to come");
+    // A proposal is used once, and none stands past the next policy.
+    let twice = layer(|writer, _| {
+        let mut first = None;
+        writer.set_policy(2, terms("0.5"), 0, |policy| first = Some(policy.clone()));
+        let again = PolicySet { policy: 3, ..first.unwrap() };
+        writer.append(AuditEntry::PolicySet(again), vec![]);
+    });
+    assert_eq!(twice, "policy");
+}
+
+#[test]
+fn a_lower_cap_binds_at_once_and_a_raise_after_seven_days() {
+    let set = |change: fn(&mut PolicyTerms), later: u64| {
+        let mut terms = terms("0.5");
+        change(&mut terms);
+        layer(|writer, _| writer.set_policy(2, terms, later, |_| ()))
+    };
+    let week = 7 * DAY;
+    let raises: [fn(&mut PolicyTerms); 5] = [
+        |terms| terms.rho_cap = "0.500000000001".into(),
+        |terms| terms.delta_cap = "0.1".into(),
+        |terms| terms.principal_rho_cap = "0.6".into(),
+        |terms| terms.principal_delta_cap = "0.1".into(),
+        |terms| terms.window_rho_cap = "0.6".into(),
+    ];
+    for raise in raises {
+        assert_eq!([set(raise, week), set(raise, week - 60), set(raise, 0)], ["none", "policy", "policy"]);
+    }
+    assert_eq!([set(|terms| terms.rho_cap = "0.4".into(), 0), set(|_| (), week)], ["none", "policy"]);
+    let mixed: fn(&mut PolicyTerms) = |terms| (terms.rho_cap, terms.window_rho_cap) = ("0.6".into(), "0.4".into());
+    assert_eq!([set(mixed, 0), set(mixed, week)], ["policy", "policy"]);
+
+    // Until its time the old policy is in force, from then on the new one.
+    let asked = |seconds: u64, number: u64| {
         layer(|writer, clock| {
-            writer.append(AuditEntry::PolicySet(policy(2, "0.6", "2026-03-08")), vec![]);
-            clock.0.store(days * DAY, Ordering::SeqCst);
+            writer.set_policy(2, terms("0.6"), week, |_| ());
+            clock.0.store(seconds, Ordering::SeqCst);
             let mut intent = writer.intent();
             intent.policy = number;
             writer.ask(intent);
         })
     };
-    assert_eq!([asked(6, 1), asked(6, 2), asked(7, 1), asked(7, 2)], ["none", "policy", "policy", "none"]);
+    assert_eq!([asked(week - 60, 1), asked(week - 60, 2)], ["none", "policy"]);
+    assert_eq!([asked(week, 1), asked(week, 2)], ["policy", "none"]);
+
+    // A later policy replaces one that is pending; the pending one gives it no head start.
+    let replaced = |cap: &'static str, later: u64, number: u64| {
+        layer(|writer, clock| {
+            writer.set_policy(2, terms("0.6"), week, |_| ());
+            clock.0.store(DAY, Ordering::SeqCst);
+            writer.set_policy(3, terms(cap), later, |_| ());
+            clock.0.store(week, Ordering::SeqCst);
+            let mut intent = writer.intent();
+            intent.policy = number;
+            writer.ask(intent);
+        })
+    };
+    assert_eq!([replaced("0.4", 0, 3), replaced("0.4", 0, 2)], ["none", "policy"]);
+    assert_eq!([replaced("0.6", 0, 3), replaced("0.6", week, 2)], ["policy", "none"]);
+}
+
+#[test]
+fn the_rate_window_is_any_24_hours_by_the_times_that_intents_name() {
+    // 0.02 holds four questions of 0.005.
+    let times = |at: &[u64]| {
+        layer(|writer, clock| {
+            writer.set_policy(2, PolicyTerms { window_rho_cap: "0.02".into(), ..terms("0.5") }, 0, |_| ());
+            for at in at {
+                clock.0.store(*at, Ordering::SeqCst);
+                let mut intent = writer.intent();
+                intent.policy = 2;
+                let index = writer.ask(intent.clone());
+                writer.answer(index, &intent.query_id, Outcome::Answered);
+            }
+        })
+    };
+    assert_eq!(times(&[0, 60, 120, 180]), "none");
+    assert_eq!(times(&[0, 60, 120, 180, 240]), "budget");
+    assert_eq!(times(&[0, 0, 0, 0, DAY - 60]), "budget");
+    assert_eq!(times(&[0, 0, 0, 0, DAY]), "none");
+    assert_eq!(times(&[0, 60, 60, 60, DAY, DAY]), "budget", "the first left, the others did not");
+    assert_eq!(times(&[0, 60, 60, 60, DAY, DAY + 60, DAY + 60, DAY + 60]), "none");
+}
+
+#[test]
+fn times_never_go_back() {
+    let backwards = |by: u64| {
+        layer(|writer, clock| {
+            clock.0.store(300, Ordering::SeqCst);
+            writer.ask(writer.intent());
+            let mut intent = writer.intent();
+            intent.time -= by;
+            writer.ask(intent);
+        })
+    };
+    assert_eq!([backwards(0), backwards(60), backwards(1)], ["none", "entry", "entry"]);
+}
+
+#[test]
+fn a_finer_answer_combines_the_draws_it_names() {
+    // sigma 10, then 7.5 more: together 6, since 1/100 + 16/900 = 1/36. D^2 = 1, rho of 7.5 is 0.00888..
+    let finer = |writer: &AuditWriter, cites: u64| {
+        let mut intent = writer.intent();
+        intent.finer = Some(cites);
+        intent.primitives[0].sigma = "7.5".into();
+        intent.primitives[0].rho = "0.008888888889".into();
+        intent.primitives[0].combined = Some("6".into());
+        intent.rho = "0.008888888889".into();
+        intent.delta = "0".into();
+        intent
+    };
+    let run = |change: fn(&mut QueryIntent)| {
+        layer(|writer, _| {
+            let first = writer.intent();
+            let index = writer.ask(first.clone());
+            let cites = writer.answer(index, &first.query_id, Outcome::Answered);
+            let mut intent = finer(writer, cites);
+            change(&mut intent);
+            writer.ask(intent);
+        })
+    };
+    assert_eq!(run(|_| ()), "none");
+    let wrong: [fn(&mut QueryIntent); 9] = [
+        |intent| intent.primitives[0].combined = Some("5.9990234375".into()),
+        |intent| intent.primitives[0].combined = Some("6.0009765625".into()),
+        |intent| intent.primitives[0].combined = Some("six".into()),
+        |intent| intent.primitives[0].combined = None,
+        |intent| intent.finer = None,
+        |intent| intent.finer = intent.finer.map(|cited| cited - 1),
+        |intent| intent.bounds.groups = 2,
+        |intent| intent.primitives[0].d_squared = "0".into(),
+        |intent| (intent.rho, intent.primitives[0].rho) = ("0.008888888888".into(), "0.008888888888".into()),
+    ];
+    for (at, change) in wrong.into_iter().enumerate() {
+        assert_eq!(run(change), "budget", "{at}");
+    }
+    // A failed question holds nothing.
+    let failed = layer(|writer, _| {
+        let first = writer.intent();
+        let index = writer.ask(first.clone());
+        let cites = writer.answer(index, &first.query_id, Outcome::Failed);
+        writer.ask(finer(writer, cites));
+    });
+    assert_eq!(failed, "budget");
 }
 
 #[test]

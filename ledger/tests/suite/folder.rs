@@ -13,8 +13,8 @@ use ed25519_dalek::SigningKey;
 use epiledger_ledger::{
     AuditEntry, Clock, Log, NewEntry, NoteKey, SignedTransaction, StdFs, Transaction,
     entry::{
-        GrantAccess, KeyRegister, ModifyRecord, NewRecord, PolicySet, ProtocolApprove, QueryIntent, QueryOutcome,
-        QueryRefused, QueryRepeated, SnapshotPinned,
+        GrantAccess, KeyRegister, ModifyRecord, NewRecord, PolicyPropose, PolicySet, PolicyTerms, ProtocolApprove,
+        QueryIntent, QueryOutcome, QueryRefused, QueryRepeated, SnapshotPinned,
         key::Party,
         query::{AccountantState, Bounds, Outcome, Primitive},
         record::{Payload, Period, Reason, Seal},
@@ -137,20 +137,18 @@ pub struct AuditWriter {
     pub rho: u128,
 }
 
-pub fn policy(number: u64, cap: &str, effective: &str) -> PolicySet {
-    PolicySet {
-        policy: number,
+pub fn terms(cap: &str) -> PolicyTerms {
+    PolicyTerms {
         id_space: "s".into(),
         rho_cap: cap.into(),
         delta_cap: "0.000001".into(),
         principal_rho_cap: cap.into(),
         principal_delta_cap: "0.000001".into(),
+        window_rho_cap: cap.into(),
         query_rho: "0.0005".into(),
         query_delta: "0.000000001".into(),
         delta_rep: "0.00000001".into(),
         catalog: "0".repeat(64),
-        approvers: ["one".into(), "two".into()],
-        effective: effective.into(),
     }
 }
 
@@ -185,7 +183,7 @@ impl AuditWriter {
             scheduled: true,
             commit,
         });
-        writer.append(AuditEntry::PolicySet(policy(1, "0.5", "2026-03-01")), vec![]);
+        writer.set_policy(1, terms("0.5"), 0, |_| ());
         writer.append(AuditEntry::ProtocolApprove(protocol()), vec![]);
         writer.append(snapshot, vec![blob]);
         writer
@@ -193,6 +191,17 @@ impl AuditWriter {
 
     pub fn append(&self, entry: AuditEntry, blobs: Vec<Vec<u8>>) -> u64 {
         self.log.append(vec![NewEntry { entry: entry.to_canonical().unwrap(), blobs }]).unwrap().first
+    }
+
+    /// A proposal and its confirmation, in force `later` seconds after the log's time.
+    pub fn set_policy(&self, number: u64, terms: PolicyTerms, later: u64, change: impl FnOnce(&mut PolicySet)) {
+        let proposal = PolicyPropose { by: "one".into(), terms: terms.clone() };
+        let proposal = self.append(AuditEntry::PolicyPropose(proposal), vec![]);
+        let time = self.log.time();
+        let approvers = ["one".into(), "two".into()];
+        let mut policy = PolicySet { policy: number, proposal, terms, approvers, time, effective: time + later };
+        change(&mut policy);
+        self.append(AuditEntry::PolicySet(policy), vec![]);
     }
 
     /// The intent that a right accountant would write next: D^2 = 1, sigma = 10, rho = 0.005.
@@ -210,11 +219,14 @@ impl AuditWriter {
             build: "2".repeat(64),
             snapshot: 1,
             timing: "classes".into(),
+            time: self.log.time(),
+            finer: None,
             primitives: vec![Primitive {
                 mechanism: "discrete_gaussian".into(),
                 d_squared: "1".into(),
                 sigma: "10".into(),
                 rho: "0.005".into(),
+                combined: None,
             }],
             rho: "0.005".into(),
             delta: "0.000000001".into(),
@@ -226,6 +238,7 @@ impl AuditWriter {
             bounds: Bounds { rows: 1, groups: 1, scan_rows: 1, k_min: None },
             policy: 1,
             idempotency: None,
+            request_commit: None,
         }
     }
 

@@ -17,6 +17,12 @@ pub enum AccountantError {
     /// An entry contradicts the ones before it.
     #[error(transparent)]
     Fold(#[from] FoldError),
+    /// An entry can't follow the log; it was not written.
+    #[error("{what}")]
+    Refused {
+        /// Why.
+        what: &'static str,
+    },
     /// An entry is too long to be logged.
     #[error("the entry can't be logged: {0}")]
     Entry(#[from] epiledger_ledger::entry::EntryError),
@@ -34,6 +40,9 @@ pub enum ReserveError {
     /// A level does not cover it.
     #[error("the {} budget does not cover this question", .0.level)]
     Exhausted(Box<Level>, PrivacyLoss),
+    /// As many of the protocol's questions are under way as may still fail: wait until one of them has ended.
+    #[error("as many questions of this protocol are under way as may still fail; ask again in a moment")]
+    UnderWay,
     /// The policy or the snapshot changed since the question was bound; ask again.
     #[error("the policy changed while the question was prepared; ask again")]
     Stale,

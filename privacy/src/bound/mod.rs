@@ -411,6 +411,7 @@ impl BoundedPlan {
             d_squared: draw.d_squared().to_string(),
             sigma: draw.sigma_decimal(),
             rho: draw.rho().to_string(),
+            combined: None,
         };
         self.draws.iter().map(draw).collect()
     }

@@ -4,31 +4,33 @@ use std::sync::Arc;
 
 use epiledger_ledger::{
     Log, NoteKey, StdFs,
-    entry::{AuditEntry, PolicySet, ProtocolApprove},
+    entry::{AuditEntry, PolicyPropose, PolicySet, PolicyTerms, ProtocolApprove},
 };
 use epiledger_privacy::{
     accountant::{Accountant, Asker},
     clock::Timing,
 };
 
-/// The policy and the protocol, with these caps on rho (id space, protocol, principal) and one cap on delta.
-pub fn rules(rho_caps: [&str; 3], delta_cap: &str) -> [AuditEntry; 2] {
+/// A log's first entries: a policy, proposed and confirmed, and the protocol, with these caps on rho (id space, protocol,
+/// principal, any 24 hours) and one cap on delta.
+pub fn rules(rho_caps: [&str; 4], delta_cap: &str) -> [AuditEntry; 3] {
     let text = |t: &str| t.to_owned();
-    let [id_space, protocol, principal] = rho_caps.map(text);
-    let policy = PolicySet {
-        policy: 1,
+    let [id_space, protocol, principal, window] = rho_caps.map(text);
+    let terms = PolicyTerms {
         id_space: text("world"),
         rho_cap: id_space,
         delta_cap: text(delta_cap),
         principal_rho_cap: principal,
         principal_delta_cap: text(delta_cap),
+        window_rho_cap: window,
         query_rho: text("0.01"),
         query_delta: text("0.000001"),
         delta_rep: text("0.00000001"),
         catalog: "0".repeat(64),
-        approvers: [text("a"), text("b")],
-        effective: text("2020-01-01"),
     };
+    let proposal = PolicyPropose { by: text("a"), terms: terms.clone() };
+    let approvers = [text("a"), text("b")];
+    let policy = PolicySet { policy: 1, proposal: 0, terms, approvers, time: 0, effective: 0 };
     let approval = ProtocolApprove {
         protocol: text("p"),
         title: text("a test"),
@@ -36,11 +38,11 @@ pub fn rules(rho_caps: [&str; 3], delta_cap: &str) -> [AuditEntry; 2] {
         investigators: vec![text("ada")],
         rho_cap: protocol,
         delta_cap: text(delta_cap),
-        valid_from: text("2020-01-01"),
+        valid_from: text("1970-01-01"),
         valid_to: text("2099-12-31"),
         approver: text("b"),
     };
-    [AuditEntry::PolicySet(policy), AuditEntry::ProtocolApprove(approval)]
+    [AuditEntry::PolicyPropose(proposal), AuditEntry::PolicySet(policy), AuditEntry::ProtocolApprove(approval)]
 }
 
 /// The accountant, and the folder of its log.
@@ -56,7 +58,7 @@ impl Bench {
         let key = NoteKey::generate("test/audit").unwrap();
         let log = Log::create(Arc::new(StdFs), &dir.path().join("audit"), "test/audit", key).unwrap();
         let accountant = Accountant::open(Arc::new(log)).unwrap();
-        for entry in rules([rho_cap; 3], "1") {
+        for entry in rules([rho_cap; 4], "1") {
             accountant.record(entry, Vec::new()).unwrap();
         }
         Self { accountant, _dir: dir }
@@ -70,9 +72,9 @@ pub fn asker(timing: Timing) -> Asker {
         role: "researcher".into(),
         protocol: "p".into(),
         text: "a question".into(),
+        request: String::new(),
         idempotency: None,
         build: "0".repeat(64),
-        today: "2026-01-01".into(),
         timing,
     }
 }

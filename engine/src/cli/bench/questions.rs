@@ -14,7 +14,8 @@ use tokio::runtime::Runtime;
 
 use super::Failure;
 use crate::api::{Principal, PrivacyAsk, QueryRequest, Role};
-use crate::open::{DEMO_PROTOCOL, OpenOptions, default_policy, demo_principal, today};
+use crate::open::{DEMO_PROTOCOL, OpenOptions, default_terms, demo_principal, today};
+use crate::policy::PolicyRequest;
 use crate::query::Engine;
 
 /// Questions that are timed.
@@ -52,24 +53,28 @@ pub(super) fn times(data: &Path) -> Result<Vec<(String, String)>, Failure> {
 /// A policy and a protocol, so that the questions may be asked.
 fn allow(engine: &Engine) -> Result<(), Failure> {
     let (board, steward) = (demo_principal(Role::Board), demo_principal(Role::Steward));
-    let policy = default_policy(engine.catalog(), [steward.to_owned(), board.to_owned()]);
-    let (rho_cap, delta_cap) = (policy.rho_cap.clone(), policy.delta_cap.clone());
-    engine.set_policy(policy).map_err(Failure::of)?;
+    let who = |name: &str, role: Role| Principal {
+        name: name.to_owned(),
+        key_id: "bench".to_owned(),
+        role,
+        protocols: Vec::new(),
+    };
+    let proposal = engine.propose_policy(&who(steward, Role::Steward), PolicyRequest::default())?;
+    engine.confirm_policy(&who(board, Role::Board), proposal)?;
+    let terms = default_terms(engine.catalog());
     let today = today();
     let approval = ProtocolApprove {
         protocol: DEMO_PROTOCOL.to_owned(),
         title: "Speed of questions".to_owned(),
         purpose: "HMB".to_owned(),
         investigators: vec![demo_principal(Role::Researcher).to_owned()],
-        rho_cap,
-        delta_cap,
+        rho_cap: terms.rho_cap,
+        delta_cap: terms.delta_cap,
         valid_from: today.to_string(),
         valid_to: Day(today.0 + 1).to_string(),
         approver: board.to_owned(),
     };
-    let who =
-        Principal { name: board.to_owned(), key_id: "bench".to_owned(), role: Role::Board, protocols: Vec::new() };
-    engine.approve(&who, approval).map(|_| ()).map_err(Failure::of)
+    engine.approve(&who(board, Role::Board), approval).map(|_| ()).map_err(Failure::of)
 }
 
 async fn ask(engine: &Arc<Engine>, sql: &str) -> Result<(), Failure> {

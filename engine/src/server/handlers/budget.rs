@@ -1,4 +1,4 @@
-//! What is left: no clock and no log index, so it changes only when something is spent or a policy is set.
+//! What is left at every level.
 
 use std::sync::Arc;
 

@@ -5,6 +5,7 @@ pub mod budget;
 pub mod datasets;
 pub mod health;
 pub mod keys;
+pub mod policies;
 pub mod protocols;
 pub mod releases;
 pub mod statements;

@@ -104,10 +104,7 @@ pub async fn ask(
     let request = body::<Statement>(bytes)?.request(idempotency_key(&headers)?)?;
     // A task of its own: a caller who hangs up must not stop a paid question before its outcome is logged.
     let asked = Arc::clone(&server);
-    let answer = tokio::spawn(async move {
-        let _turn = asked.questions.acquire().await;
-        asked.engine.query(&principal, request).await
-    });
+    let answer = tokio::spawn(async move { asked.engine.query(&principal, request).await });
     let answer = answer.await.map_err(|e| Problem::internal(&e))??;
     format.respond(&answer)
 }
@@ -122,7 +119,7 @@ pub async fn estimate(
     bytes: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Problem> {
     let request = body::<Statement>(bytes)?.request(None)?;
-    let _turn = server.questions.acquire().await;
+    let _turn = server.estimates.acquire().await;
     let estimate = server.off_thread(move |s| s.engine.estimate(&principal, request)).await??;
     Ok(Json(estimate).into_response())
 }

@@ -113,6 +113,63 @@ pub(super) fn all() -> Vec<(&'static str, Shape)> {
             ]),
         ),
         ("Protocols", object(vec![must("protocols", array(named("Protocol")))])),
+        (
+            "PolicyRequest",
+            object(vec![
+                may("rho_cap", text()),
+                may("delta_cap", text()),
+                may("principal_rho_cap", text()),
+                may("principal_delta_cap", text()),
+                may("window_rho_cap", text()),
+                may("query_rho", text()),
+                may("query_delta", text()),
+                may("delta_rep", text()),
+            ]),
+        ),
+        (
+            "PolicyTerms",
+            object(vec![
+                must("id_space", text()),
+                must("rho_cap", text()),
+                must("delta_cap", text()),
+                must("principal_rho_cap", text()),
+                must("principal_delta_cap", text()),
+                must("window_rho_cap", text()),
+                must("query_rho", text()),
+                must("query_delta", text()),
+                must("delta_rep", text()),
+                must("catalog", text()),
+            ]),
+        ),
+        (
+            "Policy",
+            object(vec![
+                must("policy", integer()),
+                must("proposal", integer()),
+                must("terms", named("PolicyTerms")),
+                must("approvers", array(text())),
+                must("time", integer()),
+                must("effective", integer()),
+            ]),
+        ),
+        ("Proposal", object(vec![must("index", integer()), must("by", text()), must("terms", named("PolicyTerms"))])),
+        (
+            "Policies",
+            object(vec![
+                may("in_force", named("Policy")),
+                may("pending", named("Policy")),
+                must("proposals", array(named("Proposal"))),
+            ]),
+        ),
+        (
+            "PolicyLogged",
+            object(vec![
+                must("index", integer()),
+                must("policy", integer()),
+                must("effective", integer()),
+                must("in_force", boolean()),
+            ]),
+        ),
         ("Logged", object(vec![must("index", integer())])),
         (
             "AuditEntry",
@@ -164,6 +221,7 @@ pub(super) const fn body(route: Route) -> Option<&'static str> {
     match route {
         Route::Ask | Route::Estimate => Some("Statement"),
         Route::ProtocolApprove => Some("Approval"),
+        Route::PolicyPropose => Some("PolicyRequest"),
         Route::KeyCreate => Some("KeyRequest"),
         _ => None,
     }
@@ -177,7 +235,9 @@ pub(super) const fn answer(route: Route) -> Option<&'static str> {
         Route::Budget => Some("Budget"),
         Route::Releases => Some("Releases"),
         Route::Protocols => Some("Protocols"),
-        Route::ProtocolApprove | Route::ProtocolSuspend => Some("Logged"),
+        Route::Policies => Some("Policies"),
+        Route::PolicyConfirm => Some("PolicyLogged"),
+        Route::ProtocolApprove | Route::ProtocolSuspend | Route::PolicyPropose => Some("Logged"),
         Route::AuditSearch => Some("AuditEntries"),
         Route::Keys => Some("Keys"),
         Route::KeyCreate => Some("NewKey"),

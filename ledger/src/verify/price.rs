@@ -1,0 +1,87 @@
+//! What an intent pays, recomputed: each draw's price from its sensitivity and noise, their sum, and the noise of draws
+//! that were combined.
+
+use super::{
+    decimal::{RHO_PLACES, combines, price_covers, units},
+    policies::Amount,
+};
+use crate::entry::{QueryIntent, query::Bounds};
+
+/// The one mechanism whose price this auditor can recompute.
+const GAUSSIAN: &str = "discrete_gaussian";
+
+/// Most draws that are combined into one number.
+const MOST_COMBINED: usize = 16;
+
+/// The intent's price, if each primitive pays for its sensitivity and the sum is right.
+pub(crate) fn price(intent: &QueryIntent) -> Result<Amount, String> {
+    let price = Amount::parse(&intent.rho, &intent.delta).ok_or("its price is no decimal in whole units")?;
+    let mut sum = 0_u128;
+    for primitive in &intent.primitives {
+        if primitive.mechanism != GAUSSIAN {
+            return Err("its mechanism is unknown to this auditor".into());
+        }
+        let rho = units(&primitive.rho, RHO_PLACES).ok_or("a primitive's rho is no decimal in whole units")?;
+        match price_covers(rho, &primitive.sigma, &primitive.d_squared) {
+            Some(true) => {}
+            Some(false) => return Err("a primitive's rho is less than D^2 / (2 sigma^2)".into()),
+            None => return Err("a primitive's sigma or D^2 is no decimal".into()),
+        }
+        sum = sum.checked_add(rho).ok_or("the primitives' rho overflows")?;
+    }
+    if intent.primitives.is_empty() || sum != price.rho {
+        return Err("its rho is not the sum of its primitives".into());
+    }
+    Ok(price)
+}
+
+/// What is drawn for a question, over all the times that it was bought.
+#[derive(Clone, Debug)]
+pub(crate) struct Drawn {
+    id_space: String,
+    snapshot: u64,
+    bounds: Bounds,
+    /// D^2 of each primitive, and the sigma of each of its draws.
+    primitives: Vec<(String, Vec<String>)>,
+}
+
+impl Drawn {
+    /// What an intent draws, added to what the outcome that it makes finer had drawn.
+    pub(crate) fn of(intent: &QueryIntent, held: Option<&Self>) -> Result<Self, String> {
+        let mut drawn = Self {
+            id_space: intent.id_space.clone(),
+            snapshot: intent.snapshot,
+            bounds: intent.bounds.clone(),
+            primitives: intent.primitives.iter().map(|p| (p.d_squared.clone(), vec![p.sigma.clone()])).collect(),
+        };
+        let Some(held) = held else {
+            return match intent.primitives.iter().all(|primitive| primitive.combined.is_none()) {
+                true => Ok(drawn),
+                false => Err("it combines draws without naming the outcome that held the first".into()),
+            };
+        };
+        let same = |a: &Self, b: &Self| {
+            let d = |drawn: &Self| drawn.primitives.iter().map(|p| p.0.clone()).collect::<Vec<_>>();
+            a.id_space == b.id_space && a.snapshot == b.snapshot && a.bounds == b.bounds && d(a) == d(b)
+        };
+        if !same(&drawn, held) {
+            return Err("it draws something else than the outcome that it makes finer".into());
+        }
+        for ((primitive, logged), (_, before)) in
+            drawn.primitives.iter_mut().zip(&intent.primitives).zip(&held.primitives)
+        {
+            if before.len() >= MOST_COMBINED {
+                return Err(format!("more than {MOST_COMBINED} draws of one number are combined"));
+            }
+            let combined =
+                logged.combined.as_deref().ok_or("a draw that makes another finer names no combined sigma")?;
+            primitive.1.splice(0..0, before.iter().cloned());
+            match combines(combined, &primitive.1) {
+                Some(true) => {}
+                Some(false) => return Err("a combined sigma is not that of the draws it combines".into()),
+                None => return Err("a combined sigma is no decimal".into()),
+            }
+        }
+        Ok(drawn)
+    }
+}
