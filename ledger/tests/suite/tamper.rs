@@ -165,7 +165,7 @@ fn an_old_or_rewritten_log_is_caught_by_a_pinned_head_or_key() {
         let origin = if kind == Kind::Ledger { "test.example/ledger" } else { "test.example/audit" };
         let log = Log::open(std::sync::Arc::new(StdFs), dir, key(origin)).unwrap();
         let earlier = log.checkpoint().note;
-        let entry = log.read(0).unwrap();
+        let entry = log.read(2).unwrap();
         let again = epiledger_ledger::Canonical::parse(entry).unwrap();
         let newer = log.append(vec![again.into()]).unwrap().checkpoint.note;
         drop(log);
