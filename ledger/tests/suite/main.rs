@@ -5,6 +5,7 @@ mod budget;
 mod folder;
 mod log;
 mod mirror;
+mod policies;
 mod recovery;
 mod tamper;
 mod transactions;
