@@ -164,6 +164,8 @@ pub struct Answer {
     pub receipt: Receipt,
     /// Was it given before, and so free?
     pub cached: bool,
+    /// Is it about simulated people?
+    pub dummy: bool,
 }
 
 /// A primitive of an estimate.

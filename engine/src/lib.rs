@@ -11,6 +11,7 @@ pub mod api;
 pub mod chart;
 pub mod cli;
 pub mod config;
+mod dummy;
 pub mod exec;
 pub mod open;
 pub mod panel;

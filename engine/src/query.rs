@@ -42,7 +42,9 @@ pub struct Engine {
     pub(crate) accountant: Arc<Accountant>,
     pub(crate) denials: Mutex<HashMap<(String, String), (u64, u64)>>,
     turns: Turns,
-    executor: LocalExecutor,
+    pub(crate) executor: LocalExecutor,
+    /// Tables of simulated people, once they were asked for.
+    pub(crate) simulated: Mutex<Option<Arc<Snapshot>>>,
     clock: Box<dyn Clock>,
     timing: Timing,
     secret: [u8; 32],
@@ -96,6 +98,7 @@ impl Engine {
             denials: Mutex::default(),
             turns: Turns::default(),
             executor: LocalExecutor::new()?,
+            simulated: Mutex::default(),
             clock,
             timing,
             secret: opened.secret,
@@ -246,7 +249,7 @@ impl Engine {
         Ok(Bounded { plan, snapshot })
     }
 
-    fn params(&self, request: &QueryRequest, purpose: &str) -> Result<PrivacyParams, QueryError> {
+    pub(crate) fn params(&self, request: &QueryRequest, purpose: &str) -> Result<PrivacyParams, QueryError> {
         let policy = self.accountant.policy().ok_or_else(no_policy)?;
         if policy.entry.terms.catalog != self.catalog.hash() {
             return Err(QueryError::Unavailable(
@@ -270,7 +273,7 @@ impl Engine {
         })
     }
 
-    fn asker(&self, who: &Principal, request: &QueryRequest) -> Result<Asker, QueryError> {
+    pub(crate) fn asker(&self, who: &Principal, request: &QueryRequest) -> Result<Asker, QueryError> {
         if who.role != Role::Researcher {
             return Err(QueryError::Forbidden("only a researcher's key may ask questions".into()));
         }
@@ -355,6 +358,7 @@ impl Engine {
             snapshot: SnapshotRef { number, cut_at },
             receipt: Receipt { index, proof },
             cached,
+            dummy: false,
         })
     }
 
@@ -374,7 +378,7 @@ impl Engine {
         blocking(move || accountant.record(entry, blobs)).await?.map_err(stopped)
     }
 
-    fn not_reserved(&self, error: ReserveError) -> QueryError {
+    pub(crate) fn not_reserved(&self, error: ReserveError) -> QueryError {
         match error {
             ReserveError::NoPolicy => no_policy(),
             ReserveError::Protocol(why) => QueryError::Forbidden(format!("protocol {why}")),
@@ -384,7 +388,9 @@ impl Engine {
                 level: level.level.to_owned(),
             },
             ReserveError::KnownKey => QueryError::Conflict,
-            ReserveError::Stale | ReserveError::UnderWay => QueryError::Unavailable(error.to_string()),
+            ReserveError::Stale | ReserveError::UnderWay | ReserveError::Synthetic => {
+                QueryError::Unavailable(error.to_string())
+            }
             ReserveError::Accountant(e) => stopped(e),
         }
     }
@@ -434,7 +440,7 @@ pub(crate) fn may_read(who: &Principal, protocol: &str) -> bool {
 }
 
 /// Runs what waits for the disk off the async threads.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, QueryError> {
+pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, QueryError> {
     tokio::task::spawn_blocking(work).await.map_err(stopped)
 }
 

@@ -224,6 +224,9 @@ impl Accountant {
     /// # Errors
     /// Nothing was spent, but for a log failure, where the process must stop.
     pub fn reserve(self: &Arc<Self>, plan: BoundedPlan, asker: &Asker) -> Result<Reserved, ReserveError> {
+        if plan.synthetic() {
+            return Err(ReserveError::Synthetic);
+        }
         let query_id = hex(&rand::random::<[u8; 16]>());
         let salt = rand::random::<[u8; SALT]>();
         let salted = |text: &str| hex(&Sha256::digest([&salt[..], text.as_bytes()].concat()));

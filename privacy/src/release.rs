@@ -53,12 +53,14 @@ use datafusion::{
     common::ScalarValue,
 };
 use futures::future::{Either, select};
+use rand::{RngExt, SeedableRng, rngs::StdRng};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     accountant::Reserved,
     bound::BoundedPlan,
     clock::{Clock, Timing, boundary},
+    mechanism::Gaussian,
 };
 
 /// Something failed after the price was paid. It carries nothing: a reason could depend on data.
@@ -244,7 +246,9 @@ pub async fn release(
         let run = std::pin::pin!(executor.execute(reserved.plan()));
         let limit = clock.sleep_until(started + deadline);
         match select(run, limit).await {
-            Either::Left((Ok(raw), _)) => Some(add_noise(reserved.plan(), reserved.query_id(), raw)),
+            Either::Left((Ok(raw), _)) => {
+                Some(add_noise(reserved.plan(), reserved.query_id(), raw, &mut Noise::Private))
+            }
             Either::Left((Err(Failed), _)) => Some(Err(Failed)),
             Either::Right(_) => None,
         }
@@ -260,8 +264,47 @@ pub async fn release(
     reserved.close(noisy).await
 }
 
+/// Answers a plan over simulated people, for a dummy twin. Its noise has the plan's sigma and protects nothing: it is
+/// a function of `seed`. Nothing is paid and nothing is logged.
+///
+/// # Errors
+/// [`Failed`]: the plan is not over simulated people, or it failed.
+pub async fn rehearse(plan: &BoundedPlan, executor: &impl Executor, seed: [u8; 32]) -> Result<Release, Failed> {
+    if !plan.synthetic() {
+        return Err(Failed);
+    }
+    let raw = executor.execute(plan).await?;
+    add_noise(plan, &"0".repeat(32), raw, &mut Noise::Simulated(Box::new(StdRng::from_seed(seed))))
+}
+
+/// Where noise comes from.
+enum Noise {
+    /// The mechanism.
+    Private,
+    /// A generator that anyone can repeat.
+    Simulated(Box<StdRng>),
+}
+
+impl Noise {
+    fn add(&mut self, draw: &Gaussian, values: &[i64]) -> Result<Vec<i64>, Failed> {
+        match self {
+            Self::Private => draw.add_noise(values).map_err(|_| Failed),
+            #[expect(clippy::cast_possible_truncation, reason = "float to integer saturates")]
+            Self::Simulated(rng) => Ok(values
+                .iter()
+                .map(|value| {
+                    let (u, v): (f64, f64) = (rng.random(), rng.random());
+                    // Box and Muller 1958; 1 - u lies in (0, 1].
+                    let normal = (-2.0 * (1.0 - u).ln()).sqrt() * (std::f64::consts::TAU * v).cos();
+                    value.saturating_add((normal * draw.sigma()).round() as i64)
+                })
+                .collect()),
+        }
+    }
+}
+
 /// Public cells are zero-filled; unknown keys pass the threshold or vanish. Cells are in canonical key order.
-fn add_noise(plan: &BoundedPlan, query_id: &str, raw: RawBatches) -> Result<Release, Failed> {
+fn add_noise(plan: &BoundedPlan, query_id: &str, raw: RawBatches, noise: &mut Noise) -> Result<Release, Failed> {
     let cells = plan.key_types().len();
     let (keys, exact) = match plan.public_cells() {
         Some(public) => zero_filled(plan, public, raw)?,
@@ -276,7 +319,7 @@ fn add_noise(plan: &BoundedPlan, query_id: &str, raw: RawBatches) -> Result<Rele
             .filter(|row| column.get(*row).is_some_and(|n| *n >= 0 && n.unsigned_abs() >= threshold.k_min))
             .collect();
         let values: Vec<i64> = enough.iter().filter_map(|row| column.get(*row).copied()).collect();
-        let drawn = plan.draws().get(threshold.draw).ok_or(Failed)?.add_noise(&values).map_err(|_| Failed)?;
+        let drawn = noise.add(plan.draws().get(threshold.draw).ok_or(Failed)?, &values)?;
         let over = i64::try_from(threshold.over).map_err(|_| Failed)?;
         let (rows, passed): (Vec<usize>, Vec<i64>) = enough.into_iter().zip(drawn).filter(|(_, n)| *n > over).unzip();
         *noisy.get_mut(threshold.draw).ok_or(Failed)? = Some(passed);
@@ -291,10 +334,10 @@ fn add_noise(plan: &BoundedPlan, query_id: &str, raw: RawBatches) -> Result<Rele
         .map(|(((draw, (what, scale)), column), done)| {
             let values = match (done, &kept) {
                 (Some(values), _) => values,
-                (None, None) => draw.add_noise(column).map_err(|_| Failed)?,
+                (None, None) => noise.add(draw, column)?,
                 (None, Some(rows)) => {
                     let values: Vec<i64> = rows.iter().filter_map(|row| column.get(*row).copied()).collect();
-                    draw.add_noise(&values).map_err(|_| Failed)?
+                    noise.add(draw, &values)?
                 }
             };
             Ok(ReleasedDraw { what, scale, sigma: draw.sigma_decimal(), half_width: draw.half_width(), values })

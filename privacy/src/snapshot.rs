@@ -26,6 +26,9 @@ pub struct Snapshot {
     pub cut_at: String,
     /// Files of each private table.
     pub private: BTreeMap<String, Vec<StoredFile>>,
+    /// Do the private files hold simulated people alone? Then plans over them can be rehearsed
+    /// ([`crate::release::rehearse`]), and can't be paid.
+    pub synthetic: bool,
     /// Rows of each public table.
     pub public: BTreeMap<String, Vec<RecordBatch>>,
 }

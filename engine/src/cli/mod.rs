@@ -71,7 +71,7 @@ enum Command {
     /// Serves over an existing data folder.
     Serve(serve::Args),
     /// Asks a question and spends its price.
-    Query(query::Args),
+    Query(query::AskArgs),
     /// Says what a question would cost; free.
     Estimate(query::Args),
     /// Shows what is left at every level.

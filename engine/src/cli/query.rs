@@ -38,6 +38,16 @@ pub(super) struct Args {
     format: Option<String>,
 }
 
+/// What `query` takes.
+#[derive(clap::Args)]
+pub(super) struct AskArgs {
+    #[command(flatten)]
+    question: Args,
+    /// Answer about simulated people: free, not logged, of the same shape.
+    #[arg(long)]
+    dummy: bool,
+}
+
 impl Args {
     fn body(&self) -> Result<Value, Failure> {
         let sql = match self.sql.as_str() {
@@ -68,7 +78,9 @@ impl Args {
 }
 
 /// Asks and prints the answer.
-pub(super) fn ask(context: &Context, args: &Args) -> Result<(), Failure> {
+pub(super) fn ask(context: &Context, args: &AskArgs) -> Result<(), Failure> {
+    let AskArgs { question: args, dummy } = args;
+    let path = if *dummy { "/v1/statements/dummy" } else { "/v1/statements" };
     let format = match args.format.as_deref() {
         None => None,
         Some(name) => {
@@ -80,10 +92,10 @@ pub(super) fn ask(context: &Context, args: &Args) -> Result<(), Failure> {
     let client = Client::find(&context.settings, Role::Researcher)?;
     let body = args.body()?;
     if let Some(format) = format {
-        let bytes = client.send("POST", "/v1/statements", Some(&body), Some(format.media_type()))?;
+        let bytes = client.send("POST", path, Some(&body), Some(format.media_type()))?;
         return std::io::stdout().write_all(&bytes).map_err(Failure::of);
     }
-    let document = client.post("/v1/statements", &body)?;
+    let document = client.post(path, &body)?;
     context.show(&document, |d| render::answer(d, usize::MAX));
     Ok(())
 }

@@ -41,6 +41,10 @@ pub fn answer(document: &Value, most: usize) -> String {
     let of = |name: &str| document.get(name).unwrap_or(&Value::Null);
     let index = document.pointer("/receipt/index").map_or_else(|| "-".to_owned(), Value::to_string);
     let snapshot = document.pointer("/snapshot/number").map_or_else(|| "-".to_owned(), Value::to_string);
+    if of("dummy") == &Value::Bool(true) {
+        text.push_str("\nDUMMY: simulated people, free and not logged; nothing here is about the dataset");
+        return text;
+    }
     let cached = if of("cached") == &Value::Bool(true) { " (asked before, so free)" } else { "" };
     text.push_str(&format!(
         "\nprice {}{cached}\nremaining {}\nsnapshot {snapshot}, receipt: log entry {index}",

@@ -102,7 +102,9 @@ fn success(route: Route) -> &'static str {
 fn answer(route: Route) -> utoipa::openapi::Response {
     let mut response = ResponseBuilder::new().description("What was asked for.");
     let media: Vec<&str> = match route {
-        Route::Ask | Route::Statement | Route::StatementResult => Format::ALL.iter().map(|f| f.media_type()).collect(),
+        Route::Ask | Route::Dummy | Route::Statement | Route::StatementResult => {
+            Format::ALL.iter().map(|f| f.media_type()).collect()
+        }
         Route::AuditCheckpoint | Route::LedgerCheckpoint | Route::AuditProof | Route::Health => vec!["text/plain"],
         Route::AuditTile | Route::LedgerTile => vec!["application/octet-stream"],
         _ => vec!["application/json"],
@@ -133,6 +135,12 @@ fn problems(route: Route) -> Vec<(&'static str, &'static str)> {
             ("422", "The rules refuse the question; nothing was spent."),
             ("429", "The budget does not cover it: required and remaining."),
             ("504", "Paid, and no answer by the deadline."),
+        ]),
+        Route::Dummy => list.extend([
+            ("400", "The request is malformed."),
+            ("406", "No format that was asked for can be given."),
+            ("422", "The rules refuse the question."),
+            ("503", "Simulated people can't be made now."),
         ]),
         Route::Estimate => list.extend([("400", "The request is malformed."), ("422", "The rules refuse it.")]),
         Route::Statement | Route::StatementResult => {

@@ -105,6 +105,8 @@ routes! {
     Ask Post "/v1/statements" Api RESEARCHER;
     /// Says what a question would cost; reads no data and spends nothing.
     Estimate Post "/v1/statements/estimate" Api RESEARCHER;
+    /// Answers a question about simulated people: free, not logged, flagged.
+    Dummy Post "/v1/statements/dummy" Api RESEARCHER;
     /// Gives a recorded answer again by its statement id, free.
     Statement Get "/v1/statements/{id}" Api READERS;
     /// Gives a recorded answer's rows again, in the format asked for, free.
@@ -191,6 +193,7 @@ mod tests {
                 Role::Researcher => &[
                     Route::Ask,
                     Route::Estimate,
+                    Route::Dummy,
                     Route::Statement,
                     Route::StatementResult,
                     Route::Datasets,

@@ -44,6 +44,7 @@ fn handler(route: Route) -> MethodRouter<Arc<Server>> {
     match route {
         Route::Ask => on(method, handlers::statements::ask),
         Route::Estimate => on(method, handlers::statements::estimate),
+        Route::Dummy => on(method, handlers::statements::dummy),
         Route::Statement | Route::StatementResult => on(method, handlers::releases::result),
         Route::Datasets => on(method, handlers::datasets::list),
         Route::Schema => on(method, handlers::datasets::schema),

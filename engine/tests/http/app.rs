@@ -56,14 +56,15 @@ pub struct Ask<'a> {
 impl App {
     pub fn get() -> &'static Self {
         static APP: OnceLock<App> = OnceLock::new();
-        APP.get_or_init(Self::new)
+        APP.get_or_init(|| Self::of(PEOPLE, 7))
     }
 
-    fn new() -> Self {
+    /// An application of its own over so many people of this seed.
+    pub fn of(people: u64, seed: u64) -> Self {
         let runtime = Runtime::new().unwrap();
         let folder = tempfile::tempdir().unwrap();
         let data = folder.path().join("data");
-        open::create_demo(&data, PEOPLE, 7, &mut |_| ()).unwrap();
+        open::create_demo(&data, people, seed, &mut |_| ()).unwrap();
         let options = OpenOptions { immediate: true };
         let engine = runtime.block_on(Engine::open(&data, options)).unwrap();
         let server = Server::new(engine, ApiKeys::open(&data).unwrap(), data, true);

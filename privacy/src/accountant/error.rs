@@ -46,6 +46,9 @@ pub enum ReserveError {
     /// The policy or the snapshot changed since the question was bound; ask again.
     #[error("the policy changed while the question was prepared; ask again")]
     Stale,
+    /// It reads simulated people, so there is nothing to pay.
+    #[error("a question about simulated people is not paid")]
+    Synthetic,
     /// The same Idempotency-Key is known.
     #[error("the Idempotency-Key is known")]
     KnownKey,

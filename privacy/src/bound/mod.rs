@@ -56,6 +56,7 @@ pub struct BoundedPlan {
     text: String,
     deadline: Duration,
     snapshot: u64,
+    synthetic: bool,
     policy: u64,
     id_space: String,
 }
@@ -186,6 +187,7 @@ pub fn bound(
         text,
         deadline: clock::deadline(declared),
         snapshot: snapshot.number,
+        synthetic: snapshot.synthetic,
         policy: params.policy,
         id_space: params.id_space.clone(),
     })
@@ -384,6 +386,11 @@ impl BoundedPlan {
     #[must_use]
     pub const fn snapshot(&self) -> u64 {
         self.snapshot
+    }
+
+    /// Does it read simulated people alone?
+    pub(crate) const fn synthetic(&self) -> bool {
+        self.synthetic
     }
 
     /// The policy it is priced under.

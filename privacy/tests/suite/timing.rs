@@ -29,7 +29,7 @@ use epiledger_privacy::{
     loss::{Delta, Rho},
     params::{Ask, PrivacyParams},
     query::{NOISY, Query, noisy_column},
-    release::{Executor, Failed, RawBatches, release},
+    release::{Executor, Failed, RawBatches, rehearse, release},
     snapshot::Snapshot,
 };
 
@@ -268,6 +268,14 @@ async fn a_run_past_its_deadline_fails_at_the_deadline() {
 async fn a_run_that_holds_its_thread_past_the_deadline_is_no_answer() {
     let seen = Bench::new("10").ask_holding(ms(5_000), false, Timing::Classes, true).await;
     assert_eq!(seen, Seen { slept_to: vec![ms(10_000)], left_at: ms(10_000), ending: Ending::Failed });
+}
+
+/// A plan over a dataset is not rehearsed, whoever asks: without a price there is no answer about patients.
+#[tokio::test]
+async fn a_plan_over_patients_is_not_rehearsed() {
+    let clock = Fake::default();
+    let executor = Takes { clock: &clock, time: ms(0), fails: false, holds: false };
+    assert_eq!(rehearse(&plan(), &executor, [0; 32]).await, Err(Failed));
 }
 
 #[tokio::test]

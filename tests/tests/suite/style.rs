@@ -76,6 +76,17 @@ fn the_trusted_core_stays_small_and_silent() {
     assert!(lines < 8_350, "{lines} lines");
 }
 
+/// Plans over a snapshot that is marked as synthetic are answered without a price: one place may mark one.
+#[test]
+fn one_place_marks_a_snapshot_as_synthetic() {
+    let marks: Vec<PathBuf> = all()
+        .into_iter()
+        .filter(|(path, text)| !path.ends_with("suite/style.rs") && text.contains("synthetic: true"))
+        .map(|(path, _)| path)
+        .collect();
+    assert!(matches!(marks.as_slice(), [only] if only.ends_with("engine/src/dummy.rs")), "{marks:?}");
+}
+
 #[test]
 fn the_top_level_is_the_houses() {
     let expected = [

@@ -123,7 +123,7 @@ pub enum EncodeError {
 }
 
 /// What every format says beside the rows: headers `Epiledger-<name>`, or schema metadata `epiledger.<name>`.
-fn metadata(answer: &Answer) -> [(&'static str, String); 11] {
+fn metadata(answer: &Answer) -> [(&'static str, String); 12] {
     [
         ("statement", answer.statement_id.clone()),
         ("price-rho", answer.price.rho.clone()),
@@ -136,6 +136,7 @@ fn metadata(answer: &Answer) -> [(&'static str, String); 11] {
         ("snapshot-cut", answer.snapshot.cut_at.clone()),
         ("index", answer.receipt.index.to_string()),
         ("cached", answer.cached.to_string()),
+        ("dummy", answer.dummy.to_string()),
     ]
 }
 
@@ -210,6 +211,7 @@ pub(crate) mod tests {
             snapshot: SnapshotRef { number: 1, cut_at: "2025-12-31".into() },
             receipt: Receipt { index: 7, proof: "c2sp.org/tlog-proof@v1\n".into() },
             cached: false,
+            dummy: false,
         }
     }
 
@@ -254,6 +256,7 @@ pub(crate) mod tests {
             assert_eq!(headers["epiledger-price-rho"], "0.0005");
             assert_eq!(headers["epiledger-snapshot"], "1");
             assert_eq!(headers["epiledger-index"], "7");
+            assert_eq!(headers["epiledger-dummy"], "false");
         }
     }
 }

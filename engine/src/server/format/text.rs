@@ -18,6 +18,7 @@ struct Document<'a> {
     snapshot: &'a SnapshotRef,
     receipt: &'a Receipt,
     cached: bool,
+    dummy: bool,
 }
 
 /// One object with columns, rows, price, remaining budget, snapshot and receipt.
@@ -26,7 +27,7 @@ pub(super) fn json(answer: &Answer) -> Result<Vec<u8>, EncodeError> {
     let rows = (0..answer.batch.num_rows()).map(|r| columns.iter().map(|c| cell::json(c, r)).collect()).collect();
     let document = Document {
         statement_id: &answer.statement_id,
-        state: "answered",
+        state: if answer.dummy { "dummy" } else { "answered" },
         columns: &answer.columns,
         rows,
         price: &answer.price,
@@ -34,6 +35,7 @@ pub(super) fn json(answer: &Answer) -> Result<Vec<u8>, EncodeError> {
         snapshot: &answer.snapshot,
         receipt: &answer.receipt,
         cached: answer.cached,
+        dummy: answer.dummy,
     };
     Ok(serde_json::to_vec(&document)?)
 }

@@ -1,4 +1,4 @@
-//! Questions: ask and estimate.
+//! Questions: ask, estimate, and try on simulated people.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -122,6 +122,24 @@ pub async fn estimate(
     let _turn = server.estimates.acquire().await;
     let estimate = server.off_thread(move |s| s.engine.estimate(&principal, request)).await??;
     Ok(Json(estimate).into_response())
+}
+
+/// `POST /v1/statements/dummy`: the same question about simulated people, free and not logged.
+///
+/// # Errors
+/// Problems of the request, and refusals.
+pub async fn dummy(
+    State(server): State<Arc<Server>>,
+    Extension(principal): Extension<Principal>,
+    headers: HeaderMap,
+    choice: Result<Query<Choice>, QueryRejection>,
+    bytes: Result<Bytes, BytesRejection>,
+) -> Result<Response, Problem> {
+    let format = Format::negotiate(query(choice)?.format.as_deref(), &headers)?;
+    let request = body::<Statement>(bytes)?.request(None)?;
+    let _turn = server.questions.acquire().await;
+    let answer = server.engine.dummy(&principal, request).await?;
+    format.respond(&answer)
 }
 
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {

@@ -43,6 +43,7 @@ pub(super) fn all() -> Vec<(&'static str, Shape)> {
                 must("snapshot", named("Snapshot")),
                 must("receipt", named("Receipt")),
                 must("cached", boolean()),
+                must("dummy", boolean()),
             ]),
         ),
         ("Primitive", object(vec![must("what", text()), must("sigma", text()), may("half_width", number())])),
