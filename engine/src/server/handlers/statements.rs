@@ -137,7 +137,7 @@ pub async fn dummy(
 ) -> Result<Response, Problem> {
     let format = Format::negotiate(query(choice)?.format.as_deref(), &headers)?;
     let request = body::<Statement>(bytes)?.request(None)?;
-    let _turn = server.questions.acquire().await;
+    let _turn = server.estimates.acquire().await;
     let answer = server.engine.dummy(&principal, request).await?;
     format.respond(&answer)
 }
