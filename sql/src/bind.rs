@@ -1,8 +1,7 @@
 //! A parsed question against a catalog.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
-use datafusion::common::metadata::ScalarAndMetadata;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{Column, DataFusionError, ParamValues, Result, SchemaError};
 use datafusion::config::ConfigOptions;
@@ -10,51 +9,23 @@ use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{Aggregate, Distinct, Expr, LogicalPlan};
 use datafusion::optimizer::AnalyzerRule;
 use datafusion::optimizer::analyzer::type_coercion::TypeCoercion;
-use datafusion::scalar::ScalarValue;
 use datafusion::sql::planner::{ParserOptions, SqlToRel};
-use datafusion::sql::sqlparser::ast::Statement;
 use datafusion::sql::sqlparser::tokenizer::{Location, Span};
 use epiledger_privacy::catalog::Catalog;
 use epiledger_privacy::day::Day;
 use epiledger_privacy::query::Query;
 use epiledger_privacy::refusal::{Code, PlanError};
-use serde::{Deserialize, Serialize};
 
-use crate::context::{Context, today};
+use crate::context::{Context, constant};
 use crate::cross::connect;
 use crate::decorrelate::{decorrelate, sets_of_values};
 use crate::distinct_on::first_row;
 use crate::error::SqlError;
+use crate::nearest::{hint, nearest, shown};
+use crate::params::{self, Value};
 use crate::parse::Parsed;
 use crate::split::split;
-
-/// The value of a parameter `$name`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(untagged)]
-pub enum Value {
-    /// NULL.
-    Null,
-    /// TRUE or FALSE.
-    Bool(bool),
-    /// A whole number.
-    Integer(i64),
-    /// Another number.
-    Float(f64),
-    /// A text; where a date is wanted, `YYYY-MM-DD`.
-    Text(String),
-}
-
-impl From<&Value> for ScalarValue {
-    fn from(value: &Value) -> Self {
-        match value {
-            Value::Null => Self::Null,
-            Value::Bool(v) => Self::Boolean(Some(*v)),
-            Value::Integer(v) => Self::Int64(Some(*v)),
-            Value::Float(v) => Self::Float64(Some(*v)),
-            Value::Text(v) => Self::Utf8(Some(v.clone())),
-        }
-    }
-}
+use crate::stack::deep;
 
 /// Binds a question to a catalog. Nothing is read.
 ///
@@ -65,6 +36,14 @@ pub fn bind(
     catalog: &Catalog,
     params: &BTreeMap<String, Value>,
 ) -> std::result::Result<Query, SqlError> {
+    deep(|| bound(parsed, catalog, params)).unwrap_or_else(|| {
+        let words = "the question could not be planned";
+        Err(SqlError::new(Code::TooLarge, words, Span::empty(), &parsed.text))
+    })
+}
+
+fn bound(parsed: &Parsed, catalog: &Catalog, params: &BTreeMap<String, Value>) -> std::result::Result<Query, SqlError> {
+    params::check(parsed, params)?;
     let plan = planned(parsed, catalog, params)?;
     let query = split(plan, catalog)
         .and_then(|(private, post)| Query::new(private, post))
@@ -81,12 +60,12 @@ pub(crate) fn planned(
     let cut = Day::parse(&catalog.data_cut).map_or(0, |day| day.0);
     let context = Context::new(catalog, cut);
     let options = ParserOptions::new().with_collect_spans(true).with_map_string_types_to_utf8view(false);
-    let statement = Statement::Query(parsed.query.clone());
+    let (statement, values) = params::prepared(parsed.query.clone(), params);
     let plan = SqlToRel::new_with_options(&context, options)
         .sql_statement_to_plan(statement)
         .map_err(|error| not_planned(parsed, catalog, &error))?;
     // What is rewritten has types, and what is written anew gets them.
-    let rewritten = with_params(plan, params)
+    let rewritten = with_values(params::unprepared(plan), &values)
         .and_then(sets_of_values)
         .and_then(coerced)
         .and_then(|plan| plain(plan, catalog))
@@ -98,10 +77,8 @@ fn coerced(plan: LogicalPlan) -> Result<LogicalPlan> {
     TypeCoercion::new().analyze(plan, &ConfigOptions::default())
 }
 
-fn with_params(plan: LogicalPlan, params: &BTreeMap<String, Value>) -> Result<LogicalPlan> {
-    let named: HashMap<String, ScalarAndMetadata> =
-        params.iter().map(|(name, value)| (name.clone(), ScalarValue::from(value).into())).collect();
-    let values = ParamValues::Map(named);
+/// Parameters and constants of the dialect as literals.
+fn with_values(plan: LogicalPlan, values: &ParamValues) -> Result<LogicalPlan> {
     let preserver = |plan: &LogicalPlan| NamePreserver::new(plan);
     let replaced = plan.transform_up_with_subqueries(|node| {
         let names = preserver(&node);
@@ -113,8 +90,8 @@ fn with_params(plan: LogicalPlan, params: &BTreeMap<String, Value>) -> Result<Lo
                     Ok(value) => Transformed::yes(Expr::Literal(value.value, None)),
                     Err(_) => Transformed::no(expr),
                 }),
-                _ => Ok(match today(&expr) {
-                    Some(day) => Transformed::yes(day),
+                _ => Ok(match constant(&expr) {
+                    Some(literal) => Transformed::yes(literal),
                     None => Transformed::no(expr),
                 }),
             })?;
@@ -151,6 +128,10 @@ fn placed(parsed: &Parsed, refusal: PlanError) -> SqlError {
     SqlError::at(refusal, span, &parsed.text)
 }
 
+/// What the planner says of a number in GROUP BY or ORDER BY that names no column.
+const OUT_OF_LIST: [&str; 3] =
+    ["Cannot find column with position", "Order by index starts at 1", "Order by column out of bounds"];
+
 /// The planner's error in our own words.
 fn not_planned(parsed: &Parsed, catalog: &Catalog, error: &DataFusionError) -> SqlError {
     let place = |line: u64, column: u64| Location { line, column };
@@ -162,16 +143,19 @@ fn not_planned(parsed: &Parsed, catalog: &Catalog, error: &DataFusionError) -> S
     };
     match error.find_root() {
         DataFusionError::SchemaError(schema, _) => match schema.as_ref() {
-            SchemaError::FieldNotFound { field, .. } => {
-                say(Code::UnknownName, format!("no column {}", field.name), parsed.suspects.ident(&field.name))
+            SchemaError::FieldNotFound { field, valid_fields } => {
+                let words = format!("no column {}", shown(&field.name));
+                let refusal = say(Code::UnknownName, words, parsed.suspects.ident(&field.name));
+                let near = near_columns(parsed, catalog, field, valid_fields);
+                refusal.with_hint(hint(&near, "The columns of each table are at /v1/datasets"))
             }
             SchemaError::AmbiguousReference { field } => say(
                 Code::UnknownName,
-                format!("the column {} is in several tables: write table.{}", field.name, field.name),
+                format!("the column {} is in several tables: write table.{}", shown(&field.name), shown(&field.name)),
                 parsed.suspects.ident(&field.name),
             ),
             SchemaError::DuplicateQualifiedField { name, .. } | SchemaError::DuplicateUnqualifiedField { name } => {
-                say(Code::UnknownName, format!("two columns are called {name}: give one an alias"), None)
+                say(Code::UnknownName, format!("two columns are called {}: give one an alias", shown(name)), None)
             }
         },
         DataFusionError::Plan(words) if words.contains("GROUP BY") => {
@@ -180,12 +164,17 @@ fn not_planned(parsed: &Parsed, catalog: &Catalog, error: &DataFusionError) -> S
         DataFusionError::Plan(words) if words.contains("specified more than once") => {
             say(Code::UnknownName, "two WITHs have one name: give one of them another".into(), None)
         }
+        DataFusionError::Plan(words) if OUT_OF_LIST.iter().any(|known| words.contains(known)) => {
+            say(Code::InvalidGrouping, "the select list has no column of this number".into(), None)
+        }
         DataFusionError::Plan(words) if words.contains("no such table") => {
-            let (words, span) = match unknown_table(parsed, catalog) {
-                Some((name, span)) => (format!("no table {name}"), Some(span)),
-                None => ("no such table".to_owned(), None),
+            let Some((name, span)) = unknown_table(parsed, catalog) else {
+                return say(Code::UnknownName, "no such table".to_owned(), None);
             };
-            say(Code::UnknownName, words, span)
+            let known = catalog.tables.keys().map(String::as_str).chain(parsed.suspects.defined());
+            let near = nearest(&name, known);
+            let refusal = say(Code::UnknownName, format!("no table {}", shown(&name)), Some(span));
+            refusal.with_hint(hint(&near, "The tables are at /v1/datasets"))
         }
         DataFusionError::NotImplemented(_) => {
             say(Code::Syntax, "a form of SQL that is not part of the dialect".into(), None)
@@ -198,4 +187,26 @@ fn not_planned(parsed: &Parsed, catalog: &Catalog, error: &DataFusionError) -> S
 fn unknown_table(parsed: &Parsed, catalog: &Catalog) -> Option<(String, Span)> {
     let known = |name: &str| catalog.table(name).is_some() || parsed.suspects.defines(name);
     parsed.suspects.tables().find(|(name, _)| !known(name)).cloned()
+}
+
+/// What a wrong column may have meant: a column in its scope; where none is near, any column of the question's tables.
+fn near_columns(parsed: &Parsed, catalog: &Catalog, wrong: &Column, valid: &[Column]) -> Vec<String> {
+    let of = |column: &Column| column.relation.as_ref().map(ToString::to_string);
+    let qualifier = of(wrong);
+    let in_scope = valid.iter().filter(|column| qualifier.is_none() || of(column) == qualifier);
+    let near = nearest(&wrong.name, in_scope.map(|column| column.name.as_str()));
+    if !near.is_empty() {
+        return near.into_iter().map(str::to_owned).collect();
+    }
+    if let Some(qualifier) = qualifier {
+        // The table's own name may be what is wrong.
+        let named: Vec<String> = valid.iter().filter(|c| c.name == wrong.name).filter_map(of).collect();
+        let near = nearest(&qualifier, named.iter().map(String::as_str));
+        if !near.is_empty() {
+            return near.into_iter().map(|table| format!("{table}.{}", wrong.name)).collect();
+        }
+    }
+    let tables = parsed.suspects.tables().filter_map(|(name, _)| catalog.table(name));
+    let columns = tables.flat_map(|table| table.columns.iter().map(|column| column.name.as_str()));
+    nearest(&wrong.name, columns).into_iter().map(str::to_owned).collect()
 }

@@ -23,7 +23,7 @@ use crate::names;
 /// The planner's view of one catalog.
 pub(crate) struct Context<'a> {
     catalog: &'a Catalog,
-    today: Arc<ScalarUDF>,
+    today: ScalarValue,
     planners: Vec<Arc<dyn ExprPlanner>>,
     options: ConfigOptions,
 }
@@ -33,10 +33,7 @@ impl<'a> Context<'a> {
     pub(crate) fn new(catalog: &'a Catalog, today: i32) -> Self {
         Self {
             catalog,
-            today: Arc::new(ScalarUDF::from(Today {
-                day: today,
-                signature: Signature::nullary(Volatility::Immutable),
-            })),
+            today: ScalarValue::Date32(Some(today)),
             planners: vec![Arc::new(Syntax), Arc::new(AggregateFunctionPlanner), Arc::new(WindowFunctionPlanner)],
             options: ConfigOptions::default(),
         }
@@ -59,10 +56,12 @@ impl ContextProvider for Context<'_> {
     }
 
     fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {
-        if names::TODAY.contains(&name) {
-            return Some(Arc::clone(&self.today));
+        let constant = |value: ScalarValue| Some(Arc::new(ScalarUDF::from(Constant { value, signature: nullary() })));
+        match name {
+            today if names::TODAY.contains(&today) => constant(self.today.clone()),
+            names::PI => constant(ScalarValue::from(std::f64::consts::PI)),
+            other => functions::scalar(other),
         }
-        functions::scalar(name)
     }
 
     fn get_higher_order_meta(&self, _: &str) -> Option<Arc<HigherOrderUDF>> {
@@ -86,7 +85,7 @@ impl ContextProvider for Context<'_> {
     }
 
     fn udf_names(&self) -> Vec<String> {
-        functions::names()
+        functions::names().map(str::to_owned).collect()
     }
 
     fn higher_order_function_names(&self) -> Vec<String> {
@@ -115,6 +114,13 @@ fn called(name: &str, args: Vec<Expr>) -> PlannerResult<Vec<Expr>> {
 
 impl ExprPlanner for Syntax {
     fn plan_extract(&self, args: Vec<Expr>) -> Result<PlannerResult<Vec<Expr>>> {
+        // EXTRACT(YEAR FROM age(a, b)) is how PostgreSQL asks for what age(a, b) is here.
+        if let [Expr::Literal(part, _), age @ Expr::ScalarFunction(call)] = args.as_slice()
+            && call.func.name() == "age"
+            && part.try_as_str().flatten().is_some_and(|part| part.eq_ignore_ascii_case("year"))
+        {
+            return Ok(PlannerResult::Planned(age.clone()));
+        }
         Ok(called("date_part", args))
     }
 
@@ -127,16 +133,20 @@ impl ExprPlanner for Syntax {
     }
 }
 
-/// `now()` while it is planned; [`today`] puts the day in its place.
+/// `now()` and `pi()` while they are planned; [`constant`] puts the value in their place.
 #[derive(Debug, PartialEq, Eq, Hash)]
-struct Today {
-    day: i32,
+struct Constant {
+    value: ScalarValue,
     signature: Signature,
 }
 
-impl ScalarUDFImpl for Today {
+fn nullary() -> Signature {
+    Signature::nullary(Volatility::Immutable)
+}
+
+impl ScalarUDFImpl for Constant {
     fn name(&self) -> &'static str {
-        "now"
+        if self.value.data_type() == DataType::Date32 { "now" } else { names::PI }
     }
 
     fn signature(&self) -> &Signature {
@@ -144,17 +154,17 @@ impl ScalarUDFImpl for Today {
     }
 
     fn return_type(&self, _: &[DataType]) -> Result<DataType> {
-        Ok(DataType::Date32)
+        Ok(self.value.data_type())
     }
 
     fn invoke_with_args(&self, _: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        Ok(ColumnarValue::Scalar(ScalarValue::Date32(Some(self.day))))
+        Ok(ColumnarValue::Scalar(self.value.clone()))
     }
 }
 
-/// The day on which the data ends, when this is a call for it.
-pub(crate) fn today(expr: &Expr) -> Option<Expr> {
+/// The value, when this is a call for a constant.
+pub(crate) fn constant(expr: &Expr) -> Option<Expr> {
     let Expr::ScalarFunction(call) = expr else { return None };
-    let today = call.func.inner().downcast_ref::<Today>()?;
-    Some(Expr::Literal(ScalarValue::Date32(Some(today.day)), None))
+    let constant = call.func.inner().downcast_ref::<Constant>()?;
+    Some(Expr::Literal(constant.value.clone(), None))
 }

@@ -18,7 +18,7 @@ pub struct SqlError {
     /// Characters in the span, at least 1.
     pub length: u64,
     /// The accepted form.
-    pub hint: &'static str,
+    pub hint: String,
 }
 
 impl SqlError {
@@ -28,10 +28,10 @@ impl SqlError {
         self.code
     }
 
-    /// The accepted form, in one sentence.
+    /// The accepted form, or the nearest names.
     #[must_use]
-    pub const fn hint(&self) -> &'static str {
-        self.hint
+    pub fn hint(&self) -> &str {
+        &self.hint
     }
 
     /// The offending span: line and column from 1, length in characters.
@@ -42,7 +42,12 @@ impl SqlError {
 
     pub(crate) fn new(code: Code, message: impl Into<String>, span: Span, text: &str) -> Self {
         let (start, length) = measured(span, text);
-        Self { code, message: message.into(), line: start.line, column: start.column, length, hint: code.hint() }
+        let hint = code.hint().to_owned();
+        Self { code, message: message.into(), line: start.line, column: start.column, length, hint }
+    }
+
+    pub(crate) fn with_hint(self, hint: String) -> Self {
+        Self { hint, ..self }
     }
 
     pub(crate) fn at(refusal: PlanError, span: Span, text: &str) -> Self {
@@ -50,8 +55,26 @@ impl SqlError {
     }
 }
 
-/// Start and length of a span; the whole text for an empty one.
+/// Start and length of a span within the text: the whole text for an empty one, its last character for one past it.
 fn measured(span: Span, text: &str) -> (Location, u64) {
+    let (start, length) = unbounded(span, text);
+    let mut left = count(text.chars().count());
+    for (line, words) in (1_u64..).zip(text.split('\n')) {
+        let columns = count(words.chars().count());
+        if line == start.line {
+            let left = (left + 1).saturating_sub(start.column);
+            if left > 0 {
+                return (start, length.min(left));
+            }
+        }
+        left = left.saturating_sub(columns + 1);
+    }
+    let (line, words) =
+        (1_u64..).zip(text.split('\n')).filter(|(_, words)| !words.is_empty()).last().unwrap_or((1, ""));
+    (Location { line, column: count(words.chars().count()).max(1) }, 1)
+}
+
+fn unbounded(span: Span, text: &str) -> (Location, u64) {
     let first = Location { line: 1, column: 1 };
     let whole = || (first, count(text.trim_end().chars().count()).max(1));
     if span.start.line == 0 {
@@ -91,5 +114,8 @@ mod tests {
         assert_eq!(measured(span((1, 8), (1, 9)), text).1, 1);
         assert_eq!(measured(span((1, 8), (2, 5)), text).1, 6);
         assert_eq!(measured(Span::empty(), text), (Location { line: 1, column: 1 }, 15));
+        assert_eq!(measured(span((2, 9), (2, 10)), text), (Location { line: 2, column: 6 }, 1));
+        assert_eq!(measured(span((2, 6), (2, 9)), text), (Location { line: 2, column: 6 }, 1));
+        assert_eq!(measured(span((7, 1), (7, 2)), ""), (Location { line: 1, column: 1 }, 1));
     }
 }

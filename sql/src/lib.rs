@@ -21,12 +21,16 @@ mod distinct_on;
 mod error;
 mod limits;
 mod names;
+mod nearest;
+mod params;
 mod parse;
 mod sight;
 mod split;
+mod stack;
 mod suspects;
 
-pub use bind::{Value, bind};
+pub use bind::bind;
 pub use error::SqlError;
 pub use limits::{MAX_DEPTH, MAX_TABLES, MAX_TEXT_BYTES, MAX_TOKENS};
+pub use params::Value;
 pub use parse::{Parsed, parse};

@@ -7,6 +7,8 @@ use epiledger_privacy::functions;
 use epiledger_privacy::refusal::Code;
 use std::sync::Arc;
 
+use crate::nearest::nearest;
+
 /// Functions that give another value at each call.
 const VOLATILE: [&str; 12] = [
     "random",
@@ -25,6 +27,9 @@ const VOLATILE: [&str; 12] = [
 
 /// Names of the day on which the data ends.
 pub(crate) const TODAY: [&str; 5] = ["now", "current_date", "current_timestamp", "today", "localtimestamp"];
+
+/// The ratio of a circle's circumference to its diameter.
+pub(crate) const PI: &str = "pi";
 
 /// Aggregates that a question may name: some are released, the others are for one patient's rows or for released numbers.
 const AGGREGATES: [&str; 15] = [
@@ -50,7 +55,8 @@ const WINDOWS: [&str; 8] =
     ["row_number", "rank", "dense_rank", "percent_rank", "lag", "lead", "first_value", "last_value"];
 
 static ENGINE_SCALARS: LazyLock<Vec<String>> = LazyLock::new(|| {
-    let known = datafusion::functions::all_default_functions();
+    let mut known = datafusion::functions::all_default_functions();
+    known.extend(datafusion::functions_nested::all_default_nested_functions());
     let mut names: Vec<String> = Vec::new();
     for function in known {
         names.push(function.name().to_owned());
@@ -90,9 +96,16 @@ pub(crate) fn only_window(name: &str) -> bool {
     WINDOWS.contains(&name) && !AGGREGATES.contains(&name)
 }
 
+/// Functions of the dialect whose names are near to this one.
+pub(crate) fn near(name: &str) -> Vec<&'static str> {
+    let known = functions::names().chain(AGGREGATES).chain(WINDOWS).chain(TODAY);
+    nearest(name, known)
+}
+
 /// What is wrong with a call of this name, by the name alone.
 pub(crate) fn fault(name: &str) -> Option<Code> {
     let known = TODAY.contains(&name)
+        || name == PI
         || functions::scalar(name).is_some()
         || AGGREGATES.contains(&name)
         || WINDOWS.contains(&name);
@@ -133,7 +146,7 @@ mod tests {
     fn faults_by_name() {
         assert_eq!(fault("random"), Some(Code::VolatileFn));
         assert_eq!(fault("array_agg"), Some(Code::AggUnsupported));
-        assert_eq!(fault("regexp_like"), Some(Code::NonTotalFn));
+        assert_eq!(fault("to_timestamp"), Some(Code::NonTotalFn));
         assert_eq!(fault("no_such"), Some(Code::UnknownName));
         assert_eq!(fault("date_trunc"), None);
     }

@@ -9,11 +9,9 @@ use epiledger_privacy::refusal::Code;
 
 use crate::error::SqlError;
 use crate::limits::{MAX_TEXT_BYTES, check_tokens, check_tree};
+use crate::stack::deep;
 use crate::suspects::Suspects;
 use crate::{sight, suspects};
-
-/// Stack of the thread that parses: deep texts are refused there, and not by a crash of the caller's.
-const STACK_BYTES: usize = 64 << 20;
 
 /// One question: its tree, and the places that a refusal may point at.
 #[derive(Clone, Debug)]
@@ -41,10 +39,7 @@ pub fn parse(text: &str) -> Result<Parsed, SqlError> {
     if text.len() > MAX_TEXT_BYTES {
         return Err(SqlError::new(Code::TooLarge, "the text is longer than 64 KiB", Span::empty(), ""));
     }
-    std::thread::scope(|scope| {
-        let thread = std::thread::Builder::new().stack_size(STACK_BYTES).spawn_scoped(scope, || parsed(text));
-        thread.map_or_else(|_| Err(failed()), |thread| thread.join().unwrap_or_else(|_| Err(failed())))
-    })
+    deep(|| parsed(text)).unwrap_or_else(|| Err(failed()))
 }
 
 fn parsed(text: &str) -> Result<Parsed, SqlError> {

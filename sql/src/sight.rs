@@ -12,13 +12,21 @@ use epiledger_privacy::refusal::Code;
 
 use crate::error::SqlError;
 use crate::names;
+use crate::nearest::{hint, shown};
 
-type Refusal = (Code, String, Span);
+/// Code, message, place, and a hint of its own.
+type Refusal = (Code, String, Span, Option<String>);
 
 /// Looks at the whole tree.
 pub(crate) fn check(query: &Query, text: &str) -> Result<(), SqlError> {
     match query.visit(&mut Sight) {
-        ControlFlow::Break((code, message, span)) => Err(SqlError::new(code, message, span, text)),
+        ControlFlow::Break((code, message, span, hint)) => {
+            let refusal = SqlError::new(code, message, span, text);
+            Err(match hint {
+                Some(hint) => refusal.with_hint(hint),
+                None => refusal,
+            })
+        }
         ControlFlow::Continue(()) => Ok(()),
     }
 }
@@ -26,7 +34,7 @@ pub(crate) fn check(query: &Query, text: &str) -> Result<(), SqlError> {
 struct Sight;
 
 fn refuse(code: Code, message: impl Into<String>, span: Span) -> ControlFlow<Refusal> {
-    ControlFlow::Break((code, message.into(), span))
+    ControlFlow::Break((code, message.into(), span, None))
 }
 
 /// The span of a call's name.
@@ -76,12 +84,23 @@ impl Visitor for Sight {
 
     fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<Refusal> {
         let span = select.span();
+        if select.projection.is_empty() {
+            return refuse(Code::Syntax, "SELECT names no column", span);
+        }
         if select.into.is_some() {
             return refuse(Code::NotAQuery, "SELECT INTO writes a table", span);
         }
         let (GroupByExpr::All(modifiers) | GroupByExpr::Expressions(_, modifiers)) = &select.group_by;
         if !modifiers.is_empty() {
             return refuse(Code::GroupingSets, "GROUP BY with a modifier", span);
+        }
+        let mut rows = Folds::default();
+        // Conditions on rows, and keys, are decided before anything is aggregated.
+        let stray = select.selection.visit(&mut rows).is_break()
+            || select.group_by.visit(&mut rows).is_break()
+            || select.from.iter().flat_map(|t| &t.joins).any(|join| join.join_operator.visit(&mut rows).is_break());
+        if let Some(span) = rows.found.filter(|_| stray) {
+            return refuse(Code::AggUnsupported, "an aggregate stands in WHERE, ON or GROUP BY: use HAVING", span);
         }
         if select.top.is_some() {
             return refuse(Code::LimitOrSampleBeforeAgg, "TOP", span);
@@ -176,7 +195,20 @@ impl Visitor for Sight {
             Expr::Function(call) => {
                 let name = function_name(&call.name);
                 if let Some(code) = names::fault(&name) {
-                    return refuse(code, format!("the function {name}"), name_span(&call.name));
+                    let hint = match code {
+                        Code::UnknownName => {
+                            Some(hint(&names::near(&name), "The functions of the dialect are in DIALECT.md"))
+                        }
+                        Code::NonTotalFn => Some(hint(&names::near(&name), code.hint())),
+                        _ => None,
+                    };
+                    let words = format!("the function {}", shown(&name));
+                    return ControlFlow::Break((code, words, name_span(&call.name), hint));
+                }
+                let mut inner = Folds::default();
+                if call.over.is_none() && names::aggregate(&name).is_some() && call.args.visit(&mut inner).is_break() {
+                    let span = inner.found.unwrap_or(span);
+                    return refuse(Code::AggUnsupported, "an aggregate stands inside another one", span);
                 }
                 if call.over.is_none() && names::only_window(&name) {
                     let words = format!("{name} is a window function: write OVER (PARTITION BY person_id ..)");
@@ -184,10 +216,10 @@ impl Visitor for Sight {
                 }
                 ControlFlow::Continue(())
             }
-            Expr::SimilarTo { .. } | Expr::RLike { .. } => {
-                refuse(Code::NonTotalFn, "patterns are written by LIKE", span)
-            }
-            Expr::Like { pattern, .. } | Expr::ILike { pattern, .. } if !matches!(pattern.as_ref(), Expr::Value(_)) => {
+            Expr::RLike { .. } => refuse(Code::NonTotalFn, "regular expressions are written x ~ 'pattern'", span),
+            Expr::Like { pattern, .. } | Expr::ILike { pattern, .. } | Expr::SimilarTo { pattern, .. }
+                if !matches!(pattern.as_ref(), Expr::Value(_)) =>
+            {
                 refuse(Code::NonTotalFn, "the pattern of LIKE must be written as a literal", pattern.span())
             }
             Expr::Identifier(ident) if ident.value.starts_with('@') => {
@@ -214,6 +246,39 @@ fn repeated_sets(body: &SetExpr) -> ControlFlow<Refusal> {
     }
     repeated_sets(left)?;
     repeated_sets(right)
+}
+
+/// The first aggregate of the query itself, and not of a query inside it.
+#[derive(Default)]
+struct Folds {
+    inside: usize,
+    found: Option<Span>,
+}
+
+impl Visitor for Folds {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
+        self.inside += 1;
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
+        self.inside = self.inside.saturating_sub(1);
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+        if let Expr::Function(call) = expr
+            && self.inside == 0
+            && call.over.is_none()
+            && names::aggregate(&function_name(&call.name)).is_some()
+        {
+            self.found = Some(name_span(&call.name));
+            return ControlFlow::Break(());
+        }
+        ControlFlow::Continue(())
+    }
 }
 
 /// Names that our own rewriting uses.

@@ -24,6 +24,8 @@ pub(crate) struct Suspects {
     tables: Vec<(String, Span)>,
     /// Names that a WITH defines.
     defined: Vec<String>,
+    /// Parameters as they are written, and their places.
+    placeholders: Vec<(String, Span)>,
     depth: usize,
     /// `LIMIT` of queries by depth.
     limits: Vec<(usize, Span)>,
@@ -92,6 +94,16 @@ impl Suspects {
     /// Tables that the question reads, in the order of the text.
     pub(crate) fn tables(&self) -> impl Iterator<Item = &(String, Span)> {
         self.tables.iter()
+    }
+
+    /// Names that a WITH of the question defines.
+    pub(crate) fn defined(&self) -> impl Iterator<Item = &str> {
+        self.defined.iter().map(String::as_str)
+    }
+
+    /// Parameters as they are written, in the order of the text.
+    pub(crate) fn placeholders(&self) -> &[(String, Span)] {
+        &self.placeholders
     }
 
     /// Does a WITH of the question define this name?
@@ -303,7 +315,7 @@ impl Visitor for Suspects {
             Expr::TypedString(_) => self.note(Code::TypeMismatch, 0, span),
             Expr::Value(value) => {
                 if let datafusion::sql::sqlparser::ast::Value::Placeholder(name) = &value.value {
-                    self.idents.push((name.clone(), value.span));
+                    self.placeholders.push((name.clone(), value.span));
                 }
             }
             _ => {}

@@ -15,7 +15,7 @@ use crate::server::format::Format;
 pub(super) struct Args {
     /// The question; `-` reads it from stdin.
     sql: String,
-    /// A parameter `$name`, as `name=value`; a value that is JSON is taken as such.
+    /// A parameter `$name`, as `name=value`; a value that is JSON is taken as such: 'code="250"' is a text.
     #[arg(long = "param", value_name = "NAME=VALUE")]
     params: Vec<String>,
     /// The protocol to ask under (default: the key's only one).
@@ -60,7 +60,9 @@ impl Args {
                 .split_once('=')
                 .ok_or_else(|| Failure::usage(format!("--param takes NAME=VALUE; `{pair}` has no `=`")))?;
             let value = serde_json::from_str(value).unwrap_or_else(|_| Value::from(value));
-            params.insert(name.to_owned(), value);
+            if params.insert(name.to_owned(), value).is_some() {
+                return Err(Failure::usage(format!("--param {name} is given twice")));
+            }
         }
         let mut body = json!({ "sql": sql, "params": params });
         let mut set = |name: &str, value: Option<Value>| {
@@ -139,7 +141,9 @@ mod tests {
             "sql": "SELECT 1", "params": {"a": 5, "b": "text"}, "row_limit": 3, "privacy": {"rho": "0.001"},
         });
         assert_eq!(args.body().unwrap(), expected);
-        let broken = Args { params: vec!["a".into()], ..args };
+        let twice = Args { params: vec!["a=1".into(), "a=2".into()], ..args };
+        assert!(twice.body().is_err());
+        let broken = Args { params: vec!["a".into()], ..twice };
         assert!(broken.body().is_err());
     }
 }

@@ -6,10 +6,13 @@ use datafusion::common::ScalarValue;
 
 use super::lineage::Grid;
 use crate::day::Day;
-use crate::functions::Field;
+use crate::functions::{Field, age, difference};
 
 /// Digits after the point kept for numbers that are not on a grid (floats, quotients).
 const FLOAT_SCALE: i8 = 6;
+
+/// 1 on the grid of floats.
+const UNIT: i128 = 1_000_000;
 
 /// Largest magnitude of a range, in grid units: past it a range is no range.
 const LARGEST: i128 = 1 << 90;
@@ -127,20 +130,39 @@ impl Grid {
         Self { scale, low: *products.iter().min()?, high: *products.iter().max()? }.checked().map(Self::reduced)
     }
 
-    /// Division by a constant that is not 0.
+    /// Division by what is never 0. Whole numbers divide by any: a quotient is no larger than its dividend, and
+    /// division by 0 is NULL.
     fn over(self, divisor: Self, whole: bool) -> Option<Self> {
-        if divisor.low != divisor.high || divisor.low == 0 {
-            return None;
+        if divisor.low <= 0 && divisor.high >= 0 {
+            let most = self.rescaled(0)?;
+            let most = most.low.abs().max(most.high.abs());
+            return whole.then_some(Self::whole(-most, most));
         }
         let digits = u32::try_from(i32::from(FLOAT_SCALE) + i32::from(divisor.scale) - i32::from(self.scale)).ok()?;
         let unit = 10_i128.checked_pow(digits)?;
         let (a, b) = (self.low.checked_mul(unit)?, self.high.checked_mul(unit)?);
-        let (a, b) = if divisor.low > 0 { (a, b) } else { (b, a) };
-        let d = divisor.low;
-        let outward =
-            Self { scale: FLOAT_SCALE, low: a.div_euclid(d).min(a / d) - 1, high: b.div_euclid(d).max(b / d) + 1 };
+        let corners = [a / divisor.low, a / divisor.high, b / divisor.low, b / divisor.high];
+        let outward = Self { scale: FLOAT_SCALE, low: corners.iter().min()? - 1, high: corners.iter().max()? + 1 };
         // Whole numbers divide towards zero, so the covering whole range is enough.
         if whole { outward.rescaled(0) } else { outward.checked() }
+    }
+
+    /// Any number at all, as wide as a range can be.
+    fn unknown(of: &DataType) -> Option<Self> {
+        let scale = if of.is_integer() { 0 } else { FLOAT_SCALE };
+        of.is_numeric().then_some(Self { scale, low: -LARGEST, high: LARGEST })
+    }
+
+    /// The range after rounding to this many digits, whichever way.
+    fn rounded(self, digits: Option<Self>) -> Option<Self> {
+        let digits = digits.map_or(0, |digits| digits.low);
+        if digits >= i128::from(self.scale) {
+            return Some(self);
+        }
+        let unit = 10_i128.checked_pow(u32::try_from(-digits.min(0)).ok()?)?;
+        let coarse = self.rescaled(i8::try_from(digits.max(0)).ok()?)?;
+        let (low, high) = (coarse.low.div_euclid(unit) * unit, -(-coarse.high).div_euclid(unit) * unit);
+        Self { low, high, ..coarse }.checked()
     }
 
     /// The range after a cast to this type.
@@ -153,13 +175,13 @@ impl Grid {
         }
     }
 
-    /// The range on the finest grid whose magnitudes and digits a measure can take.
+    /// The range on the finest grid whose magnitudes and digits a measure can take; none when it is too wide for all.
     pub(crate) fn measured(mut self) -> Option<Self> {
         let too_fine = |grid: Self| grid.scale > FINEST_MEASURED;
         while self.scale > 0 && (too_fine(self) || self.low.abs().max(self.high.abs()) > LARGEST_MEASURED) {
             self = self.rescaled(self.scale - 1)?;
         }
-        Some(self)
+        (self.low.abs().max(self.high.abs()) <= LARGEST_MEASURED).then_some(self)
     }
 }
 
@@ -189,19 +211,48 @@ pub(crate) fn of_function(name: &str, field: Option<Field>, to: &DataType, args:
             let low = if a.low <= 0 && a.high >= 0 { 0 } else { a.low.abs().min(a.high.abs()) };
             Some(Grid { scale: a.scale, low, high: a.low.abs().max(a.high.abs()) })
         }
-        "floor" | "ceil" | "round" => arg(0)?.rescaled(0),
-        "coalesce" | "nullif" | "greatest" | "least" => {
-            let used = if name == "nullif" { args.get(..1)? } else { args };
-            used.iter().copied().try_fold(None, |all: Option<Grid>, one| {
-                let one = one?;
-                Some(Some(all.map_or(Some(one), |all| all.hull(one))?))
-            })?
+        "floor" | "ceil" | "round" | "trunc" => arg(0)?.rounded(arg(1)),
+        "signum" => Some(Grid::whole(-1, 1)),
+        "sin" | "cos" => Some(Grid { scale: FLOAT_SCALE, low: -UNIT, high: UNIT }),
+        "coalesce" => hull(args.iter().copied()),
+        "nullif" => arg(0),
+        "greatest" | "least" => {
+            // An argument without a range may be anything, and a number bounds it: LEAST(GREATEST(x, 0), 10).
+            let all = hull(args.iter().map(|one| one.or_else(|| Grid::unknown(to))))?;
+            let numbers = args.iter().flatten().filter(|one| one.low == one.high);
+            let bounded =
+                |all: Grid, one: &Grid| if name == "greatest" { all.at_least(*one) } else { all.at_most(*one) };
+            Some(numbers.fold(all, bounded))
         }
         "width_bucket" => arg(3).map(|count| Grid::whole(0, count.high.saturating_add(1))),
-        "length" | "strpos" => Some(Grid::whole(0, 4096)),
+        "length" | "strpos" | "regexp_count" => Some(Grid::whole(0, 4096)),
         "date_trunc" => arg(1).or(arg(0)),
+        "make_date" => {
+            let years = arg(0)?;
+            let of = |year: i128, month, day| {
+                let year = i32::try_from(year.clamp(1, 9999)).ok()?;
+                Day::from_parts(year, month, day).map(|day| i128::from(day.0))
+            };
+            Some(Grid::whole(of(years.low, 1, 1)?, of(years.high, 12, 31)?))
+        }
+        "last_day" => arg(0)?.plus(Grid::whole(0, 30)),
+        "date_diff" => of_dates(arg(1)?, arg(2)?, |from, to| difference(field?, from, to)),
+        "age" => of_dates(arg(1)?, arg(0)?, |from, to| Some(age(to, from))),
         _ => of_field(field?, arg(1).or(arg(0))),
     }
+}
+
+fn hull(mut ranges: impl Iterator<Item = Option<Grid>>) -> Option<Grid> {
+    let first = ranges.next()??;
+    ranges.try_fold(first, |all, one| all.hull(one?))
+}
+
+/// The range of a count that grows with `to` and falls with `from`.
+fn of_dates(from: Grid, to: Grid, count: impl Fn(Day, Day) -> Option<i64>) -> Option<Grid> {
+    let day = |days: i128| i32::try_from(days).ok().map(Day);
+    let least = count(day(from.high)?, day(to.low)?)?;
+    let most = count(day(from.low)?, day(to.high)?)?;
+    Some(Grid::whole(least.into(), most.into()))
 }
 
 fn of_field(field: Field, days: Option<Grid>) -> Option<Grid> {
@@ -235,6 +286,51 @@ mod tests {
         assert!(third.low <= -500_000 && third.high >= 1_000_000 && third.high < 1_000_010, "{third:?}");
         assert_eq!(a.over(b, false), None);
         assert_eq!(Grid::whole(0, 99).over(Grid::whole(-10, -10), true), Some(Grid::whole(-10, 1)));
+    }
+
+    #[test]
+    fn quotients_by_ranges_cover_their_corners() {
+        let of = |low, high| Some(Grid { scale: 6, low, high });
+        let a = Grid::whole(-6, 12);
+        assert_eq!(a.over(Grid::whole(2, 3), false), of(-3_000_001, 6_000_001));
+        assert_eq!(a.over(Grid::whole(-3, -2), false), of(-6_000_001, 3_000_001));
+        assert_eq!(a.over(Grid::whole(-3, 2), false), None);
+        assert_eq!(a.over(Grid::whole(-3, 2), true), Some(Grid::whole(-12, 12)));
+        let tenths = Grid { scale: 1, low: 5, high: 20 };
+        assert_eq!(Grid::whole(1, 1).over(tenths, false), of(499_999, 2_000_001));
+    }
+
+    #[test]
+    fn rounding_covers_what_it_rounds_to() {
+        let a = Grid { scale: 2, low: -1_250, high: 1_299 };
+        let digits = |n: i128| Some(Grid::whole(n, n));
+        assert_eq!(a.rounded(None), Some(Grid::whole(-13, 13)));
+        assert_eq!(a.rounded(digits(1)), Some(Grid { scale: 1, low: -125, high: 130 }));
+        assert_eq!(a.rounded(digits(9)), Some(a));
+        assert_eq!(a.rounded(digits(-1)), Some(Grid::whole(-20, 20)));
+        assert_eq!(a.rounded(digits(-400)), None);
+    }
+
+    #[test]
+    fn a_number_bounds_what_has_no_range() {
+        let number = |n| Some(Grid::whole(n, n));
+        let of = |name: &str, args: &[Option<Grid>]| of_function(name, None, &DataType::Float64, args);
+        let low = of("greatest", &[None, number(0)]);
+        assert_eq!(of("least", &[low, number(10)]), Some(Grid { scale: 6, low: 0, high: 10_000_000 }));
+        assert_eq!(of("least", &[None, number(10)]).and_then(Grid::measured), None);
+        assert_eq!(of("greatest", &[Some(Grid::whole(-5, 5)), number(0)]), Some(Grid::whole(0, 5)));
+        assert_eq!(of("coalesce", &[None, number(0)]), None);
+    }
+
+    #[test]
+    fn differences_of_dates_have_the_range_of_their_corners() {
+        let days = |low: &str, high: &str| {
+            Some(Grid::whole(Day::parse(low).unwrap().0.into(), Day::parse(high).unwrap().0.into()))
+        };
+        let (from, to) = (days("2000-06-15", "2010-01-01"), days("2019-01-01", "2020-12-31"));
+        let months = of_function("date_diff", Some(Field::Month), &DataType::Int64, &[None, from, to]);
+        assert_eq!(months, Some(Grid::whole(108, 246)));
+        assert_eq!(of_function("age", Some(Field::Year), &DataType::Int64, &[to, from]), Some(Grid::whole(9, 20)));
     }
 
     #[test]

@@ -45,7 +45,7 @@ pub trait PublicValues {
 /// # Errors
 /// `UNIT_IN_OUTPUT` for a key that is or is computed from the patient; else the refusal of the expression.
 pub(crate) fn total_keys(group: &[Expr], relation: &Relation) -> Result<Vec<Expr>, PlanError> {
-    let scope = Scope { schema: relation.plan.schema(), columns: &relation.columns };
+    let scope = Scope { schema: relation.plan.schema(), columns: &relation.columns, above: false };
     let one = |key: &Expr| {
         let value = total(key, &scope)?;
         if value.lineage.from_unit {
@@ -58,7 +58,7 @@ pub(crate) fn total_keys(group: &[Expr], relation: &Relation) -> Result<Vec<Expr
 
 /// Do all keys follow from the patient alone? Then a patient is in one group.
 pub(crate) fn unit_determined(group: &[Expr], relation: &Relation) -> bool {
-    let scope = Scope { schema: relation.plan.schema(), columns: &relation.columns };
+    let scope = Scope { schema: relation.plan.schema(), columns: &relation.columns, above: false };
     group.iter().all(|key| total(key, &scope).is_ok_and(|value| value.lineage.unit_determined))
 }
 
@@ -72,7 +72,7 @@ pub(crate) fn keys(
     catalog: &Catalog,
     public: &dyn PublicValues,
 ) -> Result<Keys, PlanError> {
-    let scope = Scope { schema: relation.plan.schema(), columns: &relation.columns };
+    let scope = Scope { schema: relation.plan.schema(), columns: &relation.columns, above: false };
     let mut origins: Vec<Lineage> = Vec::with_capacity(group.len());
     for key in group {
         origins.push(total(key, &scope)?.lineage);

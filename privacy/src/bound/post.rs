@@ -5,16 +5,17 @@
 
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{JoinType, TableReference};
-use datafusion::error::DataFusionError;
-use datafusion::logical_expr::expr::{ScalarFunction, WindowFunctionDefinition};
+use datafusion::logical_expr::expr::WindowFunctionDefinition;
 use datafusion::logical_expr::utils::split_conjunction;
 use datafusion::logical_expr::{
-    BinaryExpr, Cast, Distinct, Expr, ExprSchemable, Join, LogicalPlan, Operator, ScalarUDF, Subquery, TryCast,
+    BinaryExpr, Distinct, Expr, FetchType, Join, LogicalPlan, Operator, SkipType, Subquery,
 };
 
 use super::lineage::is_public_key;
+use super::total::{Scope, total};
+use super::walk::check_frame;
 use crate::catalog::Catalog;
-use crate::functions::{self, Arithmetic, Operation, Text};
+use crate::functions;
 use crate::query::NOISY;
 use crate::refusal::{Code, PlanError};
 
@@ -78,6 +79,14 @@ fn check_node(node: &LogicalPlan, catalog: &Catalog) -> Result<(), PlanError> {
             },
             _ => Err(PlanError::new(Code::UnknownName, "a table that is not in the catalog")),
         },
+        LogicalPlan::Limit(limit) => {
+            let skip = matches!(limit.get_skip_type(), Ok(SkipType::Literal(_)));
+            if skip && matches!(limit.get_fetch_type(), Ok(FetchType::Literal(_))) {
+                Ok(())
+            } else {
+                Err(PlanError::new(Code::TypeMismatch, "LIMIT and OFFSET take whole numbers, 0 or more"))
+            }
+        }
         LogicalPlan::Projection(_)
         | LogicalPlan::Filter(_)
         | LogicalPlan::Window(_)
@@ -88,7 +97,6 @@ fn check_node(node: &LogicalPlan, catalog: &Catalog) -> Result<(), PlanError> {
         | LogicalPlan::EmptyRelation(_)
         | LogicalPlan::Subquery(_)
         | LogicalPlan::SubqueryAlias(_)
-        | LogicalPlan::Limit(_)
         | LogicalPlan::Values(_)
         | LogicalPlan::Distinct(Distinct::All(_)) => Ok(()),
         LogicalPlan::RecursiveQuery(_) => Err(PlanError::new(Code::Recursive, "a recursive query")),
@@ -133,7 +141,7 @@ const FOLDS: [&str; 20] = [
 ];
 
 fn check_functions(node: &LogicalPlan) -> Result<(), PlanError> {
-    let mut refused = None;
+    let (mut refused, mut framed) = (None, None);
     let mut refuse = |name: &str| {
         refused = Some(PlanError::new(Code::NonTotalFn, format!("the function {name} is not part of the dialect")));
         Ok(TreeNodeRecursion::Stop)
@@ -147,11 +155,14 @@ fn check_functions(node: &LogicalPlan) -> Result<(), PlanError> {
                     WindowFunctionDefinition::AggregateUDF(udf) => udf.name(),
                     WindowFunctionDefinition::WindowUDF(udf) => udf.name(),
                 };
-                if FOLDS.contains(&name) || name == "last_value" {
-                    Ok(TreeNodeRecursion::Continue)
-                } else {
-                    refuse(name)
+                if !FOLDS.contains(&name) && name != "last_value" {
+                    return refuse(name);
                 }
+                if let Err(refusal) = check_frame(&window.params.window_frame) {
+                    framed = Some(refusal);
+                    return Ok(TreeNodeRecursion::Stop);
+                }
+                Ok(TreeNodeRecursion::Continue)
             }
             Expr::SimilarTo(_) | Expr::Unnest(_) | Expr::HigherOrderFunction(_) | Expr::Lambda(_) => {
                 refuse("of lists and patterns")
@@ -160,7 +171,7 @@ fn check_functions(node: &LogicalPlan) -> Result<(), PlanError> {
             _ => Ok(TreeNodeRecursion::Continue),
         })
     });
-    match (refused, walked) {
+    match (refused.or(framed), walked) {
         (Some(refusal), _) => Err(refusal),
         (None, Err(_)) => Err(PlanError::new(Code::NonTotalFn, "an expression above the aggregate cannot be read")),
         (None, Ok(_)) => Ok(()),
@@ -339,56 +350,40 @@ fn bare(expr: &Expr) -> &Expr {
     }
 }
 
-/// Rewrites arithmetic and casts so that they give NULL where they would fail.
+/// Rewrites every expression so that it gives NULL where it would fail, by the allow-list of the private part.
 ///
 /// # Errors
-/// `TYPE_MISMATCH` when the rewritten plan does not fit together.
+/// The refusal of an expression; `TYPE_MISMATCH` when the rewritten plan does not fit together.
 pub(crate) fn total_post(plan: LogicalPlan) -> Result<LogicalPlan, PlanError> {
+    let mut refused: Option<PlanError> = None;
     let rewritten = plan.transform_up_with_subqueries(|node| {
         let inputs: Vec<_> = node.inputs().into_iter().map(|input| input.schema().as_ref().clone()).collect();
         let mut schema = inputs.first().cloned().unwrap_or_else(|| node.schema().as_ref().clone());
         for other in inputs.iter().skip(1) {
             schema.merge(other);
         }
+        let scope = Scope { schema: &schema, columns: &[], above: true };
         let preserver = datafusion::logical_expr::expr_rewriter::NamePreserver::new(&node);
         node.map_expressions(|expr| {
             let name = preserver.save(&expr);
-            let new = expr.transform_up(|expr| one(expr, &schema))?;
+            let new = expr.transform_down(|expr| match &expr {
+                // Their arguments are reached one by one.
+                Expr::Alias(_) | Expr::AggregateFunction(_) | Expr::WindowFunction(_) => Ok(Transformed::no(expr)),
+                _ => match total(&expr, &scope) {
+                    Ok(value) => Ok(Transformed::new(value.expr, true, TreeNodeRecursion::Jump)),
+                    Err(refusal) => {
+                        refused.get_or_insert(refusal);
+                        Ok(Transformed::new(expr, false, TreeNodeRecursion::Stop))
+                    }
+                },
+            })?;
             Ok(new.update_data(|expr| name.restore(expr)))
         })?
         .map_data(LogicalPlan::recompute_schema)
     });
-    rewritten
-        .map(|rewritten| rewritten.data)
-        .map_err(|_| PlanError::new(Code::TypeMismatch, "the part above the aggregate does not fit together"))
-}
-
-fn one(expr: Expr, schema: &datafusion::common::DFSchema) -> Result<Transformed<Expr>, DataFusionError> {
-    let call = |func: ScalarUDF, args: Vec<Expr>| {
-        Transformed::yes(Expr::ScalarFunction(ScalarFunction { func: std::sync::Arc::new(func), args }))
-    };
-    Ok(match expr {
-        Expr::Cast(Cast { expr, field }) => Transformed::yes(Expr::TryCast(TryCast { expr, field })),
-        Expr::BinaryExpr(BinaryExpr { left, op, right }) => {
-            let numbers = left.get_type(schema)?.is_numeric() && right.get_type(schema)?.is_numeric();
-            let operation = match op {
-                Operator::Plus => Operation::Add,
-                Operator::Minus => Operation::Subtract,
-                Operator::Multiply => Operation::Multiply,
-                Operator::Divide => Operation::Divide,
-                Operator::Modulo => Operation::Remainder,
-                Operator::StringConcat => return Ok(call(Text::Join.into(), vec![*left, *right])),
-                _ => return Ok(Transformed::no(Expr::BinaryExpr(BinaryExpr { left, op, right }))),
-            };
-            if numbers {
-                call(Arithmetic::new(operation).into(), vec![*left, *right])
-            } else {
-                Transformed::no(Expr::BinaryExpr(BinaryExpr { left, op, right }))
-            }
-        }
-        Expr::Negative(inner) if inner.get_type(schema)?.is_numeric() => {
-            call(Arithmetic::new(Operation::Negate).into(), vec![*inner])
-        }
-        other => Transformed::no(other),
-    })
+    match (refused, rewritten) {
+        (Some(refusal), _) => Err(refusal),
+        (None, Ok(rewritten)) => Ok(rewritten.data),
+        (None, Err(_)) => Err(PlanError::new(Code::TypeMismatch, "the part above the aggregate does not fit together")),
+    }
 }

@@ -9,7 +9,7 @@ mod shift;
 
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::{DFSchema, ScalarValue};
-use datafusion::logical_expr::expr::{InList, ScalarFunction};
+use datafusion::logical_expr::expr::{InList, InSubquery, ScalarFunction};
 use datafusion::logical_expr::{Between, BinaryExpr, Cast, Expr, ExprSchemable, Like, Operator, ScalarUDF, TryCast};
 
 pub(crate) use asked::{Measure, aggregate_of, measures, without_float_cast};
@@ -17,14 +17,11 @@ pub(crate) use cast::cast as total_cast;
 
 use super::interval;
 use super::lineage::{Grid, Lineage};
-use crate::functions::{self, Arithmetic, Operation, Text};
+use crate::functions::{self, Arithmetic, MAX_PATTERN_BYTES, Operation, Pattern, Text};
 use crate::refusal::{Code, PlanError};
 
 /// Deepest expression.
 const MAX_DEPTH: usize = 256;
-
-/// Longest pattern of LIKE.
-const MAX_PATTERN_BYTES: usize = 256;
 
 /// Largest origin kept, in nodes.
 const MAX_ORIGIN_NODES: usize = 200;
@@ -33,8 +30,10 @@ const MAX_ORIGIN_NODES: usize = 200;
 pub(crate) struct Scope<'a> {
     /// Their names and types.
     pub schema: &'a DFSchema,
-    /// Their lineage, by position.
+    /// Their lineage, by position; none are kept above the released aggregate.
     pub columns: &'a [Lineage],
+    /// Above the released aggregate sub-queries read public tables, and may stand inside expressions.
+    pub above: bool,
 }
 
 /// A rewritten expression.
@@ -108,10 +107,7 @@ fn value(expr: &Expr, scope: &Scope<'_>, depth: usize) -> Result<Value, PlanErro
                 Expr::Like(Like { expr, pattern, ..shape.clone() })
             })
         }
-        Expr::Not(inner) => {
-            let inner = condition(inner, scope)?;
-            build(vec![inner], DataType::Boolean, None, |parts| Expr::Not(one(parts)))
-        }
+        Expr::Not(inner) => negated(condition(inner, scope)?),
         Expr::IsNotNull(inner) => presence(test(of(inner)?, Expr::IsNotNull)),
         Expr::IsNull(inner) => presence(test(of(inner)?, Expr::IsNull)),
         Expr::IsTrue(inner) => test(condition(inner, scope)?, Expr::IsTrue),
@@ -159,6 +155,17 @@ fn value(expr: &Expr, scope: &Scope<'_>, depth: usize) -> Result<Value, PlanErro
                 Expr::InList(InList { expr, list: parts, negated })
             })
         }
+        Expr::Exists(_) | Expr::ScalarSubquery(_) | Expr::OuterReferenceColumn(_, _) if scope.above => {
+            let unknown = |_| PlanError::new(Code::TypeMismatch, "a sub-query does not fit its place");
+            let data_type = expr.get_type(scope.schema).map_err(unknown)?;
+            Value { expr: expr.clone(), data_type, lineage: Lineage::default() }
+        }
+        Expr::InSubquery(within) if scope.above => {
+            let (subquery, negated) = (within.subquery.clone(), within.negated);
+            build(vec![of(&within.expr)?], DataType::Boolean, None, move |parts| {
+                Expr::InSubquery(InSubquery { expr: one(parts), subquery: subquery.clone(), negated })
+            })
+        }
         Expr::Exists(_)
         | Expr::InSubquery(_)
         | Expr::SetComparison(_)
@@ -173,7 +180,13 @@ fn value(expr: &Expr, scope: &Scope<'_>, depth: usize) -> Result<Value, PlanErro
             return refuse(Code::UnknownName, &format!("no value for the parameter {}", parameter.id));
         }
         Expr::ScalarVariable(_, _) => return refuse(Code::NotAQuery, "variables of the engine"),
-        Expr::SimilarTo(_) => return refuse(Code::NonTotalFn, "SIMILAR TO is not part of the dialect"),
+        Expr::SimilarTo(like) => {
+            if like.escape_char.is_some_and(|escape| escape != '\\') {
+                return refuse(Code::NonTotalFn, "SIMILAR TO escapes by a backslash");
+            }
+            let found = matches(of(&like.expr)?, of(&like.pattern)?, functions::similar)?;
+            if like.negated { negated(found) } else { found }
+        }
         Expr::Unnest(_) | Expr::HigherOrderFunction(_) | Expr::Lambda(_) | Expr::LambdaVariable(_) => {
             return refuse(Code::NonTotalFn, "lists and lambdas are not part of the dialect");
         }
@@ -235,6 +248,21 @@ const fn null() -> Expr {
 
 fn test(inner: Value, make: impl Fn(Box<Expr>) -> Expr) -> Value {
     build(vec![inner], DataType::Boolean, None, |parts| make(one(parts)))
+}
+
+/// `text ~ pattern` as a call of `regexp_like`, the pattern a literal.
+fn matches(text: Value, pattern: Value, regex: impl Fn(&str) -> String) -> Result<Value, PlanError> {
+    let Some(pattern) = (if let Expr::Literal(v, _) = &pattern.expr { v.try_as_str().flatten() } else { None }) else {
+        return Err(PlanError::new(Code::NonTotalFn, "a pattern must be written as a literal"));
+    };
+    let function = ScalarUDF::from(Pattern::Like);
+    let args = vec![text, constant(ScalarValue::from(regex(pattern)))];
+    functions::check_arguments(&function, &args.iter().map(|arg| arg.expr.clone()).collect::<Vec<_>>())?;
+    call(function, args)
+}
+
+fn negated(condition: Value) -> Value {
+    build(vec![condition], DataType::Boolean, None, |parts| Expr::Not(one(parts)))
 }
 
 /// Whether there is a patient (`d.person_id IS NULL` after a LEFT JOIN) tells nothing of which one.
@@ -299,8 +327,8 @@ fn call(function: ScalarUDF, args: Vec<Value>) -> Result<Value, PlanError> {
     let name = function.name().to_owned();
     let wrong = |_| PlanError::new(Code::TypeMismatch, format!("{name} does not take arguments of these types"));
     let data_type = function.return_type(&types).map_err(wrong)?;
-    let first = args.first().and_then(|a| if let Expr::Literal(v, _) = &a.expr { Some(v) } else { None });
-    let field = functions::field_read(&function, first);
+    let literal = args.iter().find_map(|a| if let Expr::Literal(v, _) = &a.expr { Some(v) } else { None });
+    let field = functions::field_read(&function, literal);
     if let Some(field) = field
         && !field.is_coarse()
         && args.iter().any(|a| a.lineage.year_only)
@@ -354,6 +382,10 @@ fn binary(left: &Expr, op: Operator, right: &Expr, scope: &Scope<'_>, depth: usi
         Operator::Divide => Some(Operation::Divide),
         Operator::Modulo => Some(Operation::Remainder),
         Operator::StringConcat => return call(ScalarUDF::from(Text::Join), vec![left, right]),
+        Operator::RegexMatch => return matches(left, right, str::to_owned),
+        Operator::RegexIMatch => return matches(left, right, |pattern| format!("(?i){pattern}")),
+        Operator::RegexNotMatch => return matches(left, right, str::to_owned).map(negated),
+        Operator::RegexNotIMatch => return matches(left, right, |p| format!("(?i){p}")).map(negated),
         _ => {
             return Err(PlanError::new(Code::NonTotalFn, format!("the operator {op} is not part of the dialect")));
         }

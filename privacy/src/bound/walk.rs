@@ -27,6 +27,8 @@ use datafusion::logical_expr::{
 };
 use datafusion::scalar::ScalarValue;
 
+pub(crate) use window::check_frame;
+
 use super::lineage::{Grid, Lineage, Node, Private, Relation, is_public_key};
 use super::total::{Scope, Value, total};
 use crate::catalog::{Catalog, Kind, Table, UNIT};
@@ -82,7 +84,7 @@ fn joined(plan: &LogicalPlan) -> bool {
 
 /// Is one of these keys the patient itself, bare and never NULL?
 pub(crate) fn has_unit(keys: &[Expr], relation: &Relation) -> bool {
-    let scope = Scope { schema: relation.plan.schema(), columns: &relation.columns };
+    let scope = Scope { schema: relation.plan.schema(), columns: &relation.columns, above: false };
     keys.iter().any(|key| total(key, &scope).is_ok_and(|value| value.lineage.unit && !value.lineage.hidden))
 }
 
@@ -228,7 +230,7 @@ impl Walk<'_> {
     }
 
     fn projection(&mut self, exprs: &[Expr], input: Node) -> Result<Node, PlanError> {
-        let scope = Scope { schema: input.plan.schema(), columns: &input.columns };
+        let scope = Scope { schema: input.plan.schema(), columns: &input.columns, above: false };
         let mut rewritten = Vec::with_capacity(exprs.len() + 1);
         let mut columns = Vec::with_capacity(exprs.len() + 1);
         for expr in exprs {

@@ -1,6 +1,6 @@
 //! `+ - * / %` and unary minus without failures: overflow, division by zero and NaN are NULL, infinities clamp.
 
-use datafusion::arrow::array::{Array, ArrayRef, Float32Array, Float64Array, new_null_array};
+use datafusion::arrow::array::{Array, ArrayRef, Decimal128Array, Float32Array, Float64Array, new_null_array};
 use datafusion::arrow::compute::concat;
 use datafusion::arrow::compute::kernels::numeric;
 use datafusion::arrow::datatypes::DataType;
@@ -169,7 +169,8 @@ fn row_by_row(function: &Arithmetic, columns: &[ArrayRef], result_type: &DataTyp
     Ok(concat(&parts)?)
 }
 
-/// NaN is NULL, infinities are the greatest finite numbers.
+/// NaN is NULL, infinities are the greatest finite numbers, and a decimal of more digits than its type has is NULL: the
+/// engine checks that in some places alone, and fails there.
 pub(super) fn finite(array: ArrayRef) -> ArrayRef {
     if let Some(floats) = array.as_any().downcast_ref::<Float64Array>() {
         if floats.iter().flatten().all(f64::is_finite) {
@@ -182,13 +183,17 @@ pub(super) fn finite(array: ArrayRef) -> ArrayRef {
         let clean = |x: f32| (!x.is_nan()).then(|| x.clamp(f32::MIN, f32::MAX));
         return std::sync::Arc::new(floats.iter().map(|x| x.and_then(clean)).collect::<Float32Array>());
     }
+    if let Some(decimals) = array.as_any().downcast_ref::<Decimal128Array>() {
+        let fitting = decimals.null_if_overflow_precision(decimals.precision());
+        return std::sync::Arc::new(fitting.with_data_type(array.data_type().clone()));
+    }
     array
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use datafusion::arrow::array::{AsArray, Decimal128Array, Int64Array};
+    use datafusion::arrow::array::{AsArray, Int64Array};
     use datafusion::arrow::datatypes::{Field, Int64Type};
     use datafusion::config::ConfigOptions;
     use std::sync::Arc;

@@ -7,6 +7,7 @@ use datafusion::arrow::datatypes::DataType;
 use datafusion::common::{Result, ScalarValue, exec_datafusion_err};
 use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility};
 
+use super::calendar::{Part, format_of};
 use super::{arrays, literal, typed, wrong_types};
 use crate::day::Day;
 
@@ -58,6 +59,11 @@ impl Field {
         matches!(self, Self::Decade | Self::Year)
     }
 
+    /// Is it the length of a period?
+    pub(super) const fn is_period(self) -> bool {
+        !matches!(self, Self::IsoYear | Self::DayOfWeek | Self::IsoDayOfWeek | Self::DayOfYear)
+    }
+
     /// Its value for a day.
     #[must_use]
     pub fn of(self, day: Day) -> i64 {
@@ -92,10 +98,27 @@ impl Field {
         };
         start.filter(|start| is_written(*start))
     }
+
+    /// Number of the period of this length that holds `day`, counted from some fixed one; none for parts that are not
+    /// periods.
+    pub(super) fn period(self, day: Day) -> Option<i64> {
+        let (year, month, _) = day.parts();
+        let year = i64::from(year);
+        match self {
+            Self::Decade => Some(year.div_euclid(10)),
+            Self::Year => Some(year),
+            Self::Quarter => Some(year * 4 + i64::from(month.saturating_sub(1) / 3)),
+            Self::Month => Some(year * 12 + i64::from(month)),
+            // Day 0 is a Thursday.
+            Self::Week => Some((i64::from(day.0) + 3).div_euclid(7)),
+            Self::Day => Some(i64::from(day.0)),
+            Self::IsoYear | Self::DayOfWeek | Self::IsoDayOfWeek | Self::DayOfYear => None,
+        }
+    }
 }
 
 /// Does the day lie in years 1-9999, where every date can be written as text?
-fn is_written(day: Day) -> bool {
+pub(super) fn is_written(day: Day) -> bool {
     (1..=9999).contains(&day.year())
 }
 
@@ -219,10 +242,20 @@ impl ScalarUDFImpl for DatePart {
     }
 }
 
-/// What a call reads of a date: the field of `date_trunc`, `date_part` or `year(..)` and its kin.
-pub(crate) fn field_read(function: &datafusion::logical_expr::ScalarUDF, first: Option<&ScalarValue>) -> Option<Field> {
+/// The finest that a call reads of a date, and none for functions that read no date.
+pub(crate) fn field_read(
+    function: &datafusion::logical_expr::ScalarUDF,
+    literal: Option<&ScalarValue>,
+) -> Option<Field> {
     match function.name() {
-        "date_trunc" | "date_part" => first.and_then(field_of),
+        "date_trunc" | "date_part" | "date_diff" => literal.and_then(field_of),
+        "age" => Some(Field::Year),
+        "last_day" => Some(Field::Day),
+        "to_char" => {
+            let parts = literal.and_then(format_of)?;
+            let years = |part: &Part| matches!(part, Part::Text(_) | Part::Field(Field::Year, _));
+            Some(if parts.iter().all(years) { Field::Year } else { Field::Day })
+        }
         "year" => Some(Field::Year),
         "quarter" => Some(Field::Quarter),
         "month" => Some(Field::Month),

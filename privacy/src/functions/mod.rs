@@ -6,9 +6,11 @@
 //! the physical plan accept, by the function itself and not by its name.
 
 mod arithmetic;
+mod calendar;
 mod choose;
 mod date;
 mod number;
+mod pattern;
 mod text;
 
 use std::sync::Arc;
@@ -19,10 +21,14 @@ use datafusion::common::{DataFusionError, Result, ScalarValue, exec_datafusion_e
 use datafusion::logical_expr::{ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF};
 
 pub use arithmetic::{Arithmetic, Operation};
+pub use calendar::Calendar;
+pub(crate) use calendar::{age, difference};
 pub use choose::Choose;
 pub(crate) use date::field_read;
 pub use date::{DatePart, DateShift, DateTrunc, Field};
 pub use number::Number;
+pub use pattern::Pattern;
+pub(crate) use pattern::{MAX_PATTERN_BYTES, similar};
 pub use text::Text;
 
 use crate::refusal::{Code, PlanError};
@@ -31,7 +37,7 @@ use crate::refusal::{Code, PlanError};
 type Make = fn() -> ScalarUDF;
 
 /// Names that the SQL planner may use, and the functions they mean.
-const NAMES: [(&str, Make); 40] = [
+const NAMES: [(&str, Make); 79] = [
     ("date_trunc", || DateTrunc::new().into()),
     ("date_part", || DatePart::new(None).into()),
     ("extract", || DatePart::new(None).into()),
@@ -40,8 +46,17 @@ const NAMES: [(&str, Make); 40] = [
     ("month", || DatePart::new(Some(Field::Month)).into()),
     ("week", || DatePart::new(Some(Field::Week)).into()),
     ("day", || DatePart::new(Some(Field::Day)).into()),
+    ("date_diff", || Calendar::Difference.into()),
+    ("datediff", || Calendar::Difference.into()),
+    ("age", || Calendar::Age.into()),
+    ("last_day", || Calendar::LastDay.into()),
+    ("make_date", || Calendar::Make.into()),
+    ("to_date", || Calendar::Parse.into()),
+    ("to_char", || Calendar::Format.into()),
+    ("date_format", || Calendar::Format.into()),
     ("coalesce", || Choose::Coalesce.into()),
     ("ifnull", || Choose::Coalesce.into()),
+    ("nvl", || Choose::Coalesce.into()),
     ("nullif", || Choose::NullIf.into()),
     ("greatest", || Choose::Greatest.into()),
     ("least", || Choose::Least.into()),
@@ -50,15 +65,33 @@ const NAMES: [(&str, Make); 40] = [
     ("ceil", || Number::Ceil.into()),
     ("ceiling", || Number::Ceil.into()),
     ("round", || Number::Round.into()),
+    ("trunc", || Number::Trunc.into()),
+    ("sign", || Number::Sign.into()),
+    ("signum", || Number::Sign.into()),
     ("sqrt", || Number::Sqrt.into()),
+    ("cbrt", || Number::Cbrt.into()),
     ("ln", || Number::Ln.into()),
+    ("log", || Number::Log.into()),
+    ("log2", || Number::Log2.into()),
     ("log10", || Number::Log10.into()),
     ("exp", || Number::Exp.into()),
     ("power", || Number::Power.into()),
     ("pow", || Number::Power.into()),
+    ("mod", || Number::Mod.into()),
+    ("sin", || Number::Sin.into()),
+    ("cos", || Number::Cos.into()),
+    ("tan", || Number::Tan.into()),
+    ("asin", || Number::Asin.into()),
+    ("acos", || Number::Acos.into()),
+    ("atan", || Number::Atan.into()),
+    ("atan2", || Number::Atan2.into()),
+    ("degrees", || Number::Degrees.into()),
+    ("radians", || Number::Radians.into()),
     ("width_bucket", || Number::WidthBucket.into()),
     ("lower", || Text::Lower.into()),
     ("upper", || Text::Upper.into()),
+    ("initcap", || Text::Initcap.into()),
+    ("reverse", || Text::Reverse.into()),
     ("trim", || Text::Trim.into()),
     ("btrim", || Text::Trim.into()),
     ("ltrim", || Text::TrimStart.into()),
@@ -69,9 +102,21 @@ const NAMES: [(&str, Make); 40] = [
     ("right", || Text::Right.into()),
     ("length", || Text::Length.into()),
     ("char_length", || Text::Length.into()),
+    ("character_length", || Text::Length.into()),
     ("strpos", || Text::Position.into()),
+    ("instr", || Text::Position.into()),
     ("starts_with", || Text::StartsWith.into()),
+    ("ends_with", || Text::EndsWith.into()),
+    ("contains", || Text::Contains.into()),
+    ("replace", || Text::Replace.into()),
+    ("translate", || Text::Translate.into()),
+    ("split_part", || Text::SplitPart.into()),
     ("concat", || Text::Concat.into()),
+    ("concat_ws", || Text::ConcatWs.into()),
+    ("regexp_like", || Pattern::Like.into()),
+    ("regexp_count", || Pattern::Count.into()),
+    ("regexp_substr", || Pattern::Substring.into()),
+    ("regexp_replace", || Pattern::Replace.into()),
 ];
 
 /// The function of this name (lower case), or none when the dialect has no such function.
@@ -81,9 +126,8 @@ pub fn scalar(name: &str) -> Option<Arc<ScalarUDF>> {
 }
 
 /// Every name that [`scalar`] knows.
-#[must_use]
-pub fn names() -> Vec<String> {
-    NAMES.iter().map(|(name, _)| (*name).to_owned()).collect()
+pub fn names() -> impl Iterator<Item = &'static str> {
+    NAMES.iter().map(|(name, _)| *name)
 }
 
 /// Is this one of our total functions, or the rewritten form of an operator? Decided by the function itself.
@@ -95,38 +139,67 @@ pub fn allowed(function: &ScalarUDF) -> bool {
         || NAMES.iter().any(|(_, make)| *function == make())
 }
 
-/// Refuses calls whose patterns, units or lengths are not literals, and units that do not exist.
+/// Refuses calls whose patterns, units or lengths are not literals, and units, formats and patterns that do not exist.
 pub(crate) fn check_arguments(function: &ScalarUDF, args: &[Expr]) -> std::result::Result<(), PlanError> {
     let name = function.name();
+    let refuse = |words: String| Err(PlanError::new(Code::NonTotalFn, words));
     let literal = |index: usize| match args.get(index) {
-        None => Ok(()),
-        Some(Expr::Literal(value, _)) if !value.is_null() => Ok(()),
-        Some(_) => Err(PlanError::new(
-            Code::NonTotalFn,
-            format!("argument {} of {name} must be written as a literal", index + 1),
-        )),
+        Some(Expr::Literal(value, _)) if !value.is_null() => Some(value),
+        _ => None,
     };
+    let written: &[usize] = match name {
+        "date_trunc" | "date_part" | "date_diff" | "concat_ws" => &[0],
+        "round" | "trunc" | "left" | "right" | "strpos" | "starts_with" | "ends_with" | "contains" | "to_char"
+        | "btrim" | "ltrim" | "rtrim" => &[1],
+        "substr" | "replace" | "translate" | "split_part" => &[1, 2],
+        "width_bucket" | "regexp_like" | "regexp_count" | "regexp_substr" | "regexp_replace" => &[1, 2, 3],
+        _ => &[],
+    };
+    if let Some(index) = written.iter().find(|index| **index < args.len() && literal(**index).is_none()) {
+        return refuse(format!("argument {} of {name} must be written as a literal", index + 1));
+    }
     match name {
-        "date_trunc" | "date_part" => {
-            literal(0)?;
-            if !matches!(args.first(), Some(Expr::Literal(value, _)) if date::field_of(value).is_some()) {
-                return Err(PlanError::new(
-                    Code::NonTotalFn,
-                    format!("{name} knows year, quarter, month, week, day, and EXTRACT also dow, isodow, doy, decade"),
-                ));
-            }
-            Ok(())
+        "date_trunc" | "date_diff" if !literal(0).and_then(date::field_of).is_some_and(Field::is_period) => {
+            refuse(format!("{name} knows year, quarter, month, week, day, decade"))
         }
-        "round" | "left" | "right" | "strpos" | "starts_with" => literal(1),
-        "substr" => literal(1).and_then(|()| literal(2)),
-        "width_bucket" => literal(1).and_then(|()| literal(2)).and_then(|()| literal(3)),
+        "date_part" if literal(0).and_then(date::field_of).is_none() => refuse(
+            "EXTRACT and date_part know year, quarter, month, week, day, decade, isoyear, dow, isodow, doy".into(),
+        ),
+        "to_char" if literal(1).and_then(calendar::format_of).is_none() => {
+            refuse("a format is made of %Y %m %d %j %G %V %u %w %b %a and is at most 64 bytes long".into())
+        }
+        "regexp_like" | "regexp_count" | "regexp_substr" | "regexp_replace" => {
+            let text = |index: usize| literal(index).and_then(|value| value.try_as_str().flatten());
+            let flags = text(if name == "regexp_replace" { 3 } else { 2 }).unwrap_or_default();
+            match text(1).and_then(|text| pattern::compiled(text, flags)) {
+                Some(_) => Ok(()),
+                None => refuse(
+                    "not a regular expression of at most 512 bytes with flags i, m, s, g, without look-around and \
+                     back-references"
+                        .into(),
+                ),
+            }
+        }
         _ => Ok(()),
     }
 }
 
 /// Does this function read a period or a part of a date?
 pub(crate) fn reads_a_field(function: &ScalarUDF) -> bool {
-    matches!(function.name(), "date_trunc" | "date_part" | "year" | "quarter" | "month" | "week" | "day")
+    matches!(
+        function.name(),
+        "date_trunc"
+            | "date_part"
+            | "year"
+            | "quarter"
+            | "month"
+            | "week"
+            | "day"
+            | "date_diff"
+            | "age"
+            | "last_day"
+            | "to_char"
+    )
 }
 
 /// The arguments as arrays of the batch's length.
@@ -163,7 +236,7 @@ mod tests {
     #[test]
     fn every_name_means_an_allowed_immutable_function() {
         for name in names() {
-            let function = scalar(&name).unwrap();
+            let function = scalar(name).unwrap();
             assert!(allowed(&function), "{name}");
             assert_eq!(function.signature().volatility, Volatility::Immutable, "{name}");
         }
@@ -267,7 +340,7 @@ mod tests {
         let arrays: Vec<ColumnarValue> = nasty().into_iter().map(ColumnarValue::Array).collect();
         let scalars: Vec<ColumnarValue> = literals().into_iter().map(ColumnarValue::Scalar).collect();
         let any: Vec<&ColumnarValue> = arrays.iter().chain(&scalars).collect();
-        let mut functions: Vec<ScalarUDF> = names().iter().map(|name| scalar(name).unwrap().as_ref().clone()).collect();
+        let mut functions: Vec<ScalarUDF> = names().map(|name| scalar(name).unwrap().as_ref().clone()).collect();
         functions.extend(Operation::ALL.iter().map(|op| ScalarUDF::from(Arithmetic::new(*op))));
         functions.extend([ScalarUDF::from(DateShift::new()), ScalarUDF::from(Text::Join)]);
         for function in &functions {

@@ -21,23 +21,53 @@ pub enum Number {
     Ceil,
     /// Nearest, halves away from zero, to n digits (a literal, 0 when left out).
     Round,
+    /// Towards zero, to n digits (a literal, 0 when left out).
+    Trunc,
+    /// -1, 0 or 1.
+    Sign,
     /// Square root, as a float.
     Sqrt,
     /// Natural logarithm.
     Ln,
     /// Logarithm to base 10.
     Log10,
+    /// Logarithm to base 2.
+    Log2,
+    /// `log(x)` to base 10, `log(base, x)`.
+    Log,
+    /// Cube root.
+    Cbrt,
+    /// Sine of radians.
+    Sin,
+    /// Cosine of radians.
+    Cos,
+    /// Tangent of radians.
+    Tan,
+    /// Arc sine.
+    Asin,
+    /// Arc cosine.
+    Acos,
+    /// Arc tangent.
+    Atan,
+    /// `atan2(y, x)`.
+    Atan2,
+    /// Radians to degrees.
+    Degrees,
+    /// Degrees to radians.
+    Radians,
     /// e to the power.
     Exp,
     /// a to the power b.
     Power,
+    /// Remainder of a / b with a's sign: whole for whole numbers, else a float.
+    Mod,
     /// `width_bucket(x, low, high, count)`: 0 below, 1..=count inside, count+1 from high on.
     WidthBucket,
 }
 
 impl Number {
     const fn keeps_type(self) -> bool {
-        matches!(self, Self::Abs | Self::Floor | Self::Ceil | Self::Round)
+        matches!(self, Self::Abs | Self::Floor | Self::Ceil | Self::Round | Self::Trunc | Self::Sign)
     }
 }
 
@@ -51,11 +81,26 @@ impl ScalarUDFImpl for Number {
             Self::Floor => "floor",
             Self::Ceil => "ceil",
             Self::Round => "round",
+            Self::Trunc => "trunc",
+            Self::Sign => "signum",
             Self::Sqrt => "sqrt",
             Self::Ln => "ln",
             Self::Log10 => "log10",
+            Self::Log2 => "log2",
+            Self::Log => "log",
+            Self::Cbrt => "cbrt",
+            Self::Sin => "sin",
+            Self::Cos => "cos",
+            Self::Tan => "tan",
+            Self::Asin => "asin",
+            Self::Acos => "acos",
+            Self::Atan => "atan",
+            Self::Atan2 => "atan2",
+            Self::Degrees => "degrees",
+            Self::Radians => "radians",
             Self::Exp => "exp",
             Self::Power => "power",
+            Self::Mod => "mod",
             Self::WidthBucket => "width_bucket",
         }
     }
@@ -72,10 +117,16 @@ impl ScalarUDFImpl for Number {
             _ => DataType::Int64,
         };
         match (self, types) {
-            (Self::Round, [one, digits]) if numeric(one) && digits.is_integer() => Ok(vec![kept(one), DataType::Int64]),
+            (Self::Round | Self::Trunc, [one, digits]) if numeric(one) && digits.is_integer() => {
+                Ok(vec![kept(one), DataType::Int64])
+            }
+            (Self::Power | Self::Log | Self::Atan2 | Self::Mod, [a, b]) if numeric(a) && numeric(b) => {
+                let whole = *self == Self::Mod && a.is_integer() && b.is_integer();
+                Ok(vec![if whole { DataType::Int64 } else { DataType::Float64 }; 2])
+            }
+            (Self::Power | Self::Atan2 | Self::Mod | Self::WidthBucket, [_]) => Err(wrong_types(self.name(), types)),
             (one_to_one, [one]) if one_to_one.keeps_type() && numeric(one) => Ok(vec![kept(one)]),
-            (Self::Sqrt | Self::Ln | Self::Log10 | Self::Exp, [one]) if numeric(one) => Ok(vec![DataType::Float64]),
-            (Self::Power, [a, b]) if numeric(a) && numeric(b) => Ok(vec![DataType::Float64; 2]),
+            (_, [one]) if numeric(one) => Ok(vec![DataType::Float64]),
             (Self::WidthBucket, [x, low, high, count])
                 if [x, low, high].into_iter().all(numeric) && count.is_integer() =>
             {
@@ -92,7 +143,7 @@ impl ScalarUDFImpl for Number {
         }
         match (self, types.first()) {
             (Self::WidthBucket, Some(_)) => Ok(DataType::Int64),
-            (kept, Some(one)) if kept.keeps_type() => Ok(one.clone()),
+            (kept, Some(one)) if kept.keeps_type() || *kept == Self::Mod => Ok(one.clone()),
             (_, Some(_)) => Ok(DataType::Float64),
             _ => Err(wrong_types(self.name(), types)),
         }
@@ -100,8 +151,14 @@ impl ScalarUDFImpl for Number {
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let columns = arrays(&args)?;
-        let digits = if *self == Self::Round && args.args.len() > 1 { whole(&args, 1)? } else { 0 };
+        let rounds = matches!(self, Self::Round | Self::Trunc);
+        let digits = if rounds && args.args.len() > 1 { whole(&args, 1)? } else { 0 };
         let result: ArrayRef = match columns.first().map(|c| c.data_type().clone()) {
+            Some(DataType::Int64) if *self == Self::Mod => {
+                let (a, b): (&Int64Array, &Int64Array) = (typed(&columns, 0)?, typed(&columns, 1)?);
+                let remainder = |(a, b): (Option<i64>, Option<i64>)| Some(a?.wrapping_rem(b.filter(|b| *b != 0)?));
+                Arc::new(a.iter().zip(b.iter()).map(remainder).collect::<Int64Array>())
+            }
             Some(DataType::Int64) => {
                 let values: &Int64Array = typed(&columns, 0)?;
                 Arc::new(values.iter().map(|x| self.integer(x?, digits)).collect::<Int64Array>())
@@ -109,17 +166,18 @@ impl ScalarUDFImpl for Number {
             Some(DataType::Decimal128(precision, scale)) => {
                 let values: &Decimal128Array = typed(&columns, 0)?;
                 let rounded: Decimal128Array = values.iter().map(|x| self.decimal(x?, scale, digits)).collect();
-                Arc::new(rounded.with_precision_and_scale(precision, scale)?)
+                // 9.99 rounds up to 10.00, which has a digit more than its type may have.
+                finite(Arc::new(rounded.with_precision_and_scale(precision, scale)?))
             }
             _ if *self == Self::WidthBucket => {
                 let (low, high, count) = (float(&args, 1)?, float(&args, 2)?, whole(&args, 3)?);
                 let values: &Float64Array = typed(&columns, 0)?;
                 Arc::new(values.iter().map(|x| bucket(x?, low, high, count)).collect::<Int64Array>())
             }
-            _ if *self == Self::Power => {
-                let (base, exponent): (&Float64Array, &Float64Array) = (typed(&columns, 0)?, typed(&columns, 1)?);
-                let pairs = base.iter().zip(exponent.iter());
-                finite(Arc::new(pairs.map(|(a, b)| Some(a?.powf(b?))).collect::<Float64Array>()))
+            _ if args.args.len() == 2 && !rounds => {
+                let (a, b): (&Float64Array, &Float64Array) = (typed(&columns, 0)?, typed(&columns, 1)?);
+                let pairs = a.iter().zip(b.iter());
+                finite(Arc::new(pairs.map(|(a, b)| Some(self.pair(a?, b?))).collect::<Float64Array>()))
             }
             _ => {
                 let values: &Float64Array = typed(&columns, 0)?;
@@ -134,15 +192,18 @@ impl Number {
     fn integer(self, x: i64, digits: i64) -> Option<i64> {
         match self {
             Self::Abs => x.checked_abs(),
-            Self::Round if digits < 0 => i64::try_from(self.decimal(i128::from(x), 0, digits)?).ok(),
+            Self::Sign => Some(x.signum()),
+            Self::Round | Self::Trunc if digits < 0 => i64::try_from(self.decimal(i128::from(x), 0, digits)?).ok(),
             _ => Some(x),
         }
     }
 
     /// `x` in units of 10^-scale.
     fn decimal(self, x: i128, scale: i8, digits: i64) -> Option<i128> {
-        if self == Self::Abs {
-            return x.checked_abs();
+        match self {
+            Self::Abs => return x.checked_abs(),
+            Self::Sign => return x.signum().checked_mul(10_i128.checked_pow(u32::try_from(scale).ok()?)?),
+            _ => {}
         }
         let drop = i64::from(scale).saturating_sub(digits);
         let Some(unit) = u32::try_from(drop.max(0)).ok().and_then(|drop| 10_i128.checked_pow(drop)) else {
@@ -153,6 +214,7 @@ impl Number {
         match self {
             Self::Ceil => Some(up),
             Self::Floor => Some(down),
+            Self::Trunc => Some(if x < 0 { up } else { down }),
             _ => {
                 let (below, above) = (x.checked_sub(down)?, up.checked_sub(x)?);
                 Some(if above < below || (above == below && x >= 0) { up } else { down })
@@ -163,18 +225,41 @@ impl Number {
     fn float(self, x: f64, digits: i64) -> f64 {
         match self {
             Self::Abs => x.abs(),
+            Self::Sign => f64::from(i8::from(x > 0.0) - i8::from(x < 0.0)),
             Self::Floor => x.floor(),
             Self::Ceil => x.ceil(),
             Self::Sqrt => x.sqrt(),
+            Self::Cbrt => x.cbrt(),
             // ln 0 is minus infinity, which would clamp to a number that means nothing.
             Self::Ln if x > 0.0 => x.ln(),
-            Self::Log10 if x > 0.0 => x.log10(),
-            Self::Ln | Self::Log10 => f64::NAN,
+            Self::Log10 | Self::Log if x > 0.0 => x.log10(),
+            Self::Log2 if x > 0.0 => x.log2(),
+            Self::Ln | Self::Log10 | Self::Log2 | Self::Log => f64::NAN,
             Self::Exp => x.exp(),
+            Self::Sin => x.sin(),
+            Self::Cos => x.cos(),
+            Self::Tan => x.tan(),
+            Self::Asin => x.asin(),
+            Self::Acos => x.acos(),
+            Self::Atan => x.atan(),
+            Self::Degrees => x.to_degrees(),
+            Self::Radians => x.to_radians(),
             _ => {
                 let unit = 10_f64.powi(i32::try_from(digits.clamp(-300, 300)).unwrap_or(0));
-                if (x * unit).is_finite() { (x * unit).round() / unit } else { x }
+                let whole = if self == Self::Trunc { (x * unit).trunc() } else { (x * unit).round() };
+                if (x * unit).is_finite() { whole / unit } else { x }
             }
+        }
+    }
+
+    fn pair(self, a: f64, b: f64) -> f64 {
+        match self {
+            Self::Power => a.powf(b),
+            Self::Atan2 => a.atan2(b),
+            Self::Mod => a % b,
+            // log(base, x): a base of 1 would divide by zero.
+            _ if a > 0.0 && b > 0.0 && a != 1.0 => b.ln() / a.ln(),
+            _ => f64::NAN,
         }
     }
 }

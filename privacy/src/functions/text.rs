@@ -1,8 +1,9 @@
 //! Text functions. Results are at most [`MAX_TEXT_BYTES`] long: a longer one is NULL.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use datafusion::arrow::array::{Array, ArrayRef, BooleanArray, Int64Array, StringArray};
+use datafusion::arrow::compute::kernels::nullif::nullif;
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::{Result, ScalarValue, exec_datafusion_err};
 use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility};
@@ -37,33 +38,46 @@ pub enum Text {
     Position,
     /// Does it start with a literal?
     StartsWith,
+    /// Does it end with a literal?
+    EndsWith,
+    /// Does it hold a literal?
+    Contains,
+    /// A literal put in the place of another one, everywhere.
+    Replace,
+    /// Each character of a literal as the one at the same place of another literal, or left out.
+    Translate,
+    /// The n-th part between literals, from the end for a negative n; empty when there is none.
+    SplitPart,
+    /// First letters of words upper case, the others lower case.
+    Initcap,
+    /// Backwards.
+    Reverse,
     /// All arguments joined, NULL as empty.
     Concat,
+    /// All but the first joined with the first, a literal, between them; NULLs left out.
+    ConcatWs,
     /// The operator `||`: NULL when a side is NULL.
     Join,
 }
 
-fn signature(text: Text) -> &'static Signature {
-    use std::sync::LazyLock;
-    static ANY: LazyLock<[Signature; 4]> = LazyLock::new(|| {
-        [
-            Signature::any(1, Volatility::Immutable),
-            Signature::any(2, Volatility::Immutable),
-            Signature::one_of(
-                vec![datafusion::logical_expr::TypeSignature::Any(2), datafusion::logical_expr::TypeSignature::Any(3)],
-                Volatility::Immutable,
-            ),
-            Signature::variadic_any(Volatility::Immutable),
-        ]
-    });
-    let [one, two, two_or_three, many] = &*ANY;
-    match text {
-        Text::Lower | Text::Upper | Text::Trim | Text::TrimStart | Text::TrimEnd | Text::Length => one,
-        Text::Left | Text::Right | Text::Position | Text::StartsWith | Text::Join => two,
-        Text::Substring => two_or_three,
-        Text::Concat => many,
+impl Text {
+    /// Fewest and most arguments.
+    const fn arity(self) -> (usize, usize) {
+        match self {
+            Self::Lower | Self::Upper | Self::Length | Self::Initcap | Self::Reverse => (1, 1),
+            Self::Trim | Self::TrimStart | Self::TrimEnd => (1, 2),
+            Self::Left | Self::Right | Self::Position | Self::Join => (2, 2),
+            Self::StartsWith | Self::EndsWith | Self::Contains => (2, 2),
+            Self::Substring => (2, 3),
+            Self::Replace | Self::Translate | Self::SplitPart => (3, 3),
+            Self::Concat => (1, usize::MAX),
+            Self::ConcatWs => (2, usize::MAX),
+        }
     }
 }
+
+/// The planner coerces arguments by [`ScalarUDFImpl::coerce_types`].
+static SIGNATURE: LazyLock<Signature> = LazyLock::new(|| Signature::user_defined(Volatility::Immutable));
 
 impl ScalarUDFImpl for Text {
     fn name(&self) -> &str {
@@ -79,27 +93,56 @@ impl ScalarUDFImpl for Text {
             Self::Length => "length",
             Self::Position => "strpos",
             Self::StartsWith => "starts_with",
+            Self::EndsWith => "ends_with",
+            Self::Contains => "contains",
+            Self::Replace => "replace",
+            Self::Translate => "translate",
+            Self::SplitPart => "split_part",
+            Self::Initcap => "initcap",
+            Self::Reverse => "reverse",
             Self::Concat => "concat",
+            Self::ConcatWs => "concat_ws",
             Self::Join => "total_join",
         }
     }
 
     fn signature(&self) -> &Signature {
-        signature(*self)
+        &SIGNATURE
+    }
+
+    fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
+        let (fewest, most) = self.arity();
+        if !(fewest..=most).contains(&types.len()) {
+            return Err(wrong_types(self.name(), types));
+        }
+        let counts = |index: usize| match self {
+            Self::Substring => index > 0,
+            Self::Left | Self::Right => index == 1,
+            Self::SplitPart => index == 2,
+            _ => false,
+        };
+        // Joined parts may be of any type; elsewhere a number in the place of a text is a mistake.
+        let joins = matches!(self, Self::Concat | Self::ConcatWs | Self::Join);
+        let one = |(index, t): (usize, &DataType)| match t {
+            DataType::Null if counts(index) => Some(DataType::Int64),
+            t if counts(index) => t.is_integer().then_some(DataType::Int64),
+            DataType::Utf8 | DataType::Null => Some(DataType::Utf8),
+            _ => joins.then_some(DataType::Utf8),
+        };
+        let coerced: Option<Vec<DataType>> = types.iter().enumerate().map(one).collect();
+        coerced.ok_or_else(|| wrong_types(self.name(), types))
     }
 
     fn return_type(&self, types: &[DataType]) -> Result<DataType> {
-        use DataType::{Boolean, Int64, Utf8};
-        match (self, types) {
-            (Self::Lower | Self::Upper | Self::Trim | Self::TrimStart | Self::TrimEnd, [Utf8])
-            | (Self::Substring, [Utf8, Int64] | [Utf8, Int64, Int64])
-            | (Self::Left | Self::Right, [Utf8, Int64])
-            | (Self::Join, [Utf8, Utf8]) => Ok(Utf8),
-            (Self::Concat, all) if !all.is_empty() && all.iter().all(|t| *t == Utf8) => Ok(Utf8),
-            (Self::Length, [Utf8]) | (Self::Position, [Utf8, Utf8]) => Ok(Int64),
-            (Self::StartsWith, [Utf8, Utf8]) => Ok(Boolean),
-            _ => Err(wrong_types(self.name(), types)),
+        // The planner has coerced the arguments; a plan from elsewhere must not skip that.
+        if self.coerce_types(types)? != types {
+            return Err(wrong_types(self.name(), types));
         }
+        Ok(match self {
+            Self::Length | Self::Position => DataType::Int64,
+            Self::StartsWith | Self::EndsWith | Self::Contains => DataType::Boolean,
+            _ => DataType::Utf8,
+        })
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
@@ -108,12 +151,30 @@ impl ScalarUDFImpl for Text {
         let each = |f: &dyn Fn(&str) -> String| -> ArrayRef {
             Arc::new(text.iter().map(|t| short(f(t?))).collect::<StringArray>())
         };
+        let test = |f: &dyn Fn(&str) -> bool| -> ArrayRef {
+            Arc::new(text.iter().map(|t| t.map(f)).collect::<BooleanArray>())
+        };
+        let built = |f: &dyn Fn(&str, &mut Short) -> Option<()>| -> ArrayRef {
+            let one = |t: &str| {
+                let mut to = Short::default();
+                f(t, &mut to).map(|()| to.0)
+            };
+            Arc::new(text.iter().map(|t| one(t?)).collect::<StringArray>())
+        };
+        let cut = if args.args.len() > 1 && matches!(self, Self::Trim | Self::TrimStart | Self::TrimEnd) {
+            Some(words(&args, 1)?)
+        } else {
+            None
+        };
+        let cuts = |c: char| cut.map_or_else(|| c.is_whitespace(), |cut| cut.contains(c));
         Ok(ColumnarValue::Array(match self {
             Self::Lower => each(&str::to_lowercase),
             Self::Upper => each(&str::to_uppercase),
-            Self::Trim => each(&|t| t.trim().to_owned()),
-            Self::TrimStart => each(&|t| t.trim_start().to_owned()),
-            Self::TrimEnd => each(&|t| t.trim_end().to_owned()),
+            Self::Initcap => each(&initcap),
+            Self::Reverse => each(&|t| t.chars().rev().collect()),
+            Self::Trim => each(&|t| t.trim_matches(cuts).to_owned()),
+            Self::TrimStart => each(&|t| t.trim_start_matches(cuts).to_owned()),
+            Self::TrimEnd => each(&|t| t.trim_end_matches(cuts).to_owned()),
             Self::Substring => {
                 let from = whole(&args, 1)?;
                 let count = if args.args.len() > 2 { whole(&args, 2)? } else { i64::MAX };
@@ -141,23 +202,113 @@ impl ScalarUDFImpl for Text {
             }
             Self::StartsWith => {
                 let wanted = words(&args, 1)?;
-                Arc::new(text.iter().map(|t| t.map(|t| t.starts_with(wanted))).collect::<BooleanArray>())
+                test(&|t| t.starts_with(wanted))
             }
-            Self::Concat | Self::Join => joined(&columns, *self == Self::Join)?,
+            Self::EndsWith => {
+                let wanted = words(&args, 1)?;
+                test(&|t| t.ends_with(wanted))
+            }
+            Self::Contains => {
+                let wanted = words(&args, 1)?;
+                test(&|t| t.contains(wanted))
+            }
+            Self::Replace => {
+                let (from, with) = (words(&args, 1)?, words(&args, 2)?);
+                built(&|t, to| {
+                    if from.is_empty() {
+                        return to.push(t);
+                    }
+                    let mut parts = t.split(from);
+                    to.push(parts.next()?)?;
+                    parts.try_for_each(|part| to.push(with).and_then(|()| to.push(part)))
+                })
+            }
+            Self::Translate => {
+                let (from, with) = (words(&args, 1)?, words(&args, 2)?);
+                let change = |c: char| match from.chars().position(|f| f == c) {
+                    Some(place) => with.chars().nth(place),
+                    None => Some(c),
+                };
+                each(&|t| t.chars().filter_map(change).collect())
+            }
+            Self::SplitPart => {
+                let (between, place) = (words(&args, 1)?, whole(&args, 2)?);
+                each(&|t| split_part(t, between, place).unwrap_or_default().to_owned())
+            }
+            Self::Concat => joined(&columns, None)?,
+            Self::Join => strict(&columns)?,
+            Self::ConcatWs => joined(columns.get(1..).unwrap_or_default(), Some(words(&args, 0)?))?,
         }))
     }
 }
 
-fn joined(columns: &[ArrayRef], strict: bool) -> Result<ArrayRef> {
-    let texts = (0..columns.len()).map(|i| typed::<StringArray>(columns, i)).collect::<Result<Vec<_>>>()?;
-    let rows = texts.first().map_or(0, |t| t.len());
-    let row = |row: usize| {
-        if strict && texts.iter().any(|t| t.is_null(row)) {
+/// A text that stops growing at [`MAX_TEXT_BYTES`].
+#[derive(Default)]
+pub(super) struct Short(pub(super) String);
+
+impl Short {
+    /// Appends, or gives nothing once the text is too long.
+    pub(super) fn push(&mut self, part: &str) -> Option<()> {
+        if self.0.len() + part.len() > MAX_TEXT_BYTES {
             return None;
         }
-        short(texts.iter().filter(|t| t.is_valid(row)).map(|t| t.value(row)).collect())
+        self.0.push_str(part);
+        Some(())
+    }
+}
+
+fn texts(columns: &[ArrayRef]) -> Result<Vec<&StringArray>> {
+    (0..columns.len()).map(|i| typed::<StringArray>(columns, i)).collect()
+}
+
+/// The parts of each row that are not NULL, one after the other.
+fn joined(columns: &[ArrayRef], between: Option<&str>) -> Result<ArrayRef> {
+    let texts = texts(columns)?;
+    let row = |row: usize| {
+        let mut to = Short::default();
+        let mut first = true;
+        for part in texts.iter().filter(|t| t.is_valid(row)) {
+            if let Some(between) = between.filter(|_| !first) {
+                to.push(between)?;
+            }
+            to.push(part.value(row))?;
+            first = false;
+        }
+        Some(to.0)
     };
-    Ok(Arc::new((0..rows).map(row).collect::<StringArray>()))
+    Ok(Arc::new((0..texts.first().map_or(0, |t| t.len())).map(row).collect::<StringArray>()))
+}
+
+/// As [`joined`], but NULL where a part is NULL.
+fn strict(columns: &[ArrayRef]) -> Result<ArrayRef> {
+    let all = joined(columns, None)?;
+    let missing = texts(columns)?;
+    let missing: BooleanArray = (0..all.len()).map(|row| Some(missing.iter().any(|t| t.is_null(row)))).collect();
+    Ok(nullif(&all, &missing)?)
+}
+
+fn initcap(text: &str) -> String {
+    let mut inside = false;
+    let mut to = String::with_capacity(text.len());
+    for c in text.chars() {
+        if inside {
+            to.extend(c.to_lowercase())
+        } else {
+            to.extend(c.to_uppercase())
+        }
+        inside = c.is_alphanumeric();
+    }
+    to
+}
+
+fn split_part<'t>(text: &'t str, between: &str, place: i64) -> Option<&'t str> {
+    let nth = usize::try_from(place.unsigned_abs().checked_sub(1)?).ok()?;
+    match (between.is_empty(), place > 0) {
+        // Nothing to split at: the text is its own first and last part.
+        (true, _) => (nth == 0).then_some(text),
+        (false, true) => text.split(between).nth(nth),
+        (false, false) => text.rsplit(between).nth(nth),
+    }
 }
 
 fn short(text: String) -> Option<String> {
@@ -217,8 +368,26 @@ mod tests {
     #[test]
     fn a_text_that_grows_too_long_is_null() {
         let long: ArrayRef = Arc::new(StringArray::from(vec!["x".repeat(MAX_TEXT_BYTES / 2 + 1), "a".to_owned()]));
-        let both = joined(&[Arc::clone(&long), long], true).unwrap();
+        let both = strict(&[Arc::clone(&long), long]).unwrap();
         assert!(both.is_null(0));
         assert!(both.is_valid(1));
+    }
+
+    #[test]
+    fn parts_words_and_joins() {
+        assert_eq!(split_part("a-b-c", "-", 2), Some("b"));
+        assert_eq!(split_part("a-b-c", "-", -1), Some("c"));
+        assert_eq!(split_part("a-b-c", "-", 4), None);
+        assert_eq!(split_part("a-b-c", "-", 0), None);
+        assert_eq!(split_part("abc", "", i64::MIN), None);
+        assert_eq!(initcap("type 2 dIABETES"), "Type 2 Diabetes");
+        let column = |text: Option<&str>| -> ArrayRef { Arc::new(StringArray::from(vec![text])) };
+        let of = |parts: &[Option<&str>], between| {
+            let columns: Vec<ArrayRef> = parts.iter().map(|p| column(*p)).collect();
+            typed::<StringArray>(&[joined(&columns, between).unwrap()], 0).unwrap().value(0).to_owned()
+        };
+        assert_eq!(of(&[Some("a"), None, Some("b")], Some("-")), "a-b");
+        assert_eq!(of(&[None, None], Some("-")), "");
+        assert_eq!(of(&[Some("a"), None], None), "a");
     }
 }

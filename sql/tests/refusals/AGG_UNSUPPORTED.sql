@@ -30,3 +30,41 @@ WITH a AS (SELECT county, COUNT(*) n FROM person GROUP BY county) SELECT x.count
 SELECT COUNT(DISTINCT person_id) FROM (SELECT visit_occurrence_id AS person_id FROM visit_occurrence) t
 -- accept
 SELECT COUNT(DISTINCT x) FROM (SELECT person_id AS x FROM person UNION ALL SELECT person_id FROM visit_occurrence) t
+-- refuse: SUM
+SELECT SUM(year_of_birth ORDER BY year_of_birth) FROM person
+-- refuse: AVG
+SELECT AVG(DISTINCT year_of_birth) FROM person
+-- refuse: string_agg
+SELECT string_agg(gender, ',') FROM person
+-- refuse: bit_and
+SELECT bit_and(year_of_birth) FROM person
+-- refuse: grouping
+SELECT county, grouping(county), COUNT(*) FROM person GROUP BY county
+-- refuse: approx_distinct
+SELECT COUNT(*) FROM person HAVING approx_distinct(county) > 3
+-- refuse: listagg
+SELECT listagg(gender) FROM person
+-- refuse: COUNT
+SELECT COUNT(*) FROM person WHERE COUNT(*) > 3
+-- refuse: (any)
+SELECT county, SUM(COUNT(*)) FROM person GROUP BY county
+-- refuse: (any)
+SELECT COUNT(*) FROM person GROUP BY COUNT(*)
+-- refuse: (any)
+SELECT SUM(AVG(year_of_birth)) FROM person
+-- refuse: row_number
+SELECT row_number() FROM person
+-- refuse: ntile
+SELECT COUNT(*) FROM (SELECT ntile(4) OVER (PARTITION BY person_id ORDER BY visit_start_date) n FROM visit_occurrence) WHERE n = 1
+-- accept
+SELECT COUNT(1), COUNT(year_of_birth), COUNT(NULL) FROM person
+-- accept
+SELECT round(AVG(year_of_birth), 1) - 1900, coalesce(AVG(year_of_birth) FILTER (WHERE gender = 'other'), 0) FROM person
+-- accept
+SELECT county, CASE WHEN COUNT(*) > 100 THEN 'many' ELSE 'few' END FROM person GROUP BY county
+-- accept
+SELECT county, 1000.0 * COUNT(*) / SUM(COUNT(*)) OVER () FROM person GROUP BY county
+-- accept
+SELECT SUM(CASE WHEN gender = 'female' AND year_of_birth < 1950 THEN 1 ELSE 0 END) * 100.0 / COUNT(*) FROM person
+-- accept
+SELECT MAX(n) FROM (SELECT gender, COUNT(*) n FROM person GROUP BY gender)

@@ -12,3 +12,21 @@ SELECT COUNT(*) FROM person WHERE NOT {{4000:NOT }} TRUE
 SELECT COUNT(*) FROM person WHERE {{40:county = '25017' OR }} gender = 'female'
 -- accept
 SELECT COUNT(*) FROM person WHERE county IN ('25017'{{1000:, 'x'}})
+-- refuse: (any)
+SELECT COUNT(*) AS n{{64000:n}} FROM person WHERE county = '{{2000:x}}'
+-- refuse: (any)
+SELECT {{10000:(}}1{{10000:)}} FROM person
+-- refuse: (any)
+SELECT {{100000:1,}} 1 FROM person
+-- refuse: (any)
+SELECT COUNT(*) FROM person WHERE {{9000:county = 'x' OR }} TRUE
+-- refuse: (any)
+SELECT COUNT(*) FROM person WHERE year_of_birth = {{700:1 + }} 1
+-- refuse: (any)
+{{200:SELECT * FROM (}} SELECT COUNT(*) FROM person {{200:)}}
+-- refuse: (any)
+{{200:(}}SELECT COUNT(*) FROM person{{200:)}}
+-- refuse: (any)
+SELECT COUNT(*) FROM person {{80:UNION ALL SELECT COUNT(*) FROM person }}
+-- refuse: (any)
+SELECT COUNT(*) FROM person WHERE {{250:CASE WHEN TRUE THEN }} 1 {{250:END }} = 1

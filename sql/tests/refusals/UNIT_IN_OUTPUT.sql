@@ -18,3 +18,9 @@ SELECT COUNT(DISTINCT person_id) FROM visit_occurrence
 SELECT n, COUNT(*) FROM (SELECT person_id, COUNT(*) n FROM visit_occurrence GROUP BY person_id) GROUP BY n
 -- accept
 SELECT d.person_id IS NOT NULL, COUNT(*) FROM person p LEFT JOIN death d ON p.person_id = d.person_id GROUP BY 1
+-- refuse: (any)
+SELECT year_of_birth AS person_id, COUNT(*) FROM person GROUP BY person.person_id, year_of_birth
+-- accept
+SELECT COUNT(*) AS person_id FROM person
+-- accept
+SELECT gender AS person_id, COUNT(*) FROM person GROUP BY gender

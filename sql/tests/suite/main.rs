@@ -3,9 +3,14 @@
 #![expect(clippy::disallowed_methods, reason = "the oracle is plain DataFusion over made-up rows")]
 
 mod cases;
+mod dialect;
 mod dice;
+mod hostile;
 mod meaning;
+mod names;
+mod params;
 mod refusals;
 mod rows;
 mod semantics;
 mod small;
+mod support;

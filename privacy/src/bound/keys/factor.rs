@@ -92,12 +92,12 @@ impl<'a> Factors<'a> {
                 return Ok(Transformed::new(expr, false, TreeNodeRecursion::Stop));
             }
             // The days of a date are listed only for a period or a part of it.
-            let date = match &expr {
-                Expr::ScalarFunction(call) if functions::reads_a_field(&call.func) => call.args.last(),
-                _ => None,
-            };
-            if let Some(column @ Expr::Column(_)) = date.filter(|_| adding) {
-                missing |= self.column(column, outer, true).is_none();
+            if let Expr::ScalarFunction(call) = &expr
+                && adding
+                && functions::reads_a_field(&call.func)
+            {
+                let dates = call.args.iter().filter(|arg| matches!(arg, Expr::Column(_)));
+                missing |= dates.into_iter().any(|column| self.column(column, outer, true).is_none());
             }
             if let Expr::Column(_) = &expr {
                 let found = match self.existing(&expr) {
@@ -273,6 +273,11 @@ fn written_values(expr: &Expr) -> Option<Vec<ScalarValue>> {
             }
             _ => None,
         },
+        Expr::ScalarFunction(call)
+            if ["regexp_like", "starts_with", "ends_with", "contains"].contains(&call.func.name()) =>
+        {
+            Some(truth())
+        }
         Expr::Not(_)
         | Expr::IsNull(_)
         | Expr::IsNotNull(_)

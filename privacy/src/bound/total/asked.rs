@@ -45,7 +45,7 @@ pub(crate) fn without_float_cast(expr: &Expr) -> &Expr {
 /// # Errors
 /// `AGG_UNSUPPORTED`, `UNBOUNDED_COLUMN`, or the refusal of an argument.
 pub(crate) fn measures(aggregate: &Aggregate, relation: &Relation) -> Result<Vec<Measure>, PlanError> {
-    let scope = Scope { schema: relation.plan.schema(), columns: &relation.columns };
+    let scope = Scope { schema: relation.plan.schema(), columns: &relation.columns, above: false };
     aggregate.aggr_expr.iter().map(|expr| measure(aggregate_of(expr)?, &scope)).collect()
 }
 

@@ -78,7 +78,7 @@ mod tests {
     fn run(column: ArrayRef, expr: &Expr) -> ArrayRef {
         let batch = RecordBatch::try_from_iter([("x", column)]).unwrap();
         let schema: DFSchema = batch.schema().to_dfschema().unwrap();
-        let value = total(expr, &Scope { schema: &schema, columns: &[Lineage::default()] }).unwrap();
+        let value = total(expr, &Scope { schema: &schema, columns: &[Lineage::default()], above: false }).unwrap();
         let physical = create_physical_expr(&value.expr, &schema, &ExecutionProps::new(), &Default::default()).unwrap();
         physical.evaluate(&batch).unwrap().to_array(batch.num_rows()).unwrap()
     }
@@ -103,7 +103,7 @@ mod tests {
     #[test]
     fn a_literal_date_outside_years_1_to_9999_is_refused() {
         let schema = DFSchema::empty();
-        let scope = Scope { schema: &schema, columns: &[] };
+        let scope = Scope { schema: &schema, columns: &[], above: false };
         for text in ["-262143-01-01", "+10000-01-01"] {
             assert_eq!(
                 total(&cast_of(lit(text), DataType::Date32), &scope).map(|_| ()).map_err(|e| e.code),

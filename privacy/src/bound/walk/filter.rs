@@ -12,7 +12,7 @@ use crate::refusal::PlanError;
 
 /// Walks a filter.
 pub(super) fn filter(predicate: &Expr, mut input: Node) -> Result<Node, PlanError> {
-    let scope = Scope { schema: input.plan.schema(), columns: &input.columns };
+    let scope = Scope { schema: input.plan.schema(), columns: &input.columns, above: false };
     let rewritten = condition(predicate, &scope)?;
     let mut narrowed = input.columns.clone();
     for part in conjuncts(&rewritten.expr) {

@@ -21,7 +21,7 @@ const MEAN_PRECISION: u8 = 24;
 
 /// Walks a per-patient group-by, or one over public rows.
 pub(super) fn aggregate(aggregate: &Aggregate, input: Node) -> Result<Node, PlanError> {
-    let scope = Scope { schema: input.plan.schema(), columns: &input.columns };
+    let scope = Scope { schema: input.plan.schema(), columns: &input.columns, above: false };
     let fan_out = input.private.as_ref().map_or(input.public_rows, |p| p.fan_out);
     let mut columns = Vec::new();
     let mut keys = Vec::new();

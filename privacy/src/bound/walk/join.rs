@@ -309,7 +309,7 @@ fn matched_once(condition: &Condition, left: &Node, right: &Node) -> bool {
         (None, Some(_)) => (right, left, Side::Left),
         _ => return false,
     };
-    let scope = Scope { schema: private.plan.schema(), columns: &private.columns };
+    let scope = Scope { schema: private.plan.schema(), columns: &private.columns, above: false };
     meets_one(condition, public, side)
         && condition.rest.is_empty()
         && condition.on.iter().all(|(left, right)| {
@@ -327,7 +327,7 @@ fn take_apart(join: &Join, left: &Node, right: &Node) -> Result<Condition, PlanE
     let filter = join.filter.iter().flat_map(conjuncts).cloned();
     let schema = fits(left.plan.schema().join(right.plan.schema()))?;
     let columns: Vec<Lineage> = left.columns.iter().chain(&right.columns).cloned().collect();
-    let scope = Scope { schema: &schema, columns: &columns };
+    let scope = Scope { schema: &schema, columns: &columns, above: false };
     for part in pairs.chain(filter) {
         let rewritten = condition(&part, &scope)?.expr;
         match equal_sides(&rewritten, left.plan.schema(), right.plan.schema()) {

@@ -57,7 +57,7 @@ enum Reads {
 
 fn one_window(function: &WindowFunction, input: &Node) -> Result<(Expr, Lineage), PlanError> {
     let params = &function.params;
-    let scope = Scope { schema: input.plan.schema(), columns: &input.columns };
+    let scope = Scope { schema: input.plan.schema(), columns: &input.columns, above: false };
     let keys = params.partition_by.iter().map(|key| total(key, &scope)).collect::<Result<Vec<_>, _>>()?;
     if input.private.is_some() && !keys.iter().any(|key| key.lineage.unit) {
         return Err(PlanError::new(
@@ -86,9 +86,6 @@ fn one_window(function: &WindowFunction, input: &Node) -> Result<(Expr, Lineage)
     }
     let frame = &params.window_frame;
     let by_rows = frame.units == WindowFrameUnits::Rows;
-    if !(by_rows || (edge(&frame.start_bound) && edge(&frame.end_bound))) {
-        return refuse("frame by RANGE or GROUPS with a distance: use ROWS");
-    }
     check_frame(frame)?;
     let mut order_by = Vec::new();
     for sort in &params.order_by {
@@ -138,8 +135,13 @@ fn distance(value: &ScalarValue) -> Option<i64> {
     }
 }
 
-/// Refuses frames that end before they start or reach too far: the engine may fail on them while it reads rows.
-fn check_frame(frame: &WindowFrame) -> Result<(), PlanError> {
+/// Refuses frames by a distance of values, that end before they start, or reach too far: the engine may fail on them
+/// while it reads rows.
+pub(crate) fn check_frame(frame: &WindowFrame) -> Result<(), PlanError> {
+    if frame.units != WindowFrameUnits::Rows && !(edge(&frame.start_bound) && edge(&frame.end_bound)) {
+        let words = "a window frame by RANGE or GROUPS with a distance: use ROWS";
+        return Err(PlanError::new(Code::AggUnsupported, words));
+    }
     let refused = |words: &str| Err(PlanError::new(Code::NonTotalFn, words));
     // Rows from the current one; none for a distance that is no number of rows.
     let reach = |bound: &WindowFrameBound| -> Option<i64> {

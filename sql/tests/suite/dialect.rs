@@ -1,0 +1,111 @@
+//! DIALECT.md says what is accepted and what is refused; each of its examples is asked, and must end as it says.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use epiledger_privacy::catalog::Profile;
+use epiledger_privacy::refusal::Code;
+use epiledger_sql::Value;
+
+use crate::support::{Asked, ask, catalog};
+
+struct Example {
+    line: usize,
+    /// None when it is accepted.
+    refused: Option<String>,
+    profile: Profile,
+    params: BTreeMap<String, Value>,
+    sql: String,
+}
+
+fn examples() -> Vec<Example> {
+    let text = include_str!("../../DIALECT.md");
+    let mut all = Vec::new();
+    let mut lines = text.lines().enumerate();
+    while let Some((number, line)) = lines.next() {
+        if line != "```sql" {
+            continue;
+        }
+        let block: Vec<&str> = lines.by_ref().map(|(_, line)| line).take_while(|line| *line != "```").collect();
+        let (heading, rest) = block.split_first().unwrap();
+        let (heading, profile) = match heading.strip_suffix(" (safe harbor)") {
+            Some(heading) => (heading, Profile::SafeHarbor),
+            None => (*heading, Profile::ExpertDetermination),
+        };
+        let refused = heading.strip_prefix("-- refused ").map(str::to_owned);
+        assert!(refused.is_some() || heading == "-- accepted", "line {}: {heading}", number + 2);
+        let (params, rest) = match rest.split_first() {
+            Some((first, rest)) if first.starts_with("-- parameters: ") => {
+                (serde_json::from_str(first.trim_start_matches("-- parameters: ")).unwrap(), rest)
+            }
+            _ => (BTreeMap::new(), rest),
+        };
+        all.push(Example { line: number + 1, refused, profile, params, sql: rest.join("\n") });
+    }
+    all
+}
+
+#[test]
+fn every_example_ends_as_the_document_says() {
+    let mut wrong = Vec::new();
+    for example in examples() {
+        let found = match ask(&example.sql, &catalog(example.profile), &example.params) {
+            Asked::Accepted => None,
+            Asked::Refused(refusal) => Some(refusal.code.as_str().to_owned()),
+            Asked::RefusedByTheCore(refusal) => Some(format!("the core alone: {refusal}")),
+        };
+        if found != example.refused {
+            wrong.push(format!("line {}: {found:?}, not {:?}\n  {}", example.line, example.refused, example.sql));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_code_has_an_example_or_a_reason_not_to() {
+    let shown: BTreeSet<String> = examples().into_iter().filter_map(|example| example.refused).collect();
+    let text = include_str!("../../DIALECT.md");
+    for code in Code::ALL {
+        assert!(shown.contains(code.as_str()) || text.contains(&format!("{code} concerns")), "{code}");
+    }
+    let accepted = examples().iter().filter(|example| example.refused.is_none()).count();
+    assert!(accepted >= 20, "{accepted}");
+}
+
+/// The lists of functions in the document name every function of the dialect, and no other.
+#[test]
+fn every_function_is_listed() {
+    let text = include_str!("../../DIALECT.md");
+    let rows = text.lines().filter(|line| {
+        ["| Conditional", "| Numbers", "| Texts", "| Patterns", "| Dates"].iter().any(|start| line.starts_with(start))
+    });
+    let words = |line: &str| -> Vec<String> {
+        let cell = line.split('|').nth(2).unwrap_or_default().split('`').nth(1).unwrap_or_default();
+        cell.split(' ')
+            .filter(|w| w.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_'))
+            .map(str::to_owned)
+            .collect()
+    };
+    let listed: BTreeSet<String> = rows.flat_map(words).collect();
+    assert!(listed.len() > 50, "{listed:?}");
+    // Other spellings of a listed one.
+    let spellings = [
+        "extract",
+        "datediff",
+        "date_format",
+        "ceiling",
+        "signum",
+        "pow",
+        "substring",
+        "char_length",
+        "character_length",
+        "instr",
+    ];
+    for name in epiledger_privacy::functions::names() {
+        assert!(listed.contains(name) || spellings.contains(&name), "{name} is not in DIALECT.md");
+    }
+    for name in &listed {
+        let known = epiledger_privacy::functions::scalar(name).is_some()
+            || ["now", "current_date", "pi", "position"].contains(&name.as_str());
+        assert!(known, "{name} is in DIALECT.md alone");
+    }
+}
