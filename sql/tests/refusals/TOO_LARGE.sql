@@ -28,5 +28,3 @@ SELECT COUNT(*) FROM person WHERE year_of_birth = {{700:1 + }} 1
 {{200:(}}SELECT COUNT(*) FROM person{{200:)}}
 -- refuse: (any)
 SELECT COUNT(*) FROM person {{80:UNION ALL SELECT COUNT(*) FROM person }}
--- refuse: (any)
-SELECT COUNT(*) FROM person WHERE {{250:CASE WHEN TRUE THEN }} 1 {{250:END }} = 1

@@ -50,5 +50,3 @@ SELECT county, COUNT(*) FROM person GROUP BY county LIMIT 1.5
 SELECT county, COUNT(*) FROM person GROUP BY county LIMIT 18446744073709551616
 -- refuse: (any)
 SELECT county, COUNT(*) FROM person GROUP BY county OFFSET -3
--- refuse: (any)
-SELECT county, COUNT(*) FROM person GROUP BY county LIMIT CAST(county AS INT)

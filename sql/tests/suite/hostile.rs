@@ -120,7 +120,7 @@ fn bytes_that_are_no_sql_are_refused_or_plain_text() {
         ("SELECT COUNT(*) FROM person /* /* ; */ */", None),
         ("SELECT COUNT(*) FROM person -- ; DROP TABLE person", None),
         ("SELECT COUNT(*) FROM person --\n; DROP TABLE person", Some(Code::MultipleStatements)),
-        ("SELECT COUNT(*) /*! FROM death */ FROM person", None),
+        ("SELECT COUNT(*) /*! FROM death */ FROM person", Some(Code::Syntax)),
         ("SEL/**/ECT COUNT(*) FROM person", Some(Code::Syntax)),
     ] {
         assert_eq!(ended(sql.to_owned()).1, code, "{sql:?}");
