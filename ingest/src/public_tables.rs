@@ -164,6 +164,23 @@ fn standard_population() -> Vec<ArrayRef> {
 mod tests {
     use super::*;
 
+    /// Bounds of joins rest on these columns holding each value once (`privacy`'s list of public keys).
+    #[test]
+    fn keys_of_the_public_tables_are_unique() {
+        use std::collections::BTreeSet;
+
+        use arrow::array::AsArray;
+
+        let codes = concept();
+        let codes: Vec<&str> = codes[1].as_string::<i32>().iter().flatten().collect();
+        let distinct: BTreeSet<&str> = codes.iter().copied().collect();
+        assert!(codes.len() > CONDITION_CATEGORIES.len());
+        assert_eq!(distinct.len(), codes.len(), "a concept code is listed twice, or a CCSR category is a SNOMED code");
+        let days = calendar(Day(10_957), Day(20_000));
+        let distinct: BTreeSet<i32> = days[0].as_primitive::<arrow::datatypes::Date32Type>().iter().flatten().collect();
+        assert_eq!(distinct.len(), days[0].len());
+    }
+
     #[test]
     fn weeks_of_known_days() {
         let week = |text: &str| (iso_week(Day::parse(text).unwrap()), mmwr_week(Day::parse(text).unwrap()));

@@ -155,6 +155,16 @@ impl App {
         reply(request.send(body.to_string()))
     }
 
+    /// `POST` of any bytes as JSON with a role's key.
+    #[must_use]
+    pub fn post_bytes(&self, role: &str, path: &str, body: &[u8]) -> Reply {
+        let mut request = agent().post(format!("{}{path}", self.url)).header("Content-Type", "application/json");
+        if let Some(key) = self.keys[role].as_str() {
+            request = request.header("Authorization", format!("Bearer {key}"));
+        }
+        reply(request.send(body))
+    }
+
     /// A researcher's question at this rho.
     #[must_use]
     pub fn ask(&self, sql: &str, rho: &str) -> Reply {

@@ -8,7 +8,6 @@ mod coverage;
 mod crash;
 mod edges;
 mod first_light;
-mod generated;
 mod oracle;
 mod real_data;
 mod refusals;
