@@ -6,6 +6,8 @@
 //! ```
 //! The newest pack has no index file; its index is read from the pack on opening. A blob is stored once.
 
+mod repair;
+
 use std::{
     collections::HashMap,
     io,
@@ -19,9 +21,6 @@ use crate::{
     fs::{Fs, FsFile},
     tree::{Hash, sha256},
 };
-
-/// A pack is closed when it is at least this long.
-pub(crate) const PACK_BYTES: u64 = 64 * 1024 * 1024;
 
 /// Length of magic, length and hash before a blob's bytes.
 pub(crate) const RECORD_HEADER: u64 = 40;
@@ -46,6 +45,15 @@ pub(crate) fn parse_header(header: &[u8]) -> Option<(Hash, u64)> {
     let (magic, rest) = header.split_first_chunk::<4>()?;
     let (length, hash) = rest.split_first_chunk::<4>()?;
     (magic == MAGIC).then_some((hash.try_into().ok()?, u32::from_be_bytes(*length).into()))
+}
+
+/// Appends a blob's record to a pack's bytes.
+pub(crate) fn push_record(pack: &mut Vec<u8>, hash: &Hash, blob: &[u8]) {
+    pack.extend_from_slice(MAGIC);
+    // A blob is shorter than a frame, so the length fits.
+    pack.extend_from_slice(&u32::try_from(blob.len()).unwrap_or(u32::MAX).to_be_bytes());
+    pack.extend_from_slice(hash);
+    pack.extend_from_slice(blob);
 }
 
 /// Bytes of a closed pack's index.
@@ -90,14 +98,20 @@ pub(crate) struct BlobStore {
     fs: Arc<dyn Fs>,
     dir: PathBuf,
     temporary: PathBuf,
+    pack_bytes: u64,
     packs: RwLock<Packs>,
 }
 
 impl BlobStore {
-    /// Opens the packs of a folder for reading; what is torn at the end of the newest is not seen. `temporary` is
-    /// where an index file is written before it gets its name.
-    pub(crate) fn open(fs: Arc<dyn Fs>, dir: &Path, temporary: PathBuf) -> Result<Self, LogError> {
-        let store = Self { fs, dir: dir.to_owned(), temporary, packs: RwLock::default() };
+    /// Opens the packs of a folder for reading alone.
+    pub(crate) fn read_only(fs: Arc<dyn Fs>, dir: &Path) -> Result<Self, LogError> {
+        Self::open(fs, dir, PathBuf::new(), u64::MAX)
+    }
+
+    /// Opens the packs of a folder; what is torn at the end of the newest is not seen. `temporary` is where an index
+    /// file is written before it gets its name; a pack of `pack_bytes` or more is closed.
+    pub(crate) fn open(fs: Arc<dyn Fs>, dir: &Path, temporary: PathBuf, pack_bytes: u64) -> Result<Self, LogError> {
+        let store = Self { fs, dir: dir.to_owned(), temporary, pack_bytes, packs: RwLock::default() };
         let names = store.fs.list(dir).map_err(|error| LogError::io("list", dir, &error))?;
         let mut packs = Packs::default();
         for number in (0..).take_while(|number| names.iter().any(|(name, _)| *name == pack_name(*number))) {
@@ -121,28 +135,15 @@ impl BlobStore {
         Ok(store)
     }
 
-    /// Bytes of the newest pack that are no whole record, and cuts them off when told to: a crash may have torn what
-    /// was being copied from the journal, and nothing else.
-    pub(crate) fn repair(&self, may_be_torn: bool) -> Result<(), LogError> {
-        let mut packs = self.packs.write().map_err(|_| LogError::Closed)?;
-        let Some(open) = &mut packs.open else { return Ok(()) };
-        let path = self.dir.join(pack_name(open.number));
-        let file = self.fs.open_write(&path).map_err(|error| LogError::io("open", &path, &error))?;
-        if length(&file, &self.dir)? > open.length {
-            if !may_be_torn {
-                return Err(LogError::corrupt(pack_name(open.number), "it ends in bytes that are no blob"));
-            }
-            file.set_length(open.length)
-                .and_then(|()| file.sync_data())
-                .map_err(|error| LogError::io("cut", &path, &error))?;
-        }
-        open.pack = file;
-        Ok(())
-    }
-
     /// Whether a blob is stored.
     pub(crate) fn contains(&self, hash: &Hash) -> Result<bool, LogError> {
         Ok(self.find(hash)?.is_some())
+    }
+
+    /// Whether a blob is in a closed pack; one that cannot be searched has nothing.
+    pub(crate) fn is_indexed(&self, hash: &Hash) -> bool {
+        let found = |packs: &Packs| packs.closed.iter().any(|closed| matches!(closed.find(hash), Ok(Some(_))));
+        self.packs.read().is_ok_and(|packs| found(&packs))
     }
 
     /// Where a blob lies.
@@ -201,7 +202,7 @@ impl BlobStore {
     /// Stores blobs that are not stored yet, durably, in order; closes the pack when it is long enough.
     pub(crate) fn append(&self, blobs: &[(Hash, &[u8])]) -> Result<(), LogError> {
         let mut packs = self.packs.write().map_err(|_| LogError::Closed)?;
-        let full = |packs: &Packs| packs.open.as_ref().is_some_and(|open| open.length >= PACK_BYTES);
+        let full = |packs: &Packs| packs.open.as_ref().is_some_and(|open| open.length >= self.pack_bytes);
         let mut rest = blobs;
         while !rest.is_empty() || full(&packs) {
             if full(&packs) {
@@ -217,8 +218,9 @@ impl BlobStore {
             let Some(open) = &mut packs.open else {
                 return Err(LogError::Closed);
             };
-            rest =
-                open.append(rest).map_err(|error| LogError::io("write", &self.dir.join(pack_name(number)), &error))?;
+            rest = open
+                .append(rest, self.pack_bytes)
+                .map_err(|error| LogError::io("write", &self.dir.join(pack_name(number)), &error))?;
         }
         Ok(())
     }
@@ -249,19 +251,16 @@ impl BlobStore {
 
 impl Open {
     /// Writes as many of the blobs as the pack takes before it is full, and syncs; the rest is given back.
-    fn append<'a, 'b>(&mut self, blobs: &'a [(Hash, &'b [u8])]) -> io::Result<&'a [(Hash, &'b [u8])]> {
+    fn append<'a, 'b>(&mut self, blobs: &'a [(Hash, &'b [u8])], pack_bytes: u64) -> io::Result<&'a [(Hash, &'b [u8])]> {
         let mut bytes = Vec::new();
         let mut places = Vec::new();
         let mut rest = blobs;
         while let Some(((hash, blob), after)) = rest.split_first() {
             let offset = self.length + bytes.len() as u64;
-            if offset >= PACK_BYTES {
+            if offset >= pack_bytes {
                 break;
             }
-            bytes.extend_from_slice(MAGIC);
-            bytes.extend_from_slice(&u32::try_from(blob.len()).map_err(|_| io::ErrorKind::FileTooLarge)?.to_be_bytes());
-            bytes.extend_from_slice(hash);
-            bytes.extend_from_slice(blob);
+            push_record(&mut bytes, hash, blob);
             places.push((*hash, offset));
             rest = after;
         }

@@ -1,6 +1,9 @@
 //! What can go wrong with a log, whose fault it is, and what to do.
 
-use std::{io, path::Path};
+use std::{
+    io,
+    path::{Component, Path},
+};
 
 use crate::entry::EntryError;
 
@@ -81,7 +84,9 @@ pub enum LogError {
 impl LogError {
     /// Wraps a system error; the path is cut to its last three parts, which name the file and not the machine.
     pub(crate) fn io(action: &'static str, path: &Path, error: &io::Error) -> Self {
-        Self::Io { action, path: short(path), reason: error.to_string(), kind: error.kind() }
+        let full = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+        let advice = if full { "; the disk is full: free space, then run the same command again" } else { "" };
+        Self::Io { action, path: short(path), reason: format!("{error}{advice}"), kind: error.kind() }
     }
 
     pub(crate) fn corrupt(file: impl Into<String>, reason: impl Into<String>) -> Self {
@@ -91,6 +96,7 @@ impl LogError {
 
 /// The last three parts of a path.
 pub(crate) fn short(path: &Path) -> String {
-    let parts: Vec<_> = path.components().map(|part| part.as_os_str().to_string_lossy()).collect();
+    let named = path.components().filter(|part| !matches!(part, Component::RootDir));
+    let parts: Vec<_> = named.map(|part| part.as_os_str().to_string_lossy()).collect();
     parts.get(parts.len().saturating_sub(3)..).unwrap_or_default().join("/")
 }

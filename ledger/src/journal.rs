@@ -14,13 +14,11 @@ use crate::{entry::MAX_ENTRY, error::LogError};
 /// Largest frame payload in bytes.
 pub(crate) const MAX_FRAME: usize = 64 * 1024 * 1024;
 
-/// A segment is closed when it is at least this long.
-pub(crate) const SEGMENT_BYTES: u64 = 16 * 1024 * 1024;
-
 /// Length of magic, length and crc.
 pub(crate) const FRAME_HEADER: usize = 12;
 
-const MAGIC: &[u8; 4] = b"ELJ1";
+/// What every frame begins with.
+pub(crate) const MAGIC: &[u8; 4] = b"ELJ1";
 
 /// File name of the segment whose first frame begins at an index.
 pub(crate) fn segment_name(first: u64) -> String {
@@ -88,8 +86,7 @@ impl Frame {
     fn parse_whole(bytes: &[u8]) -> Option<Self> {
         let length = Self::length(bytes.get(..FRAME_HEADER)?)?;
         let frame = bytes.get(..length)?;
-        let (header, payload) = frame.split_at_checked(FRAME_HEADER)?;
-        if header.get(8..) != Some(&crc32c::crc32c(payload).to_be_bytes()) {
+        if !Self::has_checksum(frame) {
             return None;
         }
         let mut at = FRAME_HEADER;
@@ -131,12 +128,17 @@ impl Frame {
         (magic == MAGIC && length <= MAX_FRAME).then_some(length + FRAME_HEADER)
     }
 
-    /// Whether a whole frame begins anywhere in these bytes: then what stands before it was not torn by a crash.
-    pub(crate) fn any_in(bytes: &[u8]) -> bool {
+    /// Every whole frame that begins anywhere in these bytes.
+    pub(crate) fn all_in(bytes: &[u8]) -> impl Iterator<Item = Self> {
+        let starts = bytes.windows(MAGIC.len()).enumerate().filter(|(_, window)| window == MAGIC).map(|(at, _)| at);
+        starts.filter_map(|at| bytes.get(at..).and_then(Self::parse_whole))
+    }
+
+    /// Whether what follows a header is exactly the payload that its checksum is of, whatever length it says.
+    pub(crate) fn has_checksum(bytes: &[u8]) -> bool {
         bytes
-            .windows(MAGIC.len())
-            .enumerate()
-            .any(|(at, window)| window == MAGIC && bytes.get(at..).and_then(Self::parse_whole).is_some())
+            .split_at_checked(FRAME_HEADER)
+            .is_some_and(|(header, payload)| header.get(8..) == Some(&crc32c::crc32c(payload).to_be_bytes()))
     }
 
     /// The frame as stored.
@@ -251,8 +253,11 @@ mod tests {
             let cut = Frame::parse(&whole[..at]);
             assert!(matches!(cut, Parsed::Torn) || (at == 0 && matches!(cut, Parsed::End)), "{at}");
         }
-        assert!(Frame::any_in(&[b"torn".as_slice(), &whole].concat()));
-        assert!(!Frame::any_in(&whole[1..]));
+        assert_eq!(
+            Frame::all_in(&[b"torn".as_slice(), &whole].concat()).map(|frame| frame.first).collect::<Vec<_>>(),
+            [7]
+        );
+        assert_eq!(Frame::all_in(&whole[1..]).count(), 0);
     }
 
     #[test]

@@ -14,13 +14,14 @@ use crate::{
     batch::{Incoming, NewEntry},
     blob::BlobStore,
     checkpoint::Checkpoint,
-    clock::{Clock, SystemClock},
+    create,
     error::{LogError, short},
     fs::Fs,
     hex,
     note::NoteKey,
     proof::{Overlay, proof_text},
     recover,
+    setup::Setup,
     state::{BlobPlace, State},
     tiles::{TILE_WIDTH, TileKind, TilePath, TileReader, read_tile},
     tree::{self, Hash},
@@ -52,7 +53,7 @@ pub(crate) struct Shared {
     pub fs: Arc<dyn Fs>,
     pub dir: PathBuf,
     pub key: NoteKey,
-    pub clock: Arc<dyn Clock>,
+    pub setup: Setup,
     pub blobs: BlobStore,
     pub state: Mutex<State>,
     /// The published bundle that was read last.
@@ -145,30 +146,30 @@ impl Appended {
 }
 
 impl Log {
-    /// Makes a new, empty log and opens it, with the machine's clock.
+    /// Makes a new, empty log and opens it; finishes one whose making was stopped half-way.
     ///
     /// # Errors
     /// The folder is not empty, `origin` is not the key's name, or the system refuses.
     pub fn create(fs: Arc<dyn Fs>, dir: &Path, origin: &str, key: NoteKey) -> Result<Self, LogError> {
-        Self::create_with_clock(fs, dir, origin, key, Arc::new(SystemClock))
+        Self::create_with(fs, dir, origin, key, Setup::default())
     }
 
-    /// [`Self::create`] with another clock.
+    /// [`Self::create`] in other surroundings.
     ///
     /// # Errors
     /// As there.
-    pub fn create_with_clock(
+    pub fn create_with(
         fs: Arc<dyn Fs>,
         dir: &Path,
         origin: &str,
         key: NoteKey,
-        clock: Arc<dyn Clock>,
+        setup: Setup,
     ) -> Result<Self, LogError> {
         if origin != key.origin() {
             return Err(LogError::WrongKey);
         }
-        recover::create(fs.as_ref(), dir, &key)?;
-        Self::open_with_clock(fs, dir, key, clock)
+        create::create(fs.as_ref(), dir, &key)?;
+        Self::open_with(fs, dir, key, setup)
     }
 
     /// Opens a log for writing: takes the lock, drops a torn tail of the journal, and goes on where it stopped.
@@ -176,15 +177,15 @@ impl Log {
     /// # Errors
     /// Another writer has it, the key is another, or a file is not what the log wrote.
     pub fn open(fs: Arc<dyn Fs>, dir: &Path, key: NoteKey) -> Result<Self, LogError> {
-        Self::open_with_clock(fs, dir, key, Arc::new(SystemClock))
+        Self::open_with(fs, dir, key, Setup::default())
     }
 
-    /// [`Self::open`] with another clock.
+    /// [`Self::open`] in other surroundings.
     ///
     /// # Errors
     /// As there.
-    pub fn open_with_clock(fs: Arc<dyn Fs>, dir: &Path, key: NoteKey, clock: Arc<dyn Clock>) -> Result<Self, LogError> {
-        let recovered = recover::open(fs, dir, key, clock)?;
+    pub fn open_with(fs: Arc<dyn Fs>, dir: &Path, key: NoteKey, setup: Setup) -> Result<Self, LogError> {
+        let recovered = recover::open(fs, dir, key, setup)?;
         let shared = Arc::new(recovered.shared);
         let spawn = |name: &str, run: Box<dyn FnOnce() + Send>| {
             let thread = std::thread::Builder::new().name(name.to_owned()).spawn(run);

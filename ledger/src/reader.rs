@@ -42,8 +42,7 @@ impl LogReader {
         if Frontier::read(&tiles, checkpoint.size)?.root() != checkpoint.root {
             return Err(LogError::corrupt("tile", "the tiles do not have the signed root"));
         }
-        // Nothing is written, so the temporary name is never used.
-        let blobs = BlobStore::open(Arc::clone(&fs), &dir.join("blobs"), PathBuf::new())?;
+        let blobs = BlobStore::read_only(Arc::clone(&fs), &dir.join("blobs"))?;
         Ok(Self { fs, dir: dir.to_owned(), key, checkpoint, blobs })
     }
 

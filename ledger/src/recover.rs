@@ -1,10 +1,14 @@
-//! Making a log's folder, and opening one after any stop: the frames that the published checkpoint does not cover go
-//! through the same projection as in normal operation.
+//! Opening a log after any stop: the frames that the published checkpoint does not cover go through the same
+//! projection as in normal operation.
+//!
+//! What is read may lie in memory alone, left there by a process that was killed before its sync, or whose sync failed.
+//! So nothing is built on before it is durable: names by syncing their folders, and the bytes of unpublished frames and
+//! of their blobs by writing them again, since a sync that failed is not repeated by the next one.
 
 use std::{
     collections::{HashMap, VecDeque},
     io,
-    path::{Path, PathBuf},
+    path::Path,
     sync::{Arc, Condvar, Mutex},
 };
 
@@ -12,8 +16,7 @@ use crate::{
     batch::Batch,
     blob::BlobStore,
     checkpoint::Checkpoint,
-    clock::Clock,
-    durable::{create_dirs, replace_file},
+    create::{is_leftover, temporary},
     entry::{Block, LedgerEntry, parse_ledger_entry},
     error::LogError,
     fs::{Fs, FsFile},
@@ -21,36 +24,13 @@ use crate::{
     log::{Shared, folder_name},
     note::{NoteKey, VerifierKey},
     projection::Projection,
+    setup::Setup,
     state::{BlobPlace, FrameRef, State},
     tiles::{TILE_WIDTH, TileReader},
+    torn::is_torn_frame,
     tree::{Frontier, Hash, leaf_hash, sha256},
     writer::{Tail, remove_segments},
 };
-
-/// Prefix of the names that files have before they are whole; in `journal/`, so that one folder needs cleaning.
-const TEMPORARY: &str = "tmp";
-
-fn temporary(dir: &Path) -> PathBuf {
-    dir.join("journal").join(TEMPORARY)
-}
-
-/// Makes the folder of a new log. `checkpoint` comes last: without it the folder is no log.
-pub(crate) fn create(fs: &dyn Fs, dir: &Path, key: &NoteKey) -> Result<(), LogError> {
-    match fs.list(dir) {
-        Ok(names) if !names.is_empty() => return Err(LogError::NotEmpty(folder_name(dir))),
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(LogError::io("list", dir, &error)),
-        _ => {}
-    }
-    let parent = dir.ancestors().find(|parent| parent.as_os_str().is_empty() || fs.list(parent).is_ok());
-    create_dirs(fs, parent.unwrap_or(Path::new("/")), dir)?;
-    for folder in ["tile/entries", "blobs", "journal"] {
-        create_dirs(fs, dir, &dir.join(folder))?;
-    }
-    let write = |name: &str, text: &str| replace_file(fs, &dir.join(name), &temporary(dir), text.as_bytes());
-    write(&format!("journal/{}", segment_name(0)), "")?;
-    write("key", &format!("{}\n", key.verifier()))?;
-    write("checkpoint", &Checkpoint::sign(key, 0, sha256(b"")).note)
-}
 
 /// What opening a folder gives to the log and its threads.
 pub(crate) struct Recovered {
@@ -76,17 +56,26 @@ pub(crate) fn read_head(fs: &dyn Fs, dir: &Path) -> Result<(VerifierKey, Checkpo
     Ok((key.clone(), Checkpoint::open(&note, &key).ok_or_else(unsigned)?))
 }
 
-/// Locks and opens a folder.
-pub(crate) fn open(fs: Arc<dyn Fs>, dir: &Path, key: NoteKey, clock: Arc<dyn Clock>) -> Result<Recovered, LogError> {
-    let lock = fs.lock(&dir.join("lock")).map_err(|error| match error.kind() {
+/// Takes the folder's lock.
+pub(crate) fn take_lock(fs: &dyn Fs, dir: &Path) -> Result<Box<dyn Send + Sync>, LogError> {
+    fs.lock(&dir.join("lock")).map_err(|error| match error.kind() {
         io::ErrorKind::WouldBlock => LogError::Locked(folder_name(dir)),
         _ => LogError::io("lock", &dir.join("lock"), &error),
-    })?;
+    })
+}
+
+/// Locks and opens a folder.
+pub(crate) fn open(fs: Arc<dyn Fs>, dir: &Path, key: NoteKey, setup: Setup) -> Result<Recovered, LogError> {
+    let lock = take_lock(fs.as_ref(), dir)?;
     let (verifier, published) = read_head(fs.as_ref(), dir)?;
     if verifier != key.verifier_key() {
         return Err(LogError::WrongKey);
     }
     remove_leftovers(fs.as_ref(), dir)?;
+    for folder in [dir, &dir.join("journal"), &dir.join("blobs")] {
+        let synced = fs.open_dir(folder).and_then(|handle| handle.sync_dir());
+        synced.map_err(|error| LogError::io("sync", folder, &error))?;
+    }
     let journal = Journal::open(fs.as_ref(), dir)?;
     let projection = Projection::open(Arc::clone(&fs), dir, temporary(dir), &published)?;
     let mut frontier = projection.frontier().clone();
@@ -110,8 +99,13 @@ pub(crate) fn open(fs: Arc<dyn Fs>, dir: &Path, key: NoteKey, clock: Arc<dyn Clo
             .and_then(|()| segment.sync_data())
             .map_err(|error| LogError::io("cut", &path, &error))?;
     }
-    let blobs = BlobStore::open(Arc::clone(&fs), &dir.join("blobs"), temporary(dir))?;
-    blobs.repair(!scan.frames.is_empty())?;
+    scan.frames.iter().try_for_each(|frame| frame.write_again(dir))?;
+    for (first, file) in journal.segments.iter().filter(|(first, _)| scan.holds(*first)) {
+        let path = dir.join("journal").join(segment_name(*first));
+        file.sync_data().map_err(|error| LogError::io("sync", &path, &error))?;
+    }
+    let blobs = BlobStore::open(Arc::clone(&fs), &dir.join("blobs"), temporary(dir), setup.pack_bytes)?;
+    blobs.repair(&scan.frames, &scan.blobs, dir)?;
 
     let (last_block, block) = match scan.last_block {
         Some((hash, block)) => (hash, Some(block)),
@@ -149,8 +143,8 @@ pub(crate) fn open(fs: Arc<dyn Fs>, dir: &Path, key: NoteKey, clock: Arc<dyn Clo
         offset,
     };
     let (state, work, progress) = (Mutex::new(state), Condvar::new(), Condvar::new());
-    let shared =
-        Shared { fs, dir: dir.to_owned(), key, clock, blobs, last_bundle: Mutex::default(), state, work, progress };
+    let (dir, last_bundle) = (dir.to_owned(), Mutex::default());
+    let shared = Shared { fs, dir, key, setup, blobs, last_bundle, state, work, progress };
     remove_segments(&shared, &covered)?;
     Ok(Recovered { shared, lock, tail, projection })
 }
@@ -163,11 +157,6 @@ fn remove_leftovers(fs: &dyn Fs, dir: &Path) -> Result<(), LogError> {
         fs.remove(&journal.join(name)).map_err(|error| LogError::io("remove", &journal.join(name), &error))?;
     }
     Ok(())
-}
-
-/// Whether a name in `journal/` is of a file that was never finished.
-pub(crate) fn is_leftover(name: &str) -> bool {
-    name.strip_prefix(TEMPORARY).is_some_and(|rest| rest.starts_with('.'))
 }
 
 /// The last leaf of a published tree, which is a block.
@@ -279,6 +268,11 @@ impl<'a> Scan<'a> {
         Ok(())
     }
 
+    /// Whether a segment has unpublished frames.
+    fn holds(&self, segment_first: u64) -> bool {
+        self.frames.iter().any(|frame| frame.segment_first == segment_first)
+    }
+
     /// Takes in an unpublished frame; `None` when its note is not the signed head of what it holds.
     fn keep(
         &mut self,
@@ -318,16 +312,16 @@ impl<'a> Scan<'a> {
         Some(())
     }
 
-    /// Bytes that are no frame: a torn tail when nothing whole follows and no published head covers it.
+    /// Bytes that are no frame: a torn tail in the newest segment, when no published head covers them; else damage.
     fn tear(&mut self, first: u64, file: &dyn FsFile, offset: u64, length: u64, dir: &Path) -> Result<(), LogError> {
         let name = format!("journal/{}", segment_name(first));
         let mut rest = vec![0; usize::try_from(length - offset).unwrap_or(0)];
         file.read_exact_at(&mut rest, offset).map_err(|error| LogError::io("read", &dir.join(&name), &error))?;
-        let later = rest.get(1..).is_some_and(Frame::any_in);
-        if later || self.last_segment != Some(first) || self.end < self.published.size {
+        let newest = self.last_segment == Some(first) && self.end >= self.published.size;
+        if !newest || !is_torn_frame(&rest, offset, self.end, self.key) {
             return Err(LogError::corrupt(
                 name,
-                format!("the frame at byte {offset} is damaged, and it was acknowledged"),
+                format!("the frame at byte {offset} was changed after it was written, and it was acknowledged"),
             ));
         }
         self.torn_at = Some(offset);

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    path::Path,
+    path::{Path, PathBuf},
     sync::Arc,
 };
 
@@ -77,11 +77,22 @@ pub(crate) struct FrameRef {
 }
 
 impl FrameRef {
+    fn path(&self, dir: &Path) -> PathBuf {
+        dir.join("journal").join(segment_name(self.segment_first))
+    }
+
+    /// Writes a frame again that was found in the journal, so that the next sync of its segment covers it.
+    pub(crate) fn write_again(&self, dir: &Path) -> Result<(), LogError> {
+        let frame = self.read(dir)?;
+        let written = self.segment.write_all_at(frame.bytes(), self.offset);
+        written.map_err(|error| LogError::io("write", &self.path(dir), &error))
+    }
+
     /// Reads the frame back from disk and verifies its checksum.
     pub(crate) fn read(&self, dir: &Path) -> Result<Frame, LogError> {
         let mut bytes = vec![0; self.length];
-        let path = dir.join("journal").join(segment_name(self.segment_first));
-        self.segment.read_exact_at(&mut bytes, self.offset).map_err(|error| LogError::io("read", &path, &error))?;
+        let read = self.segment.read_exact_at(&mut bytes, self.offset);
+        read.map_err(|error| LogError::io("read", &self.path(dir), &error))?;
         match Frame::parse(&bytes) {
             Parsed::Frame(frame) if frame.first == self.first && frame.end() == self.end => Ok(frame),
             _ => Err(LogError::corrupt(

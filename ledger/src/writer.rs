@@ -9,7 +9,7 @@ use crate::{
     error::LogError,
     fs::FsFile,
     hex,
-    journal::{Frame, SEGMENT_BYTES, segment_name},
+    journal::{Frame, segment_name},
     log::Shared,
     projection::Projection,
     state::{BlobPlace, FrameRef},
@@ -78,7 +78,7 @@ fn next_batch(shared: &Shared) -> Result<Option<Batch>, LogError> {
 
 fn commit(shared: &Shared, tail: &mut Tail, batch: Batch) -> Result<(), LogError> {
     // Entries of the batch name times that were given out before: the block is not earlier than any of them.
-    let time = shared.state()?.tick(shared.clock.now_seconds());
+    let time = shared.state()?.tick(shared.setup.clock.now_seconds());
     let block = Block {
         height: tail.next_height,
         prev: hex::encode(&tail.last_block),
@@ -101,7 +101,7 @@ fn commit(shared: &Shared, tail: &mut Tail, batch: Batch) -> Result<(), LogError
     let head = Checkpoint::sign(&shared.key, tail.frontier.size(), tail.frontier.root());
     let frame = builder.finish(&head.note)?;
 
-    if tail.offset >= SEGMENT_BYTES {
+    if tail.offset >= shared.setup.segment_bytes {
         next_segment(shared, tail, frame.first)?;
     }
     let path = shared.dir.join("journal").join(segment_name(tail.segment_first));

@@ -25,6 +25,8 @@ use crate::{
     fs::Fs,
     hex,
     note::VerifierKey,
+    recover::take_lock,
+    setup::PACK_BYTES,
     tiles::{MAX_LEVEL, TILE_HEIGHT, TILE_WIDTH, TilePath, TileReader},
     tree::{Frontier, Hash, sha256},
     verify::Fault,
@@ -126,10 +128,7 @@ impl Mirror {
         if names.iter().all(|(name, _)| begun.contains(&name.as_str())) {
             create(fs.as_ref(), dir, key, blobs)?;
         }
-        let lock = fs.lock(&dir.join("lock")).map_err(|error| match error.kind() {
-            io::ErrorKind::WouldBlock => LogError::Locked(crate::log::folder_name(dir)),
-            _ => LogError::io("lock", &dir.join("lock"), &error),
-        })?;
+        let lock = take_lock(fs.as_ref(), dir)?;
         match read_marker(fs.as_ref(), dir)? {
             None => return Err(other("holds something that is no mirror")),
             Some(kept) if kept && !blobs => {
@@ -154,8 +153,9 @@ impl Mirror {
         };
         let store = match blobs {
             true => {
-                let store = BlobStore::open(Arc::clone(&fs), &dir.join("blobs"), dir.join(INCOMING).join("index"))?;
-                store.repair(true)?;
+                let index = dir.join(INCOMING).join("index");
+                let store = BlobStore::open(Arc::clone(&fs), &dir.join("blobs"), index, PACK_BYTES)?;
+                store.cut_unfinished()?;
                 Some(store)
             }
             false => None,

@@ -4,9 +4,9 @@ use std::path::Path;
 
 use super::report::Fault;
 use crate::{
+    create::is_leftover,
     follow::{INCOMING, MARKER},
     journal::segment_first,
-    recover::is_leftover,
     tiles::TilePath,
 };
 
@@ -22,7 +22,8 @@ pub(crate) fn fingerprint(dir: &Path) -> (Option<Vec<u8>>, Vec<(String, u64)>) {
 
 /// Refuses unknown names anywhere in the folder but `blobs/`, which its own check lists. `size` is the newest size,
 /// `mirror` whether the folder is a mirror, and then whether it keeps blobs.
-pub(crate) fn check_names(dir: &Path, size: u64, mirror: Option<bool>) -> Result<(), Fault> {
+/// Bytes of files that a writer has not given their names yet.
+pub(crate) fn check_names(dir: &Path, size: u64, mirror: Option<bool>) -> Result<u64, Fault> {
     for (name, is_dir) in list(dir, "")? {
         let known = match name.as_str() {
             "checkpoint" | "key" | "lock" => !is_dir,
@@ -40,22 +41,22 @@ pub(crate) fn check_names(dir: &Path, size: u64, mirror: Option<bool>) -> Result
         }
     }
     if mirror.is_some() {
-        return check_tiles(dir, "tile", size);
+        return check_tiles(dir, "tile", size).map(|()| 0);
     }
+    let mut unfinished = 0;
     for (name, is_dir) in list(dir, "journal")? {
         let path = format!("journal/{name}");
-        if is_leftover(&name) {
-            return Err(Fault::new(
-                path,
-                "files",
-                "a stopped writer left it: open the log once to recover, then audit again",
-            ));
+        if is_leftover(&name) && !is_dir {
+            // A running writer may have given it its name meanwhile.
+            unfinished += dir.join(&path).metadata().map_or(0, |data| data.len());
+            continue;
         }
         if is_dir || segment_first(&name).is_none() {
             return Err(unknown(&path));
         }
     }
-    check_tiles(dir, "tile", size)
+    check_tiles(dir, "tile", size)?;
+    Ok(unfinished)
 }
 
 fn check_tiles(dir: &Path, folder: &str, size: u64) -> Result<(), Fault> {

@@ -4,12 +4,14 @@ use std::{collections::HashSet, fs::File, path::Path};
 
 use super::report::{Checked, Fault};
 use crate::{
+    blob::push_record,
     checkpoint::Checkpoint,
     entry::mentioned_hashes,
     fs::FsFile,
     journal::{Frame, segment_first, segment_name},
     note::VerifierKey,
     recover::read_frame,
+    torn::is_torn_frame,
     tree::{Hash, leaf_hash, sha256},
 };
 
@@ -21,6 +23,8 @@ pub(crate) struct JournalCheck {
     pub end: u64,
     /// Bytes of all segments.
     pub bytes: u64,
+    /// Bytes at the end of the newest segment that a writer did not finish.
+    pub unfinished: u64,
 }
 
 struct Place {
@@ -34,11 +38,12 @@ struct Place {
 impl JournalCheck {
     /// No frames: a mirror has none.
     pub(crate) fn none(published: u64) -> Self {
-        Self { files: Vec::new(), frames: Vec::new(), end: published, bytes: 0 }
+        Self { files: Vec::new(), frames: Vec::new(), end: published, bytes: 0, unfinished: 0 }
     }
 
-    /// Finds the frames; every byte of every segment must belong to one.
-    pub(crate) fn open(dir: &Path, published: u64) -> Result<Self, Fault> {
+    /// Finds the frames. Every byte of every segment must belong to one, but for a frame at the very end that a writer
+    /// is writing, or was when it stopped: it was never acknowledged, and the next start drops it.
+    pub(crate) fn open(dir: &Path, published: u64, key: &VerifierKey) -> Result<Self, Fault> {
         let failed = |error: std::io::Error| Fault::new("journal", "files", error.to_string());
         let mut names = Vec::new();
         for item in std::fs::read_dir(dir.join("journal")).map_err(failed)? {
@@ -46,9 +51,9 @@ impl JournalCheck {
             names.extend(segment_first(&name));
         }
         names.sort_unstable();
-        let mut journal = Self { files: Vec::new(), frames: Vec::new(), end: 0, bytes: 0 };
-        for first in names {
-            journal.segment(dir, first, published)?;
+        let mut journal = Self { files: Vec::new(), frames: Vec::new(), end: 0, bytes: 0, unfinished: 0 };
+        for first in &names {
+            journal.segment(dir, *first, published, (names.last() == Some(first)).then_some(key))?;
         }
         if journal.files.is_empty() {
             return Err(Fault::new("journal", "journal", "it has no segment"));
@@ -60,7 +65,8 @@ impl JournalCheck {
         Ok(journal)
     }
 
-    fn segment(&mut self, dir: &Path, first: u64, published: u64) -> Result<(), Fault> {
+    /// `newest` is the log's key when this is the newest segment, the one that may end in an unfinished frame.
+    fn segment(&mut self, dir: &Path, first: u64, published: u64, newest: Option<&VerifierKey>) -> Result<(), Fault> {
         let name = format!("journal/{}", segment_name(first));
         let failed = |error: std::io::Error| Fault::new(name.as_str(), "files", error.to_string());
         // Published segments are removed one by one, so a gap below the published size is no loss.
@@ -74,11 +80,19 @@ impl JournalCheck {
         let mut offset = 0;
         while offset < length {
             let frame = read_frame(&file, offset, length).map_err(failed)?;
+            let whole = frame.is_some();
             let Some(frame) = frame.filter(|frame| frame.first == self.end) else {
+                let mut rest = vec![0; usize::try_from(length - offset).unwrap_or(0)];
+                file.read_exact_at(&mut rest, offset).map_err(failed)?;
+                let unfinished = |key| is_torn_frame(&rest, offset, self.end, key);
+                if !whole && self.end >= published && newest.is_some_and(unfinished) {
+                    self.unfinished = length - offset;
+                    break;
+                }
                 return Err(Fault::new(
                     name,
                     "journal",
-                    format!("no whole frame stands at byte {offset}: it is damaged, or a stopped writer tore it"),
+                    format!("no whole frame stands at byte {offset}, and no stopped writer leaves such bytes"),
                 ));
             };
             let bytes = frame.bytes().len() as u64;
@@ -129,6 +143,25 @@ impl JournalCheck {
             blobs.extend(self.read(place)?.blobs().map(sha256));
         }
         Ok(blobs)
+    }
+
+    /// At least `enough` bytes of the pack records of unpublished blobs that are not `stored`, in their order, or all.
+    pub(crate) fn unpublished_records(
+        &self,
+        published: u64,
+        enough: usize,
+        stored: impl Fn(&Hash) -> bool,
+    ) -> Result<Vec<u8>, Fault> {
+        let (mut records, mut seen) = (Vec::new(), HashSet::new());
+        for place in self.frames.iter().filter(|place| place.end > published) {
+            for blob in self.read(place)?.blobs() {
+                let hash = sha256(blob);
+                if records.len() < enough && seen.insert(hash) && !stored(&hash) {
+                    push_record(&mut records, &hash, blob);
+                }
+            }
+        }
+        Ok(records)
     }
 
     /// Compares each frame with the tree: its entries with the leaves, its note with the root, its blobs with its entries.

@@ -4,12 +4,15 @@ use std::{
     collections::BTreeMap,
     fs::File,
     io::{BufReader, Read},
+    os::unix::fs::FileExt,
     path::{Path, PathBuf},
 };
 
 use super::report::Fault;
 use crate::{
-    blob::{PACK_BYTES, RECORD_HEADER, index_bytes, index_name, pack_name, parse_header},
+    blob::{RECORD_HEADER, index_bytes, index_name, pack_name, parse_header},
+    setup::PACK_BYTES,
+    torn::is_torn,
     tree::{Hash, sha256},
 };
 
@@ -22,9 +25,21 @@ pub(crate) struct PackCheck {
     next_pack: u64,
     /// The record that no entry has named yet.
     waiting: Option<Hash>,
+    /// What stands at the end of the newest pack and is no whole record.
+    rest: Option<Rest>,
+    /// Blobs wait in the journal to be stored, so the newest pack may be half-written.
+    growing: bool,
     /// Blobs hashed, and bytes of packs and indices.
     pub blobs: u64,
     pub bytes: u64,
+}
+
+/// The end of a pack that is no whole record.
+struct Rest {
+    bytes: Vec<u8>,
+    offset: u64,
+    records: BTreeMap<Hash, u64>,
+    fault: Fault,
 }
 
 struct Pack {
@@ -45,13 +60,15 @@ impl PackCheck {
             current: None,
             next_pack: 0,
             waiting: None,
+            rest: None,
+            growing: false,
             blobs: 0,
             bytes: 0,
         }
     }
 
-    /// Lists the packs; unknown names, gaps and missing indices are faults.
-    pub(crate) fn open(dir: &Path) -> Result<Self, Fault> {
+    /// Lists the packs; unknown names, gaps and missing indices are faults. `growing`: some blobs are not published.
+    pub(crate) fn open(dir: &Path, growing: bool) -> Result<Self, Fault> {
         let failed = |error: std::io::Error| Fault::new("blobs", "files", error.to_string());
         let mut names: Vec<String> = Vec::new();
         for item in std::fs::read_dir(dir).map_err(failed)? {
@@ -76,7 +93,7 @@ impl PackCheck {
                 "the index of a closed pack is missing",
             ));
         }
-        Ok(Self { dir: dir.to_owned(), packs, indexed, ..Self::none() })
+        Ok(Self { dir: dir.to_owned(), packs, indexed, growing, ..Self::none() })
     }
 
     /// Passes the records that an entry names, in their order.
@@ -93,8 +110,13 @@ impl PackCheck {
         Ok(())
     }
 
-    /// No record may be left.
-    pub(crate) fn finish(&mut self) -> Result<(), Fault> {
+    /// No record may be left, and no bytes but what the projection was writing: a torn copy of what `expected` gives,
+    /// which is the records still to be stored (at least so many bytes of them) but for those that are there. Bytes that
+    /// a stopped writer left.
+    pub(crate) fn finish(
+        &mut self,
+        expected: impl FnOnce(usize, &dyn Fn(&Hash) -> bool) -> Result<Vec<u8>, Fault>,
+    ) -> Result<u64, Fault> {
         if self.peek()?.is_some() {
             let number = self.current.as_ref().map_or(0, |pack| pack.number);
             return Err(Fault::new(
@@ -103,7 +125,12 @@ impl PackCheck {
                 "it holds a blob that no entry names at its place",
             ));
         }
-        Ok(())
+        let Some(rest) = self.rest.take() else { return Ok(0) };
+        let written = expected(rest.bytes.len(), &|hash| rest.records.contains_key(hash))?;
+        if self.growing && is_torn(&rest.bytes, &written, rest.offset) {
+            return Ok(rest.bytes.len() as u64);
+        }
+        Err(rest.fault)
     }
 
     fn peek(&mut self) -> Result<Option<Hash>, Fault> {
@@ -116,15 +143,36 @@ impl PackCheck {
                 self.next_pack += 1;
                 continue;
             };
-            match pack.next()? {
-                Some(hash) => {
+            match pack.next() {
+                Ok(Some(hash)) => {
                     self.blobs += 1;
                     self.waiting = Some(hash);
                 }
-                None => self.close()?,
+                Ok(None) => self.close()?,
+                Err(fault) => self.keep_rest(fault)?,
             }
         }
         Ok(self.waiting)
+    }
+
+    fn indexed(&self, number: u64) -> bool {
+        usize::try_from(number).ok().and_then(|at| self.indexed.get(at)) == Some(&true)
+    }
+
+    /// Keeps the end of the newest pack, which is judged when all entries are known.
+    fn keep_rest(&mut self, fault: Fault) -> Result<(), Fault> {
+        let newest = self.next_pack == self.packs;
+        let Some(pack) = self.current.take().filter(|pack| newest && !self.indexed(pack.number)) else {
+            return Err(fault);
+        };
+        let mut bytes = vec![0; usize::try_from(pack.length - pack.offset).unwrap_or(0)];
+        let read = pack.file.get_ref().read_exact_at(&mut bytes, pack.offset);
+        if read.is_err() {
+            return Err(fault);
+        }
+        self.bytes += pack.length;
+        self.rest = Some(Rest { bytes, offset: pack.offset, records: pack.records, fault });
+        Ok(())
     }
 
     /// Compares the index of a pack that was read to its end.
@@ -132,10 +180,9 @@ impl PackCheck {
         let Some(pack) = self.current.take() else { return Ok(()) };
         self.bytes += pack.length;
         let name = index_name(pack.number);
-        let indexed = usize::try_from(pack.number).ok().and_then(|at| self.indexed.get(at)) == Some(&true);
-        if !indexed {
+        if !self.indexed(pack.number) {
             // The newest pack has no index while it grows.
-            return match pack.length < PACK_BYTES {
+            return match pack.length < PACK_BYTES || self.growing {
                 true => Ok(()),
                 false => Err(Fault::new(format!("blobs/{name}"), "blob", "the index of a closed pack is missing")),
             };

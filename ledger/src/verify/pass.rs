@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
-    path::{Path, PathBuf},
+    path::Path,
     sync::Arc,
 };
 
@@ -106,23 +106,24 @@ impl<'a> Pass<'a> {
         }
         let mirror = read_marker(fs.as_ref(), dir).map_err(fault)?;
         let journal = match mirror {
-            None => JournalCheck::open(dir, published.size)?,
+            None => JournalCheck::open(dir, published.size, &key)?,
             Some(_) => JournalCheck::none(published.size),
         };
         let end = journal.end.max(published.size);
-        check_names(dir, end, mirror)?;
+        let unfinished = check_names(dir, end, mirror)?;
         let blobs = dir.join("blobs");
         let (packs, stored) = match mirror {
             Some(false) => (PackCheck::none(), None),
             _ => {
-                let packs = PackCheck::open(&blobs)?;
-                (packs, Some(BlobStore::open(Arc::clone(&fs), &blobs, PathBuf::new()).map_err(fault)?))
+                let packs = PackCheck::open(&blobs, journal.end > published.size)?;
+                (packs, Some(BlobStore::read_only(Arc::clone(&fs), &blobs).map_err(fault)?))
             }
         };
         let unpublished_blobs = journal.unpublished_blobs(published.size)?;
         let mut report =
             Report { origin: published.origin.clone(), size: end, kind: options.kind, ..Report::default() };
         report.checked.heads = 1;
+        report.checked.unfinished_bytes = unfinished;
         report.checked.bytes = (published.note.len() + key.to_string().len() + 1) as u64;
         Ok(Self {
             options,
@@ -186,7 +187,13 @@ impl<'a> Pass<'a> {
         let (leaves, roots) = (&self.leaves, &self.roots);
         let (leaf, root) = (|index: u64| leaves.get(&index).copied(), |size: u64| roots.get(&size).copied());
         self.journal.compare(&self.key, leaf, root, &mut self.report.checked)?;
-        self.packs.finish()?;
+        let (stored, journal, published) = (&self.stored, &self.journal, self.published.size);
+        let torn = self.packs.finish(|enough, here| {
+            journal.unpublished_records(published, enough, |hash| {
+                here(hash) || stored.as_ref().is_some_and(|stored| stored.is_indexed(hash))
+            })
+        })?;
+        self.report.checked.unfinished_bytes += torn + self.journal.unfinished;
         for head in pinned {
             if self.roots.get(&head.size) != Some(&head.root) {
                 return Err(Fault::new(

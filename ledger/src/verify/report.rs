@@ -54,6 +54,9 @@ pub struct Checked {
     pub signatures: u64,
     /// Bytes of all files read.
     pub bytes: u64,
+    /// Bytes that a writer has not finished, or had not when it stopped: the end of the journal or of a pack, and files
+    /// without a name yet. No signed head covers them, and the next start drops or finishes them.
+    pub unfinished_bytes: u64,
 }
 
 /// A ledger's transactions.
@@ -164,6 +167,13 @@ impl fmt::Display for Report {
                 f,
                 "  {} blobs unchecked: they need the key of the board, or the operator",
                 checked.unchecked_blobs
+            )?;
+        }
+        if checked.unfinished_bytes > 0 {
+            writeln!(
+                f,
+                "  {} bytes are unfinished, by a writer that is writing or was stopped: no head covers them",
+                checked.unfinished_bytes
             )?;
         }
         if let Some(ledger) = &self.ledger {

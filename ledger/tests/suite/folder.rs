@@ -11,7 +11,7 @@ use std::{
 
 use ed25519_dalek::SigningKey;
 use epiledger_ledger::{
-    AuditEntry, Clock, Log, NewEntry, NoteKey, SignedTransaction, StdFs, Transaction,
+    AuditEntry, Clock, Log, NewEntry, NoteKey, Setup, SignedTransaction, StdFs, Transaction,
     entry::{
         GrantAccess, KeyRegister, ModifyRecord, NewRecord, PolicyPropose, PolicySet, PolicyTerms, ProtocolApprove,
         QueryIntent, QueryOutcome, QueryRefused, QueryRepeated, SnapshotPinned,
@@ -39,7 +39,7 @@ pub fn key(origin: &str) -> NoteKey {
 }
 
 pub fn create(dir: &Path, origin: &str, clock: Arc<dyn Clock>) -> Log {
-    Log::create_with_clock(Arc::new(StdFs), dir, origin, key(origin), clock).unwrap()
+    Log::create_with(Arc::new(StdFs), dir, origin, key(origin), Setup { clock, ..Setup::default() }).unwrap()
 }
 
 pub fn hex(bytes: &[u8]) -> String {

@@ -2,6 +2,9 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod budget;
+mod crash;
+mod disk;
+mod faults;
 mod folder;
 mod log;
 mod mirror;
@@ -11,3 +14,4 @@ mod tamper;
 mod transactions;
 mod tree_only;
 mod verifiers;
+mod workload;

@@ -1,17 +1,14 @@
 //! After any stop the log opens by the normal path with every acknowledged entry, or says why it will not.
 
 use std::{
-    fs, io,
+    fs,
     path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
 };
 
 use crate::folder::{AuditWriter, TestClock, copy, create, files, grant, key, record, small_audit};
 use epiledger_ledger::{
-    Fs, FsDir, FsFile, Log, LogError, LogReader, NewEntry, StdFs,
+    Log, LogError, LogReader, NewEntry, Setup, StdFs,
     verify::{AuditOptions, audit},
 };
 
@@ -176,157 +173,10 @@ fn time_never_goes_backwards() {
     clock.0.store(0, Ordering::SeqCst);
     log.append(vec![grant("p", 3)]).unwrap();
     drop(log);
-    let log = Log::open_with_clock(Arc::new(StdFs), dir.path(), key(ORIGIN), clock).unwrap();
+    let log = Log::open_with(Arc::new(StdFs), dir.path(), key(ORIGIN), Setup { clock, ..Setup::default() }).unwrap();
     log.append(vec![grant("p", 3)]).unwrap();
     drop(log);
     no_fault(dir.path());
-}
-
-/// A disk whose `n`-th write, sync, rename or creation fails, before or after it took effect; everything after it too.
-struct FailingFs {
-    left: Arc<AtomicU64>,
-    after: bool,
-}
-
-struct FailingFile {
-    file: Arc<dyn FsFile>,
-    left: Arc<AtomicU64>,
-    after: bool,
-}
-
-fn step<T>(left: &AtomicU64, after: bool, run: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
-    match left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)) {
-        Ok(1) if after => run().and(Err(io::ErrorKind::StorageFull.into())),
-        Ok(1) | Err(_) => Err(io::ErrorKind::StorageFull.into()),
-        Ok(_) => run(),
-    }
-}
-
-impl FailingFs {
-    fn file(&self, file: Arc<dyn FsFile>) -> Arc<dyn FsFile> {
-        Arc::new(FailingFile { file, left: Arc::clone(&self.left), after: self.after })
-    }
-}
-
-impl Fs for FailingFs {
-    fn create_dir(&self, dir: &Path) -> io::Result<()> {
-        step(&self.left, self.after, || StdFs.create_dir(dir))
-    }
-    fn list(&self, dir: &Path) -> io::Result<Vec<(String, bool)>> {
-        StdFs.list(dir)
-    }
-    fn open(&self, path: &Path) -> io::Result<Arc<dyn FsFile>> {
-        Ok(self.file(StdFs.open(path)?))
-    }
-    fn open_write(&self, path: &Path) -> io::Result<Arc<dyn FsFile>> {
-        Ok(self.file(StdFs.open_write(path)?))
-    }
-    fn create(&self, path: &Path) -> io::Result<Arc<dyn FsFile>> {
-        Ok(self.file(step(&self.left, self.after, || StdFs.create(path))?))
-    }
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        step(&self.left, self.after, || StdFs.rename(from, to))
-    }
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        step(&self.left, self.after, || StdFs.remove(path))
-    }
-    fn remove_dir(&self, dir: &Path) -> io::Result<()> {
-        step(&self.left, self.after, || StdFs.remove_dir(dir))
-    }
-    fn open_dir(&self, dir: &Path) -> io::Result<Box<dyn FsDir>> {
-        StdFs.open_dir(dir)
-    }
-    fn lock(&self, path: &Path) -> io::Result<Box<dyn Send + Sync>> {
-        StdFs.lock(path)
-    }
-}
-
-impl FsFile for FailingFile {
-    fn length(&self) -> io::Result<u64> {
-        self.file.length()
-    }
-    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
-        self.file.read_exact_at(buffer, offset)
-    }
-    fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        // A failing write leaves half of its bytes.
-        let half = bytes.get(..bytes.len() / 2).unwrap();
-        match step(&self.left, self.after, || self.file.write_all_at(bytes, offset)) {
-            Err(error) if !self.after => self.file.write_all_at(half, offset).and(Err(error)),
-            other => other,
-        }
-    }
-    fn set_length(&self, length: u64) -> io::Result<()> {
-        step(&self.left, self.after, || self.file.set_length(length))
-    }
-    fn sync_data(&self) -> io::Result<()> {
-        step(&self.left, self.after, || self.file.sync_data())
-    }
-}
-
-#[test]
-fn a_full_disk_at_any_step_poisons_and_loses_nothing_acknowledged() {
-    for after in [false, true] {
-        let mut steps = 1;
-        loop {
-            let dir = tempfile::tempdir().unwrap();
-            let path = dir.path().join("log");
-            drop(create(&path, ORIGIN, Arc::new(TestClock::default())));
-            let left = Arc::new(AtomicU64::new(steps));
-            let disk = FailingFs { left: Arc::clone(&left), after };
-            let log = Log::open(Arc::new(disk), &path, key(ORIGIN)).unwrap();
-            let mut acknowledged = Vec::new();
-            let mut failed = None;
-            for n in 0..4 {
-                match log.append(vec![entry(n)]).and_then(|appended| log.flush().map(|()| appended)) {
-                    Ok(appended) => acknowledged.push((appended.first, entry(n).entry)),
-                    Err(error) => {
-                        failed = Some(error);
-                        break;
-                    }
-                }
-            }
-            if let Some(error) = &failed {
-                assert!(matches!(error, LogError::Poisoned(_)), "{error}");
-                assert!(
-                    matches!(log.append(vec![entry(9)]), Err(LogError::Poisoned(_))),
-                    "a poisoned log takes nothing"
-                );
-            }
-            drop(log);
-            let log = open(&path).unwrap_or_else(|error| panic!("step {steps}, after {after}: {error}"));
-            for (index, entry) in &acknowledged {
-                assert_eq!(log.read(*index).unwrap(), entry.as_bytes());
-            }
-            log.append(vec![entry(10)]).unwrap();
-            drop(log);
-            no_fault(&path);
-            if failed.is_none() {
-                assert!(steps > 40, "the whole path was walked");
-                break;
-            }
-            steps += 1;
-        }
-    }
-}
-
-#[test]
-fn creation_that_stopped_is_no_log() {
-    for steps in 1..60 {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("log");
-        let disk = FailingFs { left: Arc::new(AtomicU64::new(steps)), after: false };
-        if Log::create(Arc::new(disk), &path, ORIGIN, key(ORIGIN)).is_ok() {
-            assert!(steps > 15);
-            return;
-        }
-        if path.join("checkpoint").exists() {
-            drop(open(&path).unwrap());
-        } else {
-            assert!(open(&path).is_err());
-        }
-    }
-    panic!("creation never ended");
 }
 
 #[test]

@@ -1,0 +1,25 @@
+//! What a log takes from its surroundings: time, and how long its files grow.
+
+use std::sync::Arc;
+
+use crate::clock::{Clock, SystemClock};
+
+/// A pack is closed when it is at least this long.
+pub(crate) const PACK_BYTES: u64 = 64 * 1024 * 1024;
+
+/// The surroundings of a log. The default is right everywhere but in tests, which turn time back and keep files short.
+#[derive(Clone)]
+pub struct Setup {
+    /// Where block times come from.
+    pub clock: Arc<dyn Clock>,
+    /// A journal segment is closed when it is at least this long, in bytes.
+    pub segment_bytes: u64,
+    /// A pack is closed when it is at least this long, in bytes.
+    pub pack_bytes: u64,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self { clock: Arc::new(SystemClock), segment_bytes: 16 * 1024 * 1024, pack_bytes: PACK_BYTES }
+    }
+}
