@@ -118,13 +118,20 @@ pub(crate) fn open(data: &Path) -> Result<Opened, OpenError> {
 pub fn audit_log(data: &Path) -> Result<Log, OpenError> {
     let dir = data.join("audit");
     let key_path = Folder::new(data).keys().join("audit.key");
-    let fs = Arc::new(StdFs);
+    let disk = Arc::new(StdFs);
     if key_path.exists() {
-        return Ok(Log::open(fs, &dir, NoteKey::load(&key_path)?)?);
+        let key = NoteKey::load(&key_path)?;
+        // A stop while the log was made leaves its folder without a checkpoint. A folder that is gone altogether was
+        // taken away, and with it what was spent: that is no new log.
+        if dir.exists() && !dir.join("checkpoint").exists() {
+            return Ok(Log::create(disk, &dir, AUDIT_ORIGIN, key)?);
+        }
+        return Ok(Log::open(disk, &dir, key)?);
     }
+    fs::create_dir_all(&dir).map_err(io(&dir))?;
     let key = NoteKey::generate(AUDIT_ORIGIN)?;
     key.save(&key_path)?;
-    Ok(Log::create(fs, &dir, AUDIT_ORIGIN, key)?)
+    Ok(Log::create(disk, &dir, AUDIT_ORIGIN, key)?)
 }
 
 /// The manifest's files by absolute path, and the public tables in memory.

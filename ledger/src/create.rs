@@ -31,12 +31,12 @@ pub(crate) fn is_leftover(name: &str) -> bool {
 }
 
 /// Makes the folder of a new log. `checkpoint` comes last: without it the folder is no log.
-pub(crate) fn create<'a>(fs: &dyn Fs, dir: &'a Path, key: &NoteKey) -> Result<(), LogError> {
+pub(crate) fn create(fs: &dyn Fs, dir: &Path, key: &NoteKey) -> Result<(), LogError> {
     if is_taken(fs, dir, key)? {
         return Err(LogError::NotEmpty(folder_name(dir)));
     }
-    let named = |path: &'a Path| if path.as_os_str().is_empty() { Path::new(".") } else { path };
-    let parent = dir.ancestors().map(named).find(|parent| fs.list(parent).is_ok()).unwrap_or(Path::new("/"));
+    let exists = |parent: &&Path| parent.as_os_str().is_empty() || fs.list(parent).is_ok();
+    let parent = dir.ancestors().find(exists).unwrap_or(Path::new("/"));
     sync_name(fs, parent)?;
     create_dirs(fs, parent, dir)?;
     // Two processes that create the same log: the second finds it in use, or made.

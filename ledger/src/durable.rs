@@ -61,7 +61,7 @@ pub(crate) fn replace_files(fs: &dyn Fs, temporary: &Path, files: &[(PathBuf, Ve
     Ok(())
 }
 
-/// Makes the folders between `root` (which exists) and `dir`, each durable in its parent.
+/// Makes the folders between `root` (which exists; empty is the working folder) and `dir`, each durable in its parent.
 ///
 /// # Errors
 /// The system's.
@@ -73,7 +73,8 @@ pub(crate) fn create_dirs(fs: &dyn Fs, root: &Path, dir: &Path) -> Result<(), Lo
     for part in below.components() {
         let child = parent.join(part);
         let failed = |error: io::Error| LogError::io("create the folder", &child, &error);
-        let handle = fs.open_dir(&parent).map_err(failed)?;
+        let here = if parent.as_os_str().is_empty() { Path::new(".") } else { &parent };
+        let handle = fs.open_dir(here).map_err(failed)?;
         fs.create_dir(&child).map_err(failed)?;
         handle.sync_dir().map_err(failed)?;
         parent = child;

@@ -2,7 +2,8 @@
 //!
 //! Contract: bytes written are durable after `sync_data` of their file returned; a new name, a rename or a removal is
 //! durable after `sync_dir` of its folder returned. Anything else may be lost, torn or reordered by a crash.
-//! A failed write or sync leaves the file in an unknown state: callers stop, they never retry.
+//! A failed write or sync leaves the file in an unknown state: callers stop, they never retry. After a failed sync, what
+//! it was for may still be read, and no later sync makes it durable: only writing it again does.
 
 use std::{
     fs::{self, File, OpenOptions},

@@ -9,7 +9,8 @@
 //! writer     batch + block leaf + signed head -> one journal frame -> fdatasync: committed     (journal)
 //! projection frames read back -> packs, tiles, bundles -> `checkpoint`       (blob, tiles, durable)
 //! proof      inclusion and consistency under any signed head                 (tree, checkpoint, note)
-//! recover    opening after any stop: the same projection over what is not published
+//! create     the folder of a new log; the same call finishes a stopped one
+//! recover    opening after any stop: the same projection over what is not published         (torn, blob::repair)
 //! reader     every entry with its blobs, without the lock, in flat memory
 //! registry   who may sign what, by height
 //! follow     a log that lies elsewhere: fetched, verified, mirrored
@@ -17,7 +18,8 @@
 //! ```
 //!
 //! Invariants: an index, once given, keeps its bytes; a head leaves only when its frame is durable; a head is signed
-//! only over hashes of the bytes being written; after a failed write nothing is written until the log is reopened.
+//! only over hashes of the bytes being written; after a failed write nothing is committed until the log is reopened;
+//! what recovery finds is made durable before anything is built on it, for it may have been read from memory alone.
 
 mod batch;
 mod blob;

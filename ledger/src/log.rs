@@ -275,6 +275,11 @@ impl Log {
         read(&self.shared.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// Why the log has stopped, when a write has failed: whoever runs it must open it again.
+    pub fn failure(&self) -> Option<LogError> {
+        self.shared.state().map_or_else(Some, |state| state.poison.clone())
+    }
+
     /// The stored bytes of a durable entry.
     ///
     /// # Errors

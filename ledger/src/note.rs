@@ -1,8 +1,8 @@
 //! Signed notes and note keys (C2SP signed-note): the form of a log's checkpoint.
 
 use std::{
-    fs::OpenOptions,
-    io::{Read, Write},
+    fs::{self, OpenOptions},
+    io::{self, Read, Write},
     os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::Path,
 };
@@ -61,9 +61,9 @@ impl NoteKey {
     /// # Errors
     /// The file cannot be read, is no key, or others than its owner may read it.
     pub fn load(path: &Path) -> Result<Self, LogError> {
-        let failed = |error: std::io::Error| LogError::io("read the signing key", path, &error);
+        let failed = |error: io::Error| LogError::io("read the signing key", path, &error);
         let mut text = String::new();
-        let mut file = std::fs::File::open(path).map_err(failed)?;
+        let mut file = fs::File::open(path).map_err(failed)?;
         if file.metadata().map_err(failed)?.permissions().mode() & 0o077 != 0 {
             return Err(LogError::OpenKeyFile(short(path)));
         }
@@ -78,23 +78,15 @@ impl NoteKey {
         Ok(key)
     }
 
-    /// Writes the key to a new file that only its owner may read (mode 0600).
+    /// Writes the key to a new file that only its owner may read (mode 0600); after a stop it is whole or not there.
     ///
     /// # Errors
     /// The file exists already or cannot be written.
     pub fn save(&self, path: &Path) -> Result<(), LogError> {
         let seed = BASE64_STANDARD.encode([&[ED25519], self.signing.as_bytes().as_slice()].concat());
         let id = hex::encode(&self.verifier_key().id());
-        OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(path)
-            .and_then(|mut file| {
-                file.write_all(format!("PRIVATE+KEY+{}+{id}+{seed}\n", self.name).as_bytes())?;
-                file.sync_all()
-            })
-            .map_err(|error| LogError::io("write the signing key", path, &error))
+        let line = format!("PRIVATE+KEY+{}+{id}+{seed}\n", self.name);
+        write_new(path, line.as_bytes()).map_err(|error| LogError::io("write the signing key", path, &error))
     }
 
     /// The log's origin.
@@ -117,6 +109,19 @@ impl NoteKey {
         let signature = self.signing.sign(text.as_bytes());
         self.verifier_key().note(text, &signature)
     }
+}
+
+/// A private file that is whole once it has its name, and takes no name that is taken.
+fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let unfinished = path.with_extension("unfinished");
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&unfinished)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    let named = fs::hard_link(&unfinished, path);
+    fs::remove_file(&unfinished)?;
+    named?;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    fs::File::open(folder)?.sync_all()
 }
 
 /// A log's public key, which verifies its notes.

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use epiledger_ingest::Schedule;
 use tokio::runtime::{Builder, Runtime};
@@ -23,6 +24,9 @@ use crate::snapshots::follow;
 
 /// Stack of each thread, reserved and not used: a question at the limits on nesting is planned by recursion.
 const STACK: usize = 64 << 20;
+
+/// How often the log is asked whether it can still be written.
+const LOG_CHECK: Duration = Duration::from_millis(500);
 
 /// An open data folder.
 pub(super) struct Session {
@@ -78,13 +82,15 @@ impl Session {
         Ok(Running { url, stop, task, signals })
     }
 
-    /// Waits for Ctrl-C or a termination signal, then stops.
+    /// Waits for Ctrl-C or a termination signal, then stops. Stops by itself when the audit log can't be written: what
+    /// is durable shows when the next start recovers it.
     pub fn serve_until_signal(&self, mut running: Running) -> Result<(), Failure> {
         let [interrupt, terminate] = &mut running.signals;
         self.runtime.block_on(async {
             tokio::select! {
                 _ = interrupt.recv() => {}
                 _ = terminate.recv() => {}
+                () = log_failed(&self.server) => {}
             }
         });
         self.stop(running)
@@ -132,6 +138,12 @@ impl Session {
 #[must_use]
 pub(super) fn offline(settings: &Settings) -> bool {
     settings.url.is_none() && !Client::runs(&settings.data)
+}
+
+async fn log_failed(server: &Server) {
+    while server.engine.audit().failure().is_none() {
+        tokio::time::sleep(LOG_CHECK).await;
+    }
 }
 
 fn listen(kind: SignalKind) -> Result<Signal, Failure> {

@@ -5,6 +5,15 @@
 //! budget that does not add up. A *bad transaction* is something that a submitter wrote: the ledger keeps it, and the
 //! report counts it by reason code.
 //!
+//! What a writer has not finished is no fault: the end of the journal or of the newest pack while it is being written, or
+//! where a writer was stopped, and files that have no name yet. No head covers those bytes, nobody was told that they are
+//! stored, and the next start drops or finishes them; the report counts them. Only what a stop can leave passes as that: a
+//! first part of what was being written, or all of it with sectors that read as zeros. Anything else is a fault, so a
+//! changed byte is named also in a frame that is acknowledged and not published yet.
+//!
+//! Heads of frames after the published checkpoint are checked too, but a live writer may not have synced the newest one:
+//! a head to pin is the published one.
+//!
 //! What a folder alone cannot show is a tail that was cut off and signed again with the log's own key: pin a head that
 //! you saw earlier ([`AuditOptions::pinned_heads`]).
 

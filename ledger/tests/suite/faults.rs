@@ -41,7 +41,9 @@ fn live_with(call: u64, failure: Failure, kind: ErrorKind) -> (bool, bool) {
     let mut random = StdRng::seed_from_u64(call);
     let survival = [Survival::Nothing, Survival::Sectors][random.random_range(0..2)];
     let disk = Disk::of(disk.state().crash(survival, &mut random));
-    told.check(&open(&disk).unwrap());
+    let reopened = open(&disk);
+    assert!(reopened.is_ok(), "{failure:?} call {call}, {result:?}: {reopened:?}");
+    told.check(&reopened.unwrap());
     assert_eq!(fault(&disk.state()), None);
     (happened, result.is_err())
 }
@@ -63,7 +65,7 @@ fn a_failed_call_anywhere_stops_the_log_and_loses_nothing() {
             stopped += u64::from(told);
         }
         println!("{failure:?} ({kind}): {calls} calls failed, {stopped} stopped the log, acknowledged entries lost: 0");
-        assert!(calls * stride() > 500, "the whole life was walked: {calls}");
+        assert!(calls * stride() > 400, "the whole life was walked: {calls}");
         // What may fail unheard is no more than tidying up.
         assert!(stopped * 50 > calls * 49, "{stopped} of {calls}");
     }

@@ -11,6 +11,7 @@ mod mirror;
 mod policies;
 mod recovery;
 mod tamper;
+mod tamper_table;
 mod transactions;
 mod tree_only;
 mod verifiers;

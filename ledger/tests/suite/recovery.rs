@@ -6,9 +6,9 @@ use std::{
     sync::{Arc, atomic::Ordering},
 };
 
-use crate::folder::{AuditWriter, TestClock, copy, create, files, grant, key, record, small_audit};
+use crate::folder::{AuditWriter, NOON, TestClock, copy, create, files, grant, key, record, small_audit};
 use epiledger_ledger::{
-    Log, LogError, LogReader, NewEntry, Setup, StdFs,
+    LedgerEntry, Log, LogError, LogReader, NewEntry, Setup, StdFs, parse_ledger_entry,
     verify::{AuditOptions, audit},
 };
 
@@ -111,6 +111,9 @@ fn a_torn_tail_is_dropped_when_no_published_head_covers_it() {
         let crashed = tempfile::tempdir().unwrap();
         copy(&stages[1], crashed.path());
         fs::write(segment(crashed.path()), &whole[..length]).unwrap();
+        let report = audit(crashed.path(), AuditOptions::default());
+        assert_eq!((report.fault, report.size), (None, 8), "a torn tail is no fault");
+        assert_eq!(report.checked.unfinished_bytes, (length - start) as u64);
         let log = open(crashed.path()).unwrap();
         assert_eq!(log.size(), 8, "cut at {length}");
         assert_eq!(log.read(index(5)).unwrap(), entries[5]);
@@ -118,6 +121,27 @@ fn a_torn_tail_is_dropped_when_no_published_head_covers_it() {
         drop(log);
         no_fault(crashed.path());
     }
+}
+
+#[test]
+fn a_flipped_byte_of_a_frame_that_is_not_published_yet_is_named_and_stops_the_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_, stages) = three_batches(dir.path());
+    let whole = fs::read(segment(&stages[2])).unwrap();
+    let start = fs::read(segment(&stages[1])).unwrap().len();
+    let path = segment(&stages[1]);
+    let name = format!("journal/{}", path.file_name().unwrap().to_str().unwrap());
+    for at in start..whole.len() {
+        let mut changed = whole.clone();
+        changed[at] ^= 1 << (at % 8);
+        fs::write(&path, &changed).unwrap();
+        let fault = audit(&stages[1], AuditOptions::default()).fault.unwrap();
+        assert_eq!((fault.what.as_str(), fault.layer), (name.as_str(), "journal"), "byte {at}");
+        if at % 16 == 0 {
+            assert!(matches!(open(&stages[1]), Err(LogError::Corrupt { .. })), "byte {at}");
+        }
+    }
+    assert_eq!(fs::read(&path).unwrap().len(), whole.len(), "nothing was cut");
 }
 
 #[test]
@@ -164,7 +188,7 @@ fn a_published_tile_that_does_not_fit_stops_the_start() {
 }
 
 #[test]
-fn time_never_goes_backwards() {
+fn a_clock_that_goes_backwards_turns_no_block_back() {
     let dir = tempfile::tempdir().unwrap();
     let clock = Arc::new(TestClock::default());
     clock.0.store(3600, Ordering::SeqCst);
@@ -173,8 +197,24 @@ fn time_never_goes_backwards() {
     clock.0.store(0, Ordering::SeqCst);
     log.append(vec![grant("p", 3)]).unwrap();
     drop(log);
-    let log = Log::open_with(Arc::new(StdFs), dir.path(), key(ORIGIN), Setup { clock, ..Setup::default() }).unwrap();
+    let log = Log::open_with(
+        Arc::new(StdFs),
+        dir.path(),
+        key(ORIGIN),
+        Setup { clock: Arc::clone(&clock) as Arc<_>, ..Setup::default() },
+    )
+    .unwrap();
     log.append(vec![grant("p", 3)]).unwrap();
+    clock.0.store(7_259, Ordering::SeqCst);
+    log.append(vec![grant("p", 3)]).unwrap();
+    let times: Vec<_> = (1..log.size())
+        .step_by(2)
+        .map(|index| match parse_ledger_entry(&log.read(index).unwrap()).unwrap() {
+            LedgerEntry::Block(block) => block.time - NOON,
+            LedgerEntry::Transaction(_) => panic!("no block"),
+        })
+        .collect();
+    assert_eq!(times, [3600, 3600, 3600, 7200], "never back, and rounded down to the minute");
     drop(log);
     no_fault(dir.path());
 }
