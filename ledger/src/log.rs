@@ -236,7 +236,7 @@ impl Log {
     /// The log's time, in Unix seconds on the minute: not before any block that is stored, and not after the block
     /// that will hold what is submitted from now on.
     pub fn time(&self) -> u64 {
-        let now = self.shared.clock.now_seconds();
+        let now = self.shared.setup.clock.now_seconds();
         self.shared.state.lock().unwrap_or_else(PoisonError::into_inner).tick(now)
     }
 
