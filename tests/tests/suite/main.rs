@@ -8,7 +8,6 @@ mod coverage;
 mod crash;
 mod edges;
 mod first_light;
-mod kill;
 mod oracle;
 mod real_data;
 mod refusals;
