@@ -8,6 +8,7 @@ mod coverage;
 mod crash;
 mod edges;
 mod first_light;
+mod library;
 mod oracle;
 mod real_data;
 mod refusals;
