@@ -1,6 +1,7 @@
 //! What the walk knows of a plan: which column is the patient, and where every other column comes from.
 
 use datafusion::common::Column;
+use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::logical_expr::{Expr, LogicalPlan};
 
 /// Columns of the published tables that hold a value once at most, by construction (`ingest`'s `public_tables`): a
@@ -91,6 +92,32 @@ pub(crate) fn branch(union: usize) -> Expr {
 pub(crate) fn is_branch(expr: &Expr) -> bool {
     matches!(expr, Expr::Column(column) if column.name == "branch"
         && column.relation.as_ref().is_some_and(|relation| relation.table().starts_with("union#")))
+}
+
+/// Most conditions that a value of another row takes along.
+const MAX_PREDICATES: usize = 200;
+
+/// The origin of a value that some row below has, not the row at hand (a minimum, the row before): the same columns
+/// under a name of their own, the `number`-th, and the conditions that hold for them.
+pub(crate) fn of_another_row(origin: Option<&Expr>, predicates: &mut Vec<Expr>, number: usize) -> Option<Expr> {
+    let origin = origin?;
+    let renamed = |expr: &Expr| {
+        let renamed = expr.clone().transform_up(|expr| match expr {
+            Expr::Column(Column { relation: Some(relation), name, .. }) => {
+                let column = Column::new(Some(format!("{}~{number}", relation.table())), name);
+                Ok(Transformed::yes(Expr::Column(column)))
+            }
+            other => Ok(Transformed::no(other)),
+        });
+        renamed.ok().map(|renamed| renamed.data)
+    };
+    let read = origin.column_refs();
+    let shared = |predicate: &&Expr| predicate.column_refs().iter().any(|column| read.contains(column));
+    let found: Vec<Expr> = predicates.iter().filter(shared).filter_map(renamed).collect();
+    if predicates.len() + found.len() <= MAX_PREDICATES {
+        predicates.extend(found);
+    }
+    renamed(origin)
 }
 
 impl Node {

@@ -52,7 +52,7 @@ const CARRIER: &str = "__unit_";
 /// # Errors
 /// The refusal of the first node from the scans up that is not on the allow-list.
 pub(crate) fn walk(input: &LogicalPlan, catalog: &Catalog) -> Result<Relation, PlanError> {
-    let node = Walk { catalog, scans: 0, carriers: 0, unions: 0 }.node(input, 0)?;
+    let node = Walk { catalog, scans: 0, carriers: 0, unions: 0, picks: 0 }.node(input, 0)?;
     let no_patients = || {
         PlanError::new(Code::NotAQuery, "the question reads no patients' rows; public tables are free at /v1/datasets")
     };
@@ -107,6 +107,7 @@ struct Walk<'a> {
     scans: usize,
     carriers: usize,
     unions: usize,
+    picks: usize,
 }
 
 impl Walk<'_> {
@@ -135,9 +136,15 @@ impl Walk<'_> {
                 let (left, right) = (side(&join.left)?, side(&join.right)?);
                 join::join(join, left, right)
             }
-            LogicalPlan::Aggregate(aggregate) => fold::aggregate(aggregate, self.node(&aggregate.input, depth)?),
-            LogicalPlan::Distinct(Distinct::All(input)) => fold::distinct(self.node(input, depth)?),
-            LogicalPlan::Window(window) => window::window(window, self.node(&window.input, depth)?),
+            LogicalPlan::Aggregate(aggregate) => {
+                let input = self.node(&aggregate.input, depth)?;
+                fold::aggregate(aggregate, input, &mut self.picks)
+            }
+            LogicalPlan::Distinct(Distinct::All(input)) => fold::distinct(self.node(input, depth)?, &mut self.picks),
+            LogicalPlan::Window(window) => {
+                let input = self.node(&window.input, depth)?;
+                window::window(window, input, &mut self.picks)
+            }
             LogicalPlan::Union(union) => {
                 let inputs = union.inputs.iter().map(|input| self.node(input, depth).map_err(of_set));
                 let inputs = inputs.collect::<Result<Vec<_>, _>>()?;

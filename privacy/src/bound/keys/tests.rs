@@ -109,6 +109,21 @@ async fn cells_of_public_keys() {
         cells("SELECT k, COUNT(*) FROM (SELECT sex k FROM person UNION ALL SELECT kind FROM visit) GROUP BY k").await,
         None
     );
+    // A value of another row has the keys of its column, under that row's conditions and its own.
+    assert_eq!(
+        cells("SELECT year(f), COUNT(*) FROM (SELECT person_id, MIN(day) f FROM visit GROUP BY person_id) WHERE f > DATE '2020-01-01' GROUP BY 1").await,
+        of(&["2020"])
+    );
+    assert_eq!(
+        cells("SELECT year(day), year(l), COUNT(*) FROM (SELECT day, MAX(day) OVER (PARTITION BY person_id) l FROM visit) WHERE l >= DATE '2020-01-01' GROUP BY 1, 2").await,
+        of(&["2019 2020", "2020 2020"])
+    );
+    assert_eq!(
+        cells("SELECT year(day), year(b), COUNT(*) FROM (SELECT day, LAG(day) OVER (PARTITION BY person_id ORDER BY day) b FROM visit WHERE day < DATE '2020-01-01') GROUP BY 1, 2").await,
+        of(&["2019 2019"])
+    );
+    let with_default = "SELECT year(b), COUNT(*) FROM (SELECT LAG(day, 1, DATE '1990-01-01') OVER (PARTITION BY person_id ORDER BY day) b FROM visit) GROUP BY 1";
+    assert_eq!(cells(with_default).await, None);
     assert_eq!(cells("SELECT COUNT(*) FROM visit").await, of(&[""]));
     assert_eq!(
         cells("SELECT a.sex, b.sex, COUNT(*) FROM person a JOIN person b ON a.person_id = b.person_id WHERE a.sex = 'f' GROUP BY 1, 2").await,

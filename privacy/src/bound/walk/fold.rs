@@ -8,7 +8,7 @@ use datafusion::functions_aggregate as aggregates;
 use datafusion::logical_expr::expr::AggregateFunction;
 use datafusion::logical_expr::{Aggregate, AggregateUDF, Expr, LogicalPlan, Projection, TryCast};
 
-use super::super::lineage::{Grid, Lineage, Node, Private};
+use super::super::lineage::{Grid, Lineage, Node, Private, of_another_row};
 use super::super::total::{Scope, Value, aggregate_of, condition, total, without_float_cast};
 use super::{fits, folded, renamed};
 use crate::refusal::{Code, PlanError};
@@ -19,8 +19,8 @@ const MEAN_SCALE: i8 = 6;
 /// Digits of the decimals that a mean takes: its result has 4 more, and no more than 38 can be had.
 const MEAN_PRECISION: u8 = 24;
 
-/// Walks a per-patient group-by, or one over public rows.
-pub(super) fn aggregate(aggregate: &Aggregate, input: Node) -> Result<Node, PlanError> {
+/// Walks a per-patient group-by, or one over public rows; `picks` numbers values that another row has.
+pub(super) fn aggregate(aggregate: &Aggregate, input: Node, picks: &mut usize) -> Result<Node, PlanError> {
     let scope = Scope { schema: input.plan.schema(), columns: &input.columns, above: false };
     let fan_out = input.private.as_ref().map_or(input.public_rows, |p| p.fan_out);
     let mut columns = Vec::new();
@@ -37,13 +37,17 @@ pub(super) fn aggregate(aggregate: &Aggregate, input: Node) -> Result<Node, Plan
         ));
     }
     let determined = columns.iter().all(|c| c.unit_determined);
+    let mut predicates = input.predicates;
     let mut folds = Vec::new();
     let mut back: Vec<Option<DataType>> = vec![None; keys.len()];
     for expr in &aggregate.aggr_expr {
         let fold = one_fold(aggregate_of(expr)?, &scope, fan_out)?;
         folds.push(renamed(expr, fold.expr));
         back.push(fold.back_to);
-        columns.push(folded(fold.grid, fold.year_only, input.private.is_some() && determined));
+        let lineage = folded(fold.grid, fold.year_only, input.private.is_some() && determined);
+        *picks += 1;
+        let origin = of_another_row(fold.picks.as_ref(), &mut predicates, *picks);
+        columns.push(Lineage { origin, outer: true, ..lineage });
     }
     let grouped = LogicalPlan::Aggregate(fits(Aggregate::try_new(Arc::new(input.plan), keys, folds))?);
     let plan = if back.iter().all(Option::is_none) { grouped } else { cast_back(grouped, &back)? };
@@ -54,7 +58,7 @@ pub(super) fn aggregate(aggregate: &Aggregate, input: Node) -> Result<Node, Plan
     }
     let private = input.private.map(|p| if determined { Private { fan_out: 1, rows: 1, groups: 1, ..p } } else { p });
     let public_rows = if aggregate.group_expr.is_empty() { input.public_rows.min(1) } else { input.public_rows };
-    Ok(Node { plan, columns, private, public_rows, unique, predicates: input.predicates })
+    Ok(Node { plan, columns, private, public_rows, unique, predicates })
 }
 
 /// Gives folds that were computed as decimals the type that the rest of the plan expects, under their names.
@@ -74,11 +78,11 @@ fn cast_back(plan: LogicalPlan, back: &[Option<DataType>]) -> Result<LogicalPlan
 }
 
 /// Walks DISTINCT: a group-by of every column.
-pub(super) fn distinct(input: Node) -> Result<Node, PlanError> {
+pub(super) fn distinct(input: Node, picks: &mut usize) -> Result<Node, PlanError> {
     let visible = input.plan.schema().iter().zip(&input.columns).filter(|(_, lineage)| !lineage.hidden);
     let keys: Vec<Expr> = visible.map(|(field, _)| Expr::Column(field.into())).collect();
     let grouped = fits(Aggregate::try_new(Arc::new(input.plan.clone()), keys, Vec::new()))?;
-    aggregate(&grouped, input)
+    aggregate(&grouped, input, picks)
 }
 
 /// One aggregate of a patient's rows.
@@ -87,6 +91,8 @@ struct Fold {
     grid: Option<Grid>,
     /// A date known by the year only.
     year_only: bool,
+    /// Where its value comes from, when it is one of the rows'.
+    picks: Option<Expr>,
     /// The float type that it had before its argument became a decimal.
     back_to: Option<DataType>,
 }
@@ -110,9 +116,11 @@ fn one_fold(function: &AggregateFunction, scope: &Scope<'_>, fan_out: u64) -> Re
     let rows = Grid::whole(0, fan_out.into());
     let mut back_to = None;
     let counts = known(aggregates::count::count_udaf());
+    let extreme = known(aggregates::min_max::min_udaf()) || known(aggregates::min_max::max_udaf());
+    let picks = arg.lineage.origin.clone().filter(|_| extreme);
     let grid = if counts {
         Some(rows)
-    } else if known(aggregates::min_max::min_udaf()) || known(aggregates::min_max::max_udaf()) {
+    } else if extreme {
         arg.lineage.grid
     } else if sum || average {
         if !(arg.data_type.is_decimal() || (sum && arg.data_type.is_integer())) {
@@ -134,7 +142,7 @@ fn one_fold(function: &AggregateFunction, scope: &Scope<'_>, fan_out: u64) -> Re
     let filter = filter.map(|f| Box::new(f.expr));
     let func = Arc::clone(&function.func);
     let fold = AggregateFunction::new_udf(func, vec![arg.expr], params.distinct, filter, Vec::new(), None);
-    Ok(Fold { expr: Expr::AggregateFunction(fold), grid, year_only, back_to })
+    Ok(Fold { expr: Expr::AggregateFunction(fold), grid, year_only, picks, back_to })
 }
 
 /// The argument as a decimal, so that the order of rows cannot change a sum.

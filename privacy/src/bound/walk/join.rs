@@ -168,7 +168,8 @@ fn one_of_each(right: Node, condition: &mut Condition) -> Result<Node, PlanError
     for (index, (_, side)) in condition.on.iter_mut().enumerate() {
         *side = Expr::Column(Column::from_name(name(index)));
     }
-    fold::aggregate(&grouped, right)
+    // Keys alone pick no value of another row.
+    fold::aggregate(&grouped, right, &mut 0)
 }
 
 /// Whether the rows of one side meet one row at most of the other.

@@ -96,7 +96,7 @@ async fn planned(sql: &str) -> LogicalPlan {
     for (name, table) in &small_catalog().tables {
         context.register_table(name.as_str(), Arc::new(EmptyTable::new(table.schema()))).unwrap();
     }
-    for name in ["greatest", "least"] {
+    for name in ["greatest", "least", "year"] {
         context.register_udf(functions::scalar(name).unwrap().as_ref().clone());
     }
     let noisy = Schema::new(vec![Field::new("county", DataType::Utf8, true)]);

@@ -14,7 +14,7 @@ use datafusion::logical_expr::{
 };
 use datafusion::scalar::ScalarValue;
 
-use super::super::lineage::{Grid, Lineage, Node};
+use super::super::lineage::{Grid, Lineage, Node, of_another_row};
 use super::super::total::{Scope, Value, total, total_cast};
 use super::fold::narrow;
 use super::{fits, folded, renamed};
@@ -23,17 +23,20 @@ use crate::refusal::{Code, PlanError};
 /// Longest distance of a frame by ROWS, and of LAG and LEAD: more rows than a patient has.
 const MAX_DISTANCE: u64 = 1_000_000;
 
-/// Walks windows: over a patient's rows, or over public rows.
-pub(super) fn window(window: &Window, input: Node) -> Result<Node, PlanError> {
+/// Walks windows: over a patient's rows, or over public rows; `picks` numbers values that another row has.
+pub(super) fn window(window: &Window, input: Node, picks: &mut usize) -> Result<Node, PlanError> {
     let mut columns = input.columns.clone();
+    let mut predicates = input.predicates.clone();
     let mut rewritten = Vec::new();
     for expr in &window.window_expr {
         let (new, lineage) = one_window(window_of(expr)?, &input)?;
         rewritten.push(renamed(expr, new));
-        columns.push(lineage);
+        *picks += 1;
+        let origin = of_another_row(lineage.origin.as_ref(), &mut predicates, *picks);
+        columns.push(Lineage { origin, outer: true, ..lineage });
     }
     let plan = LogicalPlan::Window(fits(Window::try_new(rewritten, Arc::new(input.plan)))?);
-    Ok(Node { plan, columns, ..input })
+    Ok(Node { plan, columns, predicates, ..input })
 }
 
 fn window_of(expr: &Expr) -> Result<&WindowFunction, PlanError> {
@@ -72,9 +75,10 @@ fn one_window(function: &WindowFunction, input: &Node) -> Result<(Expr, Lineage)
     }
     let mut args = params.args.iter().map(|arg| total(arg, &scope)).collect::<Result<Vec<_>, _>>()?;
     let fan_out = input.private.as_ref().map_or(input.public_rows, |p| p.fan_out);
-    let Some((reads, grid)) = known_window(&function.fun, &mut args, fan_out)? else {
+    let Some(Known { reads, grid, picks }) = known_window(&function.fun, &mut args, fan_out)? else {
         return refuse(&format!("function {}", function.fun.name()));
     };
+    let picked = args.first().filter(|_| picks).and_then(|arg| arg.lineage.origin.clone());
     let average = aggregates::average::avg_udaf();
     if matches!(&function.fun, WindowFunctionDefinition::AggregateUDF(udf) if **udf == *average)
         && !args.iter_mut().all(narrow)
@@ -98,7 +102,7 @@ fn one_window(function: &WindowFunction, input: &Node) -> Result<(Expr, Lineage)
     }
     let of_the_patient = input.private.is_some() && keys.iter().all(|key| key.lineage.unit_determined);
     let year_only = args.first().is_some_and(|arg| arg.lineage.year_only);
-    let lineage = folded(grid, year_only, whole_partition && of_the_patient);
+    let lineage = Lineage { origin: picked, ..folded(grid, year_only, whole_partition && of_the_patient) };
     let rewritten = WindowFunction {
         fun: function.fun.clone(),
         params: WindowFunctionParams {
@@ -178,24 +182,35 @@ fn completed(frame: &WindowFrame, to_rows: bool) -> WindowFrame {
     WindowFrame::new_bounds(WindowFrameUnits::Rows, none(&frame.start_bound), none(&frame.end_bound))
 }
 
-/// How a window function of the dialect reads its rows, and the range of its values; none for any other function.
-/// Arguments after the first are checked here.
+/// A window function of the dialect.
+struct Known {
+    reads: Reads,
+    /// The range of its values.
+    grid: Option<Grid>,
+    /// Is its value the argument's in one of the rows?
+    picks: bool,
+}
+
+/// What is known of a window function; none for one that is not of the dialect. Arguments after the first are checked
+/// here.
 fn known_window(
     function: &WindowFunctionDefinition,
     args: &mut [Value],
     fan_out: u64,
-) -> Result<Option<(Reads, Option<Grid>)>, PlanError> {
+) -> Result<Option<Known>, PlanError> {
     let rows = Grid::whole(0, fan_out.into());
     let of_first = args.first().and_then(|arg| arg.lineage.grid);
+    let computed = |reads, grid| Some(Known { reads, grid, picks: false });
+    let picked = |reads, grid| Some(Known { reads, grid, picks: true });
     Ok(match function {
         WindowFunctionDefinition::AggregateUDF(udf) => {
             let known = |other: Arc<AggregateUDF>| **udf == *other;
             let [arg] = args else { return Ok(None) };
             let sum = known(aggregates::sum::sum_udaf());
             if known(aggregates::count::count_udaf()) {
-                Some((Reads::Frame, Some(rows)))
+                computed(Reads::Frame, Some(rows))
             } else if known(aggregates::min_max::min_udaf()) || known(aggregates::min_max::max_udaf()) {
-                Some((Reads::Frame, of_first))
+                picked(Reads::Frame, of_first)
             } else if sum || known(aggregates::average::avg_udaf()) {
                 if !(arg.data_type.is_decimal() || (sum && arg.data_type.is_integer())) {
                     return Err(PlanError::new(
@@ -203,7 +218,7 @@ fn known_window(
                         format!("{} of floats in a window: CAST the argument to DECIMAL(18, 2)", udf.name()),
                     ));
                 }
-                Some((Reads::Frame, of_first.and_then(|grid| if sum { grid.times(rows) } else { Some(grid) })))
+                computed(Reads::Frame, of_first.and_then(|grid| if sum { grid.times(rows) } else { Some(grid) }))
             } else {
                 None
             }
@@ -212,22 +227,21 @@ fn known_window(
             let known = |other: Arc<WindowUDF>| **udf == *other;
             let ranked = Grid::whole(1, fan_out.into());
             if known(windows::row_number::row_number_udwf()) {
-                Some((Reads::Sequence, Some(ranked)))
+                computed(Reads::Sequence, Some(ranked))
             } else if known(windows::rank::rank_udwf()) || known(windows::rank::dense_rank_udwf()) {
-                Some((Reads::Ties, Some(ranked)))
+                computed(Reads::Ties, Some(ranked))
             } else if [windows::lead_lag::lag_udwf(), windows::lead_lag::lead_udwf()].into_iter().any(known) {
-                let default = shifted(args)?;
-                let grid = if default.is_some() {
-                    of_first.zip(default.flatten()).and_then(|(all, one)| all.hull(one))
-                } else {
-                    of_first
-                };
-                Some((Reads::Sequence, grid))
+                match shifted(args)? {
+                    None => picked(Reads::Sequence, of_first),
+                    Some(default) => {
+                        computed(Reads::Sequence, of_first.zip(default).and_then(|(all, one)| all.hull(one)))
+                    }
+                }
             } else if [windows::nth_value::first_value_udwf(), windows::nth_value::last_value_udwf()]
                 .into_iter()
                 .any(known)
             {
-                Some((Reads::Sequence, of_first))
+                picked(Reads::Sequence, of_first)
             } else {
                 None
             }
