@@ -110,6 +110,11 @@ pub(crate) fn tables(seed: u64) -> BTreeMap<String, RecordBatch> {
 
 /// The same tables as files of two ranges of patients each, and public ones beside them.
 pub(crate) fn snapshot(dir: &Path, tables: &BTreeMap<String, RecordBatch>) -> Snapshot {
+    laid_out(dir, tables, 17, false)
+}
+
+/// The same tables as files of the patients up to `last` and of the others; a patient's rows backwards when `turned`.
+pub(crate) fn laid_out(dir: &Path, tables: &BTreeMap<String, RecordBatch>, last: i64, turned: bool) -> Snapshot {
     let catalog = catalog();
     let mut snapshot = Snapshot { number: 1, cut_at: "2020-12-31".into(), ..Snapshot::default() };
     for (name, batch) in tables {
@@ -118,10 +123,12 @@ pub(crate) fn snapshot(dir: &Path, tables: &BTreeMap<String, RecordBatch>) -> Sn
             snapshot.public.insert(name.clone(), vec![batch.clone()]);
             continue;
         }
-        let by_unit = SortColumn { values: Arc::clone(batch.column(0)), options: None };
-        let sorted = take_record_batch(batch, &lexsort_to_indices(&[by_unit], None).unwrap()).unwrap();
+        let number = |row: usize| i64::try_from(row).unwrap() * if turned { -1 } else { 1 };
+        let place: Int64Array = (0..batch.num_rows()).map(number).collect();
+        let by = [Arc::clone(batch.column(0)), Arc::new(place)].map(|values| SortColumn { values, options: None });
+        let sorted = take_record_batch(batch, &lexsort_to_indices(&by, None).unwrap()).unwrap();
         let units = sorted.column(0).as_primitive::<Int64Type>().values().to_vec();
-        let cut = units.partition_point(|unit| *unit <= 17);
+        let cut = units.partition_point(|unit| *unit <= last);
         let mut files = Vec::new();
         for (number, (start, length)) in [(0, cut), (cut, units.len() - cut)].into_iter().enumerate() {
             if length == 0 {

@@ -131,6 +131,27 @@ async fn the_bounded_plan_counts_what_plain_sql_counts() {
     assert!(compared > 150, "only {compared} numbers");
 }
 
+/// A patient's rows backwards, files cut elsewhere, other partitions: every statement counts the same.
+#[tokio::test]
+async fn order_and_layout_do_not_matter() {
+    let tables = rows::tables(4);
+    let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let one = rows::snapshot(dirs[0].path(), &tables);
+    let other = rows::laid_out(dirs[1].path(), &tables, 29, true);
+    let mut groups = 0;
+    for Case { sql, .. } in cases().iter().filter(|case| case.refused.is_none()) {
+        let query = asked(sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
+        let in_layout = async |snapshot, partitions| {
+            let plan = bound(&query, &small::catalog(), snapshot, &rows::params()).unwrap();
+            bounded(&plan, partitions).await
+        };
+        let (one, other) = (in_layout(&one, 1).await, in_layout(&other, 3).await);
+        assert_eq!(one, other, "{sql}");
+        groups += one.len();
+    }
+    assert!(groups > 150, "only {groups} groups");
+}
+
 /// One patient has 20 visits under one id, so a join by that id makes 400 rows of them where the plan allows 200. That
 /// patient contributes nothing, and nobody else changes.
 #[tokio::test]
