@@ -139,7 +139,7 @@ impl Code {
             ),
             Self::SetopMixed => (
                 "SETOP_MIXED",
-                "UNION ALL takes rows of patients on every side; write INTERSECT and EXCEPT as person_id [NOT] IN (SELECT person_id ..)",
+                "Every side takes rows of patients with person_id in the same column: SELECT person_id, .. UNION ALL SELECT person_id, ..",
             ),
             Self::LimitOrSampleBeforeAgg => (
                 "LIMIT_OR_SAMPLE_BEFORE_AGG",
