@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File},
     io::Write,
-    os::unix::fs::OpenOptionsExt,
+    os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::Path,
     sync::Arc,
     time::{SystemTime, UNIX_EPOCH},
@@ -186,6 +186,10 @@ pub(crate) fn pin(accountant: &Accountant, manifest: &SnapshotManifest) -> Resul
 /// The dataset's secret: made once, readable by its owner alone.
 fn secret(data: &Path) -> Result<[u8; 32], OpenError> {
     let path = Folder::new(data).keys().join("secret.key");
+    if fs::metadata(&path).is_ok_and(|data| data.permissions().mode() & 0o077 != 0) {
+        let reason = "open to others than its owner: `chmod 600` it, and ask who may have read it";
+        return Err(OpenError::Io(path.display().to_string(), std::io::Error::other(reason)));
+    }
     match fs::read(&path) {
         Ok(bytes) => bytes.try_into().map_err(|_| {
             OpenError::Io(

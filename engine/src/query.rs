@@ -27,7 +27,7 @@ use crate::{
     api::{
         Answer, Estimate, EstimatedPrimitive, Price, Principal, QueryError, QueryRequest, Receipt, Role, SnapshotRef,
     },
-    exec::{local::LocalExecutor, post},
+    exec::{audit::AuditExecutor, local::LocalExecutor, post},
     open::{self, OpenError, OpenOptions, hex},
     price::{self, price},
     question::{Question, refused},
@@ -45,6 +45,7 @@ pub struct Engine {
     pub(crate) executor: LocalExecutor,
     /// Tables of simulated people, once they were asked for.
     pub(crate) simulated: Mutex<Option<Arc<Snapshot>>>,
+    pub(crate) audit_queries: AuditExecutor,
     clock: Box<dyn Clock>,
     timing: Timing,
     secret: [u8; 32],
@@ -99,6 +100,7 @@ impl Engine {
             turns: Turns::default(),
             executor: LocalExecutor::new()?,
             simulated: Mutex::default(),
+            audit_queries: AuditExecutor::new()?,
             clock,
             timing,
             secret: opened.secret,

@@ -1,6 +1,6 @@
 //! What the log shows to those who review it, and the acts of board and steward, which are log entries.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, sync::Arc};
 
 use epiledger_ledger::entry::{
     AuditEntry, AuditLogEntry, ProtocolApprove, ProtocolSuspend, RoleChange, parse_audit_entry,
@@ -12,6 +12,7 @@ use epiledger_privacy::{
 
 use crate::{
     api::{AuditFilter, AuditRow, Principal, QueryError, ReleaseSummary},
+    exec::audit::{AuditAnswer, AuditQueryError},
     price::price,
     query::{Engine, may_read, stopped},
 };
@@ -94,6 +95,23 @@ impl Engine {
         Ok(rows.into())
     }
 
+    /// The text behind a commitment, without its salt; `None` when it was redacted.
+    ///
+    /// # Errors
+    /// The log can't be read.
+    pub(crate) fn commitment_text(&self, commit: &str) -> Result<Option<String>, AccountantError> {
+        let text = self.accountant.text(commit)?;
+        Ok(text.map(|text| String::from_utf8_lossy(&text).into_owned()))
+    }
+
+    /// The board's question over `audit.entries`, the one table of its context.
+    ///
+    /// # Errors
+    /// As [`AuditExecutor::answer`](crate::exec::audit::AuditExecutor::answer).
+    pub async fn audit_query(self: &Arc<Self>, sql: String) -> Result<AuditAnswer, AuditQueryError> {
+        self.audit_queries.answer(self, sql).await
+    }
+
     fn row(&self, index: u64, entry: &AuditEntry, filter: &AuditFilter) -> Result<Option<AuditRow>, QueryError> {
         let json = serde_json::to_value(entry).map_err(stopped)?;
         let body = json.get("body").cloned().unwrap_or_default();
@@ -108,10 +126,9 @@ impl Engine {
             return Ok(None);
         }
         let text = match body.get("sql_commit").and_then(|v| v.as_str()) {
-            Some(commit) => self.accountant.text(commit).map_err(stopped)?,
+            Some(commit) => self.commitment_text(commit).map_err(stopped)?,
             None => None,
         };
-        let text = text.map(|text| String::from_utf8_lossy(&text).into_owned());
         if filter.text.as_ref().is_some_and(|wanted| !text.as_ref().is_some_and(|text| text.contains(wanted.as_str())))
         {
             return Ok(None);

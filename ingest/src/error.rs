@@ -36,6 +36,9 @@ pub enum IngestError {
         /// What is wrong with it.
         reason: String,
     },
+    /// A key file that others than its owner may read.
+    #[error("the key file `{0}` is open to others than its owner: `chmod 600` it, and ask who may have read it")]
+    OpenKeyFile(String),
     /// A file that must be there is not.
     #[error("`{file}` is missing; {hint}")]
     Missing {

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use epiledger_privacy::catalog::Catalog;
@@ -118,6 +118,9 @@ pub(crate) fn read_seed(path: &Path) -> Result<[u8; 32], IngestError> {
         let hint = "it was made with the data folder: restore it from your copy of the keys";
         return Err(IngestError::Missing { file: short(path), hint });
     }
+    if fs::metadata(path).map_err(IngestError::io("read", path))?.permissions().mode() & 0o077 != 0 {
+        return Err(IngestError::OpenKeyFile(short(path)));
+    }
     let text = fs::read_to_string(path).map_err(IngestError::io("read", path))?;
     let damaged = || IngestError::Damaged { file: short(path), reason: "not 64 hex digits".to_owned() };
     seed_from_hex(text.trim()).ok_or_else(damaged)
@@ -197,6 +200,16 @@ mod tests {
         assert_eq!(seed_from_hex(&hex(&seed)), Some(seed));
         assert_eq!(seed_from_hex("zz"), None);
         assert_eq!(seed_from_hex(&"g".repeat(64)), None);
+    }
+
+    #[test]
+    fn a_key_file_that_others_may_read_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("pseudonym.key");
+        write_secret(&path, hex(&[7; 32]).as_bytes()).unwrap();
+        assert_eq!(read_seed(&path).unwrap(), [7; 32]);
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+        assert!(read_seed(&path).unwrap_err().to_string().contains("chmod 600"));
     }
 
     #[test]

@@ -60,7 +60,7 @@ pub use follow::{FolderSource, FollowError, Mirror, MirrorError, Source, SourceE
 pub use fs::{Fs, FsDir, FsFile, StdFs};
 pub use log::{Appended, Log, Ticket};
 pub use note::{NoteKey, VerifierKey};
-pub use proof::check_proof;
+pub use proof::{Receipt, ReceiptFault, check_proof, open_receipt};
 pub use reader::{LogReader, StoredEntry};
 pub use registry::{KeyFault, KeyRegistry, RecordChain};
 pub use setup::Setup;

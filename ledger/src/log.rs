@@ -360,7 +360,8 @@ impl Log {
         }
     }
 
-    /// Inclusion proof of an entry under the newest durable head, as one C2SP tlog-proof text with its checkpoint.
+    /// Inclusion proof of an entry under the newest durable head, as one C2SP tlog-proof text with its checkpoint; the
+    /// entry itself is the extra line, so that the text is a whole receipt.
     ///
     /// # Errors
     /// There is no such entry, or a tile cannot be read.
@@ -369,7 +370,7 @@ impl Log {
         if index >= head.size {
             return Err(LogError::OutOfRange { index, size: head.size });
         }
-        Ok(proof_text(index, &tree::prove_inclusion(&nodes, index, head.size)?, &head))
+        Ok(proof_text(&self.read(index)?, index, &tree::prove_inclusion(&nodes, index, head.size)?, &head))
     }
 
     /// Consistency proof between two sizes (RFC 6962, section 2.1.2).

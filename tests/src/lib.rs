@@ -195,7 +195,11 @@ impl Drop for App {
 /// Runs the binary to its end over a data folder.
 #[must_use]
 pub fn run(data: &Path, args: &[&str]) -> Output {
-    Command::new(binary()).args(args).arg("--data").arg(data).output().unwrap_or_else(|e| fail(&e.to_string()))
+    // What an audit remembers belongs to the test, not to the user.
+    let state = data.with_file_name("state");
+    let command = &mut Command::new(binary());
+    command.args(args).arg("--data").arg(data).env("XDG_STATE_HOME", state);
+    command.output().unwrap_or_else(|e| fail(&e.to_string()))
 }
 
 fn agent() -> ureq::Agent {

@@ -1,6 +1,7 @@
 //! The command line's HTTP client: finds a running server by its data folder, and speaks as one role.
 
 use std::fmt;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -224,10 +225,18 @@ pub fn read<T: serde::de::DeserializeOwned>(path: &Path) -> Option<T> {
 /// The API key in a file.
 ///
 /// # Errors
-/// When the file can't be read.
+/// When the file can't be read, or others than its owner may read it.
 pub fn read_key(path: &Path) -> Result<SecretString, Failure> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|e| Failure::usage(format!("the key file {} can't be read: {e}", path.display())))?;
+    let unreadable = |e: std::io::Error| Failure::usage(format!("the key file {} can't be read: {e}", path.display()));
+    if std::fs::metadata(path).map_err(unreadable)?.permissions().mode() & 0o077 != 0 {
+        let message = format!(
+            "the key file {} is open to others than its owner: `chmod 600` it, and if somebody else may have read it, \
+             have the key revoked",
+            path.display()
+        );
+        return Err(Failure::usage(message));
+    }
+    let text = std::fs::read_to_string(path).map_err(unreadable)?;
     Ok(SecretString::from(text.trim()))
 }
 
@@ -247,6 +256,17 @@ mod tests {
         let text = Refusal { status: 422, problem }.to_string();
         assert!(text.starts_with("UNIT_IN_OUTPUT: d (line 1, column 8, length 9)\nhint: h\nrequired: "), "{text}");
         assert!(text.contains("rho 0.5"));
+    }
+
+    #[test]
+    fn a_key_file_that_others_may_read_is_refused() {
+        use secrecy::ExposeSecret;
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "epl_a_b\n").unwrap();
+        assert_eq!(read_key(file.path()).unwrap().expose_secret(), "epl_a_b");
+        std::fs::set_permissions(file.path(), std::fs::Permissions::from_mode(0o644)).unwrap();
+        let failure = read_key(file.path()).unwrap_err();
+        assert!(failure.exit == Exit::Usage && failure.message.contains("chmod 600"), "{}", failure.message);
     }
 
     #[test]

@@ -68,7 +68,7 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<(), Failure> {
         context.say(&format!("{}\n  {}\n{}\n", panel.title, panel.sql, render::answer(&answer, render::DEMO_ROWS)));
     }
     session.server.engine.audit().flush().map_err(Failure::of)?;
-    let report = audit::verify_folder(&data.join("audit"))?;
+    let report = audit::verify::verify_folder(&data.join("audit"))?;
     context.say(&report);
     context.say(&format!("\nall of it took {:.1} s", started.elapsed().as_secs_f64()));
     if context.json {
@@ -113,7 +113,7 @@ fn prepare(context: &Context, args: &Args) -> Result<(), Failure> {
     }
     context.say(&format!("simulating {} people in {shown}", args.people));
     open::create_demo(data, args.people, args.seed, &mut |step| context.say(&step)).map_err(Failure::of)?;
-    context.say(&audit::verify_folder(&data.join("ledger"))?);
+    context.say(&audit::verify::verify_folder(&data.join("ledger"))?);
     write(data, &DemoFile { people: args.people, seed: args.seed, keys: None })
 }
 

@@ -1,4 +1,4 @@
-//! `ledger simulate|import|determine|grant|revoke|verify|show`: records, consents and keys on the chain.
+//! `ledger simulate|import|determine|grant|revoke|mirror|verify|show`: records, consents and keys on the chain.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use epiledger_privacy::day::Day;
 use serde_json::{Value, json};
 
 use super::exit::{Exit, Failure};
-use super::{Context, audit, progress};
+use super::{Context, audit, mirror, progress};
 use crate::open;
 
 /// Entries that `show` prints when none is named.
@@ -97,11 +97,10 @@ pub(super) enum Verb {
         #[arg(long, group = "scope")]
         purpose: Option<String>,
     },
+    /// Fetches, verifies and follows a log: a copy of one's own, which ingest and the auditor read.
+    Mirror(mirror::Args),
     /// Re-hashes everything and checks every signature against the key registry.
-    Verify {
-        /// The log's folder (default: the data folder's ledger).
-        dir: Option<PathBuf>,
-    },
+    Verify(audit::verify::Args),
     /// Prints entries as they are stored.
     Show {
         /// An entry's index (default: the newest entries).
@@ -185,7 +184,8 @@ pub(super) fn run(context: &Context, verb: Verb) -> Result<(), Failure> {
             let body = RevokeAccess { patient: patient.clone(), scope, grant_index: grant, purpose };
             append(context, Party::Patient, &patient, Transaction::RevokeAccess(body))
         }
-        Verb::Verify { dir } => audit::verify_and_show(context, &dir.unwrap_or_else(|| data.join("ledger"))),
+        Verb::Mirror(args) => mirror::run(context, &args),
+        Verb::Verify(args) => audit::verify::run(context, "ledger", args),
         Verb::Show { index } => show(context, &data.join("ledger"), index),
     }
 }

@@ -9,6 +9,9 @@ mod exit;
 mod ingest;
 mod keys;
 mod ledger;
+mod mirror;
+mod pin;
+mod place;
 mod progress;
 mod protocol;
 mod query;
@@ -79,7 +82,7 @@ enum Command {
     /// Protocols: list, approve, suspend.
     #[command(subcommand)]
     Protocol(protocol::Verb),
-    /// The audit log: verify, search.
+    /// The audit log: verify, compare, receipts, export, search.
     #[command(subcommand)]
     Audit(audit::Verb),
     /// API keys: list, create, revoke.
@@ -171,7 +174,10 @@ mod tests {
         assert_eq!(names, all.split(' ').collect::<Vec<_>>());
         let ledger = command.find_subcommand("ledger").unwrap();
         let verbs: Vec<&str> = ledger.get_subcommands().map(clap::Command::get_name).collect();
-        assert_eq!(verbs, ["simulate", "import", "determine", "grant", "revoke", "verify", "show"]);
+        let audit = command.find_subcommand("audit").unwrap();
+        let audits: Vec<&str> = audit.get_subcommands().map(clap::Command::get_name).collect();
+        assert_eq!(audits, ["verify", "diff", "receipt", "export", "search"]);
+        assert_eq!(verbs, ["simulate", "import", "determine", "grant", "revoke", "mirror", "verify", "show"]);
     }
 
     #[test]

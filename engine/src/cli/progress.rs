@@ -13,6 +13,18 @@ pub fn with_bar<T>(work: impl FnOnce(&(dyn Fn(Progress) + Sync)) -> T) -> (Progr
     (bar, done)
 }
 
+/// Runs long work under a bar on stderr that counts one thing; hidden when stderr is no terminal.
+pub fn with_count<T>(name: &'static str, work: impl FnOnce(&dyn Fn(u64, u64)) -> T) -> (ProgressBar, T) {
+    let bar = bar();
+    bar.set_prefix(name);
+    let step = |done: u64, total: u64| {
+        bar.set_length(total);
+        bar.set_position(done);
+    };
+    let done = work(&step);
+    (bar, done)
+}
+
 /// The bar itself.
 fn bar() -> ProgressBar {
     if !std::io::stderr().is_terminal() {
@@ -47,6 +59,12 @@ const fn name(stage: Stage) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_count_moves_the_bar() {
+        let (bar, ()) = with_count("fetching", |step| step(3, 8));
+        assert_eq!((bar.position(), bar.length(), bar.prefix().as_str()), (3, Some(8), "fetching"));
+    }
 
     #[test]
     fn the_bar_follows_the_steps_and_starts_again_with_each_stage() {

@@ -54,7 +54,7 @@ const MEMORY: usize = 4 << 30;
 const STACK: usize = 64 << 20;
 
 /// Threads of their own for plans: a plan that does not yield holds neither the timer of its deadline nor the server.
-struct Workers(Option<Runtime>);
+pub(super) struct Workers(pub(super) Option<Runtime>);
 
 impl Drop for Workers {
     fn drop(&mut self) {
@@ -65,7 +65,7 @@ impl Drop for Workers {
 }
 
 /// Ends a run that nobody waits for any more.
-struct Abort(AbortHandle);
+pub(super) struct Abort(pub(super) AbortHandle);
 
 impl Drop for Abort {
     fn drop(&mut self) {

@@ -1,5 +1,7 @@
-//! The only place where plans run: bounded plans over data, and post plans over released numbers.
+//! The only place where plans run: bounded plans over data, post plans over released numbers, and the board's over the
+//! audit log.
 
+pub mod audit;
 mod intervals;
 mod lineage;
 pub mod local;

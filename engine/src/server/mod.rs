@@ -15,8 +15,9 @@ mod router;
 mod run;
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
+use epiledger_ledger::{LogError, LogReader};
 use tokio::sync::Semaphore;
 
 pub use router::router;
@@ -44,13 +45,16 @@ pub struct Server {
     /// Does the start page show the county table without a login?
     pub demo: bool,
     estimates: Semaphore,
+    /// The ledger as it was when last asked for; opened again when its head moved.
+    ledger: Mutex<Option<Arc<LogReader>>>,
 }
 
 impl Server {
     /// A server over an open engine.
     #[must_use]
     pub fn new(engine: Arc<Engine>, keys: ApiKeys, data: PathBuf, demo: bool) -> Arc<Self> {
-        Arc::new(Self { engine, keys, data, demo, estimates: Semaphore::new(CONCURRENT_ESTIMATES) })
+        let (estimates, ledger) = (Semaphore::new(CONCURRENT_ESTIMATES), Mutex::default());
+        Arc::new(Self { engine, keys, data, demo, estimates, ledger })
     }
 
     /// The principal behind a key: its protocols are those in which the board names it.
@@ -67,6 +71,24 @@ impl Server {
             Role::Board | Role::Steward | Role::Operator => Vec::new(),
         };
         Principal { name: key.principal.clone(), key_id: key.id.clone(), role: key.role, protocols }
+    }
+
+    /// The ledger at its published head.
+    ///
+    /// # Errors
+    /// Its folder can't be read.
+    pub(crate) fn ledger(&self) -> Result<Arc<LogReader>, LogError> {
+        let dir = self.data.join("ledger");
+        let note = std::fs::read_to_string(dir.join("checkpoint")).unwrap_or_default();
+        let mut held = self.ledger.lock().unwrap_or_else(PoisonError::into_inner);
+        match held.as_ref().filter(|reader| reader.checkpoint().note == note) {
+            Some(reader) => Ok(Arc::clone(reader)),
+            None => {
+                let reader = Arc::new(LogReader::open(&dir)?);
+                *held = Some(Arc::clone(&reader));
+                Ok(reader)
+            }
+        }
     }
 
     /// Runs work that waits for the disk away from the threads that answer requests.

@@ -106,7 +106,7 @@ fn answer(route: Route) -> utoipa::openapi::Response {
             Format::ALL.iter().map(|f| f.media_type()).collect()
         }
         Route::AuditCheckpoint | Route::LedgerCheckpoint | Route::AuditProof | Route::Health => vec!["text/plain"],
-        Route::AuditTile | Route::LedgerTile => vec!["application/octet-stream"],
+        Route::AuditTile | Route::LedgerTile | Route::AuditBlob | Route::LedgerBlob => vec!["application/octet-stream"],
         _ => vec!["application/json"],
     };
     for media in media {
@@ -147,6 +147,11 @@ fn problems(route: Route) -> Vec<(&'static str, &'static str)> {
             list.extend([("404", "Nothing there that the caller may read."), ("406", "No such format.")]);
         }
         Route::Ready => list.push(("503", "Not ready.")),
+        Route::AuditQuery => list.extend([
+            ("400", "The request is malformed."),
+            ("422", "The text is no question of this context, or passes a limit of time or memory."),
+            ("503", "Another question runs."),
+        ]),
         r if r.path().contains('{') => list.push(("404", "Nothing there.")),
         _ => {}
     }

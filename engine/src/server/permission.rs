@@ -133,6 +133,10 @@ routes! {
     PolicyConfirm Post "/v1/policies/{proposal}/confirm" Api STEWARDS;
     /// Searches the audit log, with the full text of each question.
     AuditSearch Get "/v1/audit" Api BOARD;
+    /// Answers a question in SQL over the table audit.entries, the audit log with the text of each question.
+    AuditQuery Post "/v1/audit/query" Api BOARD;
+    /// A blob that an audit entry names: a salt with the text or result behind a commitment.
+    AuditBlob Get "/v1/audit/blob/{sha256}" Api BOARD;
     /// The audit log's newest published signed checkpoint (C2SP tlog-checkpoint).
     AuditCheckpoint Get "/v1/audit/checkpoint" Api Access::Public;
     /// A tile or entry bundle of the audit log (C2SP tlog-tiles).
@@ -143,6 +147,8 @@ routes! {
     LedgerCheckpoint Get "/v1/ledger/checkpoint" Api OPERATOR;
     /// A tile or entry bundle of the ledger.
     LedgerTile Get "/v1/ledger/tile/{*path}" Api OPERATOR;
+    /// A payload that a ledger entry names; with the tiles, what a mirror keeps.
+    LedgerBlob Get "/v1/ledger/blob/{sha256}" Api OPERATOR;
     /// Lists the API keys, without their secrets.
     Keys Get "/v1/keys" Api OPERATOR;
     /// Creates an API key; its secret is shown this once.
@@ -220,6 +226,8 @@ mod tests {
                     Route::Policies,
                     Route::PolicyConfirm,
                     Route::AuditSearch,
+                    Route::AuditQuery,
+                    Route::AuditBlob,
                     Route::AuditPage,
                 ],
                 Role::Steward => &[
@@ -231,9 +239,14 @@ mod tests {
                     Route::PolicyPropose,
                     Route::PolicyConfirm,
                 ],
-                Role::Operator => {
-                    &[Route::LedgerCheckpoint, Route::LedgerTile, Route::Keys, Route::KeyCreate, Route::KeyRevoke]
-                }
+                Role::Operator => &[
+                    Route::LedgerCheckpoint,
+                    Route::LedgerTile,
+                    Route::LedgerBlob,
+                    Route::Keys,
+                    Route::KeyCreate,
+                    Route::KeyRevoke,
+                ],
             };
             list.iter().copied().collect()
         };

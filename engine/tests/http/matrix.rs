@@ -18,7 +18,8 @@ fn harmless(app: &App, route: Route) -> Ask<'_> {
         .replace("{id}", "none")
         .replace("{dataset}", "none")
         .replace("{protocol}", "none")
-        .replace("{proposal}", "0");
+        .replace("{proposal}", "0")
+        .replace("{sha256}", "none");
     app.ask(method, &path)
 }
 

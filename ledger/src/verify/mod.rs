@@ -21,6 +21,7 @@ mod budget;
 mod content;
 mod day;
 mod decimal;
+mod diff;
 mod files;
 mod journal;
 mod ledger;
@@ -35,6 +36,7 @@ mod tree_only;
 
 use std::{path::Path, time::Duration};
 
+pub use diff::{Difference, diff};
 pub use report::{AuditSummary, Checked, Fault, IdSpaceBudget, LedgerSummary, Report};
 pub use tree_only::{TreeOptions, audit_tree};
 

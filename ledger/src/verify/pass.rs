@@ -122,6 +122,7 @@ impl<'a> Pass<'a> {
         let unpublished_blobs = journal.unpublished_blobs(published.size)?;
         let mut report =
             Report { origin: published.origin.clone(), size: end, kind: options.kind, ..Report::default() };
+        (report.key, report.head) = (key.to_string(), Some(published.clone()));
         report.checked.heads = 1;
         report.checked.unfinished_bytes = unfinished;
         report.checked.bytes = (published.note.len() + key.to_string().len() + 1) as u64;

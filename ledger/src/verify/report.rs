@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, fmt};
 use serde::Serialize;
 
 use super::Kind;
+use crate::checkpoint::Checkpoint;
 
 /// The outcome of an audit.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -19,6 +20,11 @@ pub struct Report {
     pub root: String,
     /// Whether the tree alone was checked: notes, tiles and the entries' hashes, and nothing that the entries say.
     pub tree_only: bool,
+    /// The log's verifier key.
+    pub key: String,
+    /// The published head that verified; an auditor pins it.
+    #[serde(skip)]
+    pub head: Option<Checkpoint>,
     /// What was checked, counted.
     pub checked: Checked,
     /// What a ledger's transactions say.

@@ -19,15 +19,16 @@ pub struct TreeOptions<'a> {
     pub progress: Option<&'a (dyn Fn(u64, u64) + Sync)>,
 }
 
-/// Audits the tree of any tlog-tiles log, and gives the head that it has.
+/// Audits the tree of any tlog-tiles log.
 ///
 /// # Errors
 /// The source cannot be read; a fault of the log stands in the report.
-pub fn audit_tree(source: &dyn Source, options: TreeOptions<'_>) -> Result<(Report, Option<Checkpoint>), SourceError> {
-    let mut report = Report { tree_only: true, origin: options.key.name().to_owned(), ..Report::default() };
+pub fn audit_tree(source: &dyn Source, options: TreeOptions<'_>) -> Result<Report, SourceError> {
+    let (origin, key) = (options.key.name().to_owned(), options.key.to_string());
+    let mut report = Report { tree_only: true, origin, key, ..Report::default() };
     match follow(source, options, &mut report) {
-        Ok(head) => Ok((report, Some(head))),
-        Err(FollowError::Fault(fault)) => Ok((Report { fault: Some(fault), ..report }, None)),
+        Ok(head) => Ok(Report { head: Some(head), ..report }),
+        Err(FollowError::Fault(fault)) => Ok(Report { fault: Some(fault), ..report }),
         Err(FollowError::Source(error)) => Err(error),
     }
 }

@@ -17,7 +17,7 @@ fn foreign(dir: &Path, size: u64) -> VerifierKey {
 }
 
 fn tree(dir: &Path, key: &VerifierKey, pinned_heads: &[String]) -> Report {
-    audit_tree(&FolderSource::new(dir), TreeOptions { key, pinned_heads, progress: None }).unwrap().0
+    audit_tree(&FolderSource::new(dir), TreeOptions { key, pinned_heads, progress: None }).unwrap()
 }
 
 #[test]
@@ -74,7 +74,7 @@ fn every_change_of_a_foreign_tree_is_named() {
             audit_tree(&FolderSource::new(&dir), TreeOptions { key: &key, pinned_heads: &[], progress: None });
         match file.ends_with("checkpoint") {
             true => assert_eq!(missing, Err(SourceError::Missing("checkpoint".into()))),
-            false => assert!(missing.unwrap().0.fault.is_some(), "without {}", file.display()),
+            false => assert!(missing.unwrap().fault.is_some(), "without {}", file.display()),
         }
         fs::write(file, &bytes).unwrap();
     }

@@ -81,6 +81,7 @@ fn coronary_heart_disease_by_county_of_26191_persons() {
         let made: serde_json::Value = serde_json::from_slice(&made.stdout).unwrap();
         let path = dir.path().join(role);
         std::fs::write(&path, made["token"].as_str().unwrap()).unwrap();
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
         (path.to_str().unwrap().to_owned(), made["token"].clone())
     };
     let (steward, board) = (key("steward", "s").0, key("board", "b").0);

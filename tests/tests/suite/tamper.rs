@@ -27,7 +27,12 @@ fn copy(from: &Path, to: &Path) {
 }
 
 fn verify(dir: &Path) -> (Option<i32>, String) {
-    let output = Command::new(binary()).args(["audit", "verify"]).arg(dir).output().unwrap();
+    let output = Command::new(binary())
+        .args(["audit", "verify"])
+        .arg(dir)
+        .env("XDG_STATE_HOME", dir.with_file_name("state"))
+        .output()
+        .unwrap();
     let text = [output.stdout, output.stderr].concat();
     (output.status.code(), String::from_utf8_lossy(&text).into_owned())
 }

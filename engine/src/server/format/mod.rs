@@ -4,8 +4,11 @@ mod binary;
 mod cell;
 mod text;
 
+use arrow::array::{Array, ArrayRef, RecordBatch};
+use arrow::datatypes::{DataType, Schema};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use serde_json::{Value, json};
 
 use super::error::Problem;
 use crate::api::Answer;
@@ -108,6 +111,18 @@ impl Format {
     }
 }
 
+/// Columns and rows as JSON, for answers that are no releases; decimals are texts, so that none is rounded.
+pub(super) fn table(schema: &Schema, batches: &[RecordBatch]) -> (Vec<Value>, Vec<Value>) {
+    let columns = schema.fields().iter().map(|f| json!({ "name": f.name(), "type": f.data_type().to_string() }));
+    let cell = |column: &ArrayRef, row: usize| match column.data_type() {
+        DataType::Decimal128(..) => cell::text(column, row).map_or(Value::Null, Value::from),
+        _ => cell::json(column, row),
+    };
+    let row = |batch: &RecordBatch, row: usize| batch.columns().iter().map(|column| cell(column, row)).collect();
+    let rows = batches.iter().flat_map(|batch| (0..batch.num_rows()).map(move |at| row(batch, at)));
+    (columns.collect(), rows.collect())
+}
+
 /// Why rows can't be encoded.
 #[derive(Debug, thiserror::Error)]
 pub enum EncodeError {
@@ -172,9 +187,8 @@ fn weight(accept: &str, media_type: &str) -> f32 {
 pub(crate) mod tests {
     use std::sync::Arc;
 
-    use arrow::array::{ArrayRef, Float64Array, Int64Array, StringArray};
-    use arrow::datatypes::{DataType, Field, Schema};
-    use arrow::record_batch::RecordBatch;
+    use arrow::array::{Float64Array, Int64Array, StringArray};
+    use arrow::datatypes::Field;
 
     use super::*;
     use crate::api::{AnswerColumn, ColumnRole, Price, Receipt, SnapshotRef};

@@ -1,4 +1,5 @@
-//! The published files of both logs, as C2SP tlog-tiles names them: `checkpoint`, `tile/..`, `tile/entries/..`.
+//! The published files of both logs, as C2SP tlog-tiles names them: `checkpoint`, `tile/..`, `tile/entries/..`; and
+//! their blobs, `blob/<sha256>`, for those who may read them.
 //!
 //! The checkpoint is the published file, not the newest in memory: every tile it covers is on disk already.
 
@@ -51,6 +52,37 @@ pub async fn ledger_tile(
     tile: Result<Path<String>, PathRejection>,
 ) -> Result<Response, Problem> {
     self::tile(server, "ledger", &path(tile)?).await
+}
+
+/// `GET /v1/audit/blob/{sha256}`.
+///
+/// # Errors
+/// 404 when there is no such blob, or it was redacted.
+pub async fn audit_blob(
+    State(server): State<Arc<Server>>,
+    sha256: Result<Path<String>, PathRejection>,
+) -> Result<Response, Problem> {
+    let sha256 = path(sha256)?;
+    let found = server.off_thread(move |s| s.engine.audit().blob(&sha256)).await?;
+    blob(found.map_err(|e| Problem::internal(&e))?)
+}
+
+/// `GET /v1/ledger/blob/{sha256}`.
+///
+/// # Errors
+/// 404 when there is no such blob, or it was erased.
+pub async fn ledger_blob(
+    State(server): State<Arc<Server>>,
+    sha256: Result<Path<String>, PathRejection>,
+) -> Result<Response, Problem> {
+    let sha256 = path(sha256)?;
+    let found = server.off_thread(move |s| s.ledger().and_then(|ledger| ledger.blob(&sha256))).await?;
+    blob(found.map_err(|e| Problem::internal(&e))?)
+}
+
+fn blob(found: Option<Vec<u8>>) -> Result<Response, Problem> {
+    let bytes = found.ok_or_else(|| Problem::not_found("the log has no such blob, or it was erased"))?;
+    Ok(([(header::CONTENT_TYPE, "application/octet-stream")], bytes).into_response())
 }
 
 async fn checkpoint(server: Arc<Server>, log: &str) -> Result<Response, Problem> {

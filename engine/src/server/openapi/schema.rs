@@ -183,6 +183,16 @@ pub(super) fn all() -> Vec<(&'static str, Shape)> {
             ]),
         ),
         ("AuditEntries", object(vec![must("size", integer()), must("entries", array(named("AuditEntry")))])),
+        ("AuditQuestion", object(vec![must("sql", text())])),
+        ("AuditColumn", object(vec![must("name", text()), must("type", text())])),
+        (
+            "AuditAnswer",
+            object(vec![
+                must("columns", array(named("AuditColumn"))),
+                must("rows", array(array(any_value()))),
+                must("truncated", boolean()),
+            ]),
+        ),
         ("KeyRequest", object(vec![must("principal", text()), must("role", text()), may("days", integer())])),
         (
             "Key",
@@ -223,6 +233,7 @@ pub(super) const fn body(route: Route) -> Option<&'static str> {
         Route::Ask | Route::Estimate => Some("Statement"),
         Route::ProtocolApprove => Some("Approval"),
         Route::PolicyPropose => Some("PolicyRequest"),
+        Route::AuditQuery => Some("AuditQuestion"),
         Route::KeyCreate => Some("KeyRequest"),
         _ => None,
     }
@@ -240,6 +251,7 @@ pub(super) const fn answer(route: Route) -> Option<&'static str> {
         Route::PolicyConfirm => Some("PolicyLogged"),
         Route::ProtocolApprove | Route::ProtocolSuspend | Route::PolicyPropose => Some("Logged"),
         Route::AuditSearch => Some("AuditEntries"),
+        Route::AuditQuery => Some("AuditAnswer"),
         Route::Keys => Some("Keys"),
         Route::KeyCreate => Some("NewKey"),
         _ => None,

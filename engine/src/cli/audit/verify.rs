@@ -1,0 +1,249 @@
+//! `audit verify`: a folder, a mirror or an address, against a pinned key and head.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use epiledger_ledger::verify::{self, AuditOptions, Fault, Report, TreeOptions, audit_tree};
+use epiledger_ledger::{FollowError, Mirror, MirrorError, SourceError, StdFs, VerifierKey};
+use secrecy::SecretString;
+use serde_json::{Value, json};
+
+use super::super::client::read_key;
+use super::super::exit::{Exit, Failure};
+use super::super::pin::{Pin, Pinned};
+use super::super::place::{PATIENCE_SECONDS, Place};
+use super::super::{Context, progress};
+
+/// What `verify` takes.
+#[derive(clap::Args)]
+pub(in super::super) struct Args {
+    /// The log's folder, a mirror's, or the http:// address of its tiles (default: the data folder's own log).
+    #[arg(value_name = "DIR|URL")]
+    place: Option<String>,
+    /// The verifier key that the log must have, or a file that holds it. An address needs it.
+    #[arg(long, value_name = "VKEY")]
+    key: Option<String>,
+    /// The auditor's own state: the key and the newest head verified (default: a file in the user's state folder).
+    #[arg(long, value_name = "FILE")]
+    pin: Option<PathBuf>,
+    /// Check notes, tiles and hashes alone: for a tlog-tiles log of any implementation.
+    #[arg(long)]
+    tree_only: bool,
+    #[command(flatten)]
+    remote: Remote,
+}
+
+/// How an address is read.
+#[derive(clap::Args)]
+pub(in super::super) struct Remote {
+    /// Seconds that one file may take from an address.
+    #[arg(long, default_value_t = PATIENCE_SECONDS, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    timeout: u64,
+}
+
+impl Remote {
+    /// Time for one file.
+    pub(in super::super) fn patience(&self) -> Duration {
+        Duration::from_secs(self.timeout)
+    }
+}
+
+/// The API key for a server, when one is named.
+pub(in super::super) fn api_key(context: &Context) -> Result<Option<SecretString>, Failure> {
+    context.settings.key_file.as_deref().map(read_key).transpose()
+}
+
+/// A verifier key as text, or the file that holds it.
+pub(in super::super) fn verifier_key(text: &str) -> Result<VerifierKey, Failure> {
+    let path = Path::new(text);
+    let text = match path.is_file() {
+        true => std::fs::read_to_string(path).map_err(|e| Failure::usage(format!("{text} can't be read: {e}")))?,
+        false => text.to_owned(),
+    };
+    VerifierKey::parse(text.trim()).map_err(|error| Failure::usage(format!("--key: {error}")))
+}
+
+/// The key in a log's folder.
+pub(in super::super) fn read_key_of(folder: &Path) -> Result<VerifierKey, Failure> {
+    let path = folder.join("key");
+    let text = std::fs::read_to_string(&path).map_err(|error| {
+        let message = format!("{} can't be read ({error}): name the log's verifier key with --key", path.display());
+        Failure::usage(message)
+    })?;
+    let broken = |error| Failure::new(Exit::Broken, format!("{} is broken at key: {error}", folder.display()));
+    VerifierKey::parse(text.trim_end_matches('\n')).map_err(broken)
+}
+
+/// Verifies and prints what was checked; exit 6 when something is broken. `own` names the data folder's log.
+pub(in super::super) fn run(context: &Context, own: &str, args: Args) -> Result<(), Failure> {
+    let place = match &args.place {
+        Some(text) => Place::parse(text)?,
+        None => Place::parse(&context.settings.data.join(own).to_string_lossy())?,
+    };
+    let named = args.key.as_deref().map(verifier_key).transpose()?;
+    let file = args.pin.as_deref().map(Pin::at);
+    let pinned = file.as_ref().map(Pin::read).transpose()?.flatten();
+    if let (Some(named), Some(pinned)) = (&named, &pinned)
+        && *named != pinned.key
+    {
+        return Err(Failure::usage("--key is not the key in --pin: one of them is of another log"));
+    }
+    let vouched = named.or_else(|| pinned.as_ref().map(|pinned| pinned.key.clone()));
+    let key = match (&vouched, &place) {
+        (Some(key), _) => key.clone(),
+        (None, Place::Folder(folder)) => read_key_of(folder)?,
+        (None, Place::Address(_)) => {
+            let what = "name the log's verifier key with --key: an address does not vouch for its own";
+            return Err(Failure::usage(format!("{what} (a log's folder has it in `key`)")));
+        }
+    };
+    let pin = file.or_else(|| Pin::of(&key));
+    let pinned = match pinned {
+        None => pin.as_ref().map(Pin::read).transpose()?.flatten(),
+        some => some,
+    };
+    let audit = Audit { context, place: &place, key: &key, vouched: vouched.is_some(), pinned, remote: &args.remote };
+    let report = if args.tree_only { audit.tree()? } else { audit.whole()? };
+    if report.fault.is_none()
+        && let (Some(pin), Some(head)) = (&pin, &report.head)
+    {
+        pin.write(&key, head)?;
+    }
+    let seen = audit.pinned.as_ref().map(|pinned| pinned.head.size);
+    show(context, &place, &report, seen, pin.as_ref())
+}
+
+/// One audit.
+struct Audit<'a> {
+    context: &'a Context,
+    place: &'a Place,
+    key: &'a VerifierKey,
+    /// Did the user name the key, and not the folder itself?
+    vouched: bool,
+    pinned: Option<Pinned>,
+    remote: &'a Remote,
+}
+
+impl Audit<'_> {
+    fn heads(&self) -> Vec<String> {
+        self.pinned.iter().map(|pinned| pinned.head.note.clone()).collect()
+    }
+
+    fn tree(&self) -> Result<Report, Failure> {
+        let key = api_key(self.context)?;
+        let source = self.place.source(key.as_ref(), self.remote.patience());
+        let heads = self.heads();
+        Ok(audit_tree(source.as_ref(), TreeOptions { key: self.key, pinned_heads: &heads, progress: None })?)
+    }
+
+    fn whole(&self) -> Result<Report, Failure> {
+        match self.place {
+            Place::Folder(folder) => Ok(self.folder(folder)),
+            Place::Address(_) => self.address(),
+        }
+    }
+
+    fn folder(&self, folder: &Path) -> Report {
+        let (heads, key) = (self.heads(), self.key.to_string());
+        let pinned_key = (self.vouched || self.pinned.is_some()).then_some(key.as_str());
+        verify::audit(folder, AuditOptions { pinned_key, pinned_heads: &heads, ..AuditOptions::default() })
+    }
+
+    /// Fetches the log into a mirror of its own, verified on the way, and audits that.
+    fn address(&self) -> Result<Report, Failure> {
+        let key = api_key(self.context)?;
+        match self.mirrored(key.as_ref(), key.is_some()) {
+            // A key of another role reads the public files all the same, and the report says what stayed unchecked.
+            Err(MirrorError::Follow(FollowError::Source(SourceError::Denied(_)))) if key.is_some() => {
+                self.mirrored(None, false)
+            }
+            other => other,
+        }
+        .or_else(|error| match error {
+            MirrorError::Follow(FollowError::Fault(fault)) => {
+                Ok(Report { origin: self.key.name().to_owned(), fault: Some(fault), ..Report::default() })
+            }
+            other => Err(other.into()),
+        })
+    }
+
+    fn mirrored(&self, key: Option<&SecretString>, blobs: bool) -> Result<Report, MirrorError> {
+        let failed = |error: std::io::Error| {
+            MirrorError::from(FollowError::from(SourceError::Failed(format!("no temporary folder: {error}"))))
+        };
+        let temporary = tempfile::tempdir().map_err(failed)?;
+        let folder = temporary.path().join("mirror");
+        let source = self.place.source(key, self.remote.patience());
+        let mut mirror = Mirror::open(Arc::new(StdFs), &folder, self.key, blobs)?;
+        let (bar, synced) = progress::with_count("fetching", |step| mirror.sync(source.as_ref(), step));
+        bar.finish_and_clear();
+        synced?;
+        drop(mirror);
+        Ok(self.folder(&folder))
+    }
+}
+
+impl From<MirrorError> for Failure {
+    fn from(error: MirrorError) -> Self {
+        match error {
+            MirrorError::Follow(FollowError::Fault(fault)) => Self::new(Exit::Broken, format!("broken at {fault}")),
+            MirrorError::Follow(FollowError::Source(error)) => error.into(),
+            MirrorError::NotThisMirror { .. } => Self::usage(error.to_string()),
+            MirrorError::Folder(ref cause) => Self::new(of_folder(cause), error.to_string()),
+        }
+    }
+}
+
+fn of_folder(error: &epiledger_ledger::LogError) -> Exit {
+    match error {
+        epiledger_ledger::LogError::Corrupt { .. } => Exit::Broken,
+        epiledger_ledger::LogError::Locked(_) => Exit::Temporary,
+        _ => Exit::Failure,
+    }
+}
+
+fn show(
+    context: &Context,
+    place: &Place,
+    report: &Report,
+    seen: Option<u64>,
+    pin: Option<&Pin>,
+) -> Result<(), Failure> {
+    let broken = |fault: &Fault| Failure::new(Exit::Broken, format!("{place} is broken at {fault}"));
+    if context.json {
+        // The report goes out even when it names a fault: that is what a script reads.
+        let mut document = serde_json::to_value(report).map_err(Failure::of)?;
+        let file = pin.map(|pin| pin.path().display().to_string());
+        if let Some(members) = document.as_object_mut() {
+            members.insert("pinned".into(), json!({ "size": seen, "file": file }));
+        }
+        context.show(&document, Value::to_string);
+        return report.fault.as_ref().map_or(Ok(()), |fault| Err(broken(fault)));
+    }
+    if let Some(fault) = &report.fault {
+        return Err(broken(fault));
+    }
+    let pinned = match (seen, pin) {
+        (Some(size), _) => format!("\n  it continues the head of {size} entries that was pinned at an earlier audit"),
+        (None, Some(_)) => format!(
+            "\n  first audit of this key here: its head is pinned now. Compare the key with the board's:\n  {}",
+            report.key
+        ),
+        (None, None) => "\n  nothing is pinned: there is no home folder; name a file with --pin".to_owned(),
+    };
+    context.say(&format!("{report}{pinned}"));
+    Ok(())
+}
+
+/// What was checked in a folder that this process made, in words; nothing is pinned.
+///
+/// # Errors
+/// Exit 6 naming the entry, tile or file that is broken.
+pub(in super::super) fn verify_folder(dir: &Path) -> Result<String, Failure> {
+    let report = verify::audit(dir, AuditOptions::default());
+    match &report.fault {
+        None => Ok(report.to_string()),
+        Some(fault) => Err(Failure::new(Exit::Broken, format!("{} is broken at {fault}", dir.display()))),
+    }
+}
