@@ -84,7 +84,7 @@ fn the_board_asks_the_log_in_sql() {
     let names: Vec<_> = answer["columns"].as_array().unwrap().iter().map(|c| c["name"].as_str().unwrap()).collect();
     assert_eq!((names, &answer["truncated"]), (vec!["type", "n", "rho"], &serde_json::json!(false)));
     let (_, policy) = question(app, "SELECT COUNT(*) FROM audit.entries WHERE type = 'policy.set'");
-    assert_eq!(policy["rows"], serde_json::json!([[1]]));
+    assert!(policy["rows"][0][0].as_u64().unwrap() >= 1, "{policy}");
 }
 
 /// Neither a private table, nor a file, nor a setting, nor a way to grow without end.

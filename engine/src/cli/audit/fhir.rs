@@ -70,7 +70,7 @@ fn kind(entry: &AuditEntry) -> ((&'static str, &'static str, &'static str), &'st
         AuditEntry::RoleChange(_) => (dicom("110136", "Security Roles Changed"), "U"),
         AuditEntry::Redaction(_) => (rest, "D"),
         AuditEntry::Snapshot(_) => (rest, "R"),
-        AuditEntry::ProtocolApprove(_) | AuditEntry::PolicySet(_) => (rest, "C"),
+        AuditEntry::ProtocolApprove(_) | AuditEntry::PolicyPropose(_) | AuditEntry::PolicySet(_) => (rest, "C"),
         AuditEntry::ProtocolSuspend(_) => (rest, "U"),
     }
 }
@@ -87,8 +87,10 @@ fn outcome(entry: &AuditEntry) -> &'static str {
 
 /// Who did it; an entry that names nobody was written by the service.
 fn agents(body: &Value) -> Vec<Value> {
+    let named = |name: &str| body.get(name).and_then(Value::as_str);
+    // Where both stand, `by` acted and `principal` is whom it concerns.
     let mut names: Vec<&str> =
-        ["principal", "approver", "by"].iter().filter_map(|name| body.get(*name).and_then(Value::as_str)).collect();
+        named("by").or_else(|| named("principal")).or_else(|| named("approver")).into_iter().collect();
     let approvers = body.get("approvers").and_then(Value::as_array);
     names.extend(approvers.into_iter().flatten().filter_map(Value::as_str));
     if names.is_empty() {
