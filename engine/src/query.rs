@@ -141,6 +141,8 @@ impl Engine {
         if let Some(cached) = self.accountant.cached(plan) {
             return self.repeated(&asker, &bounded, cached, request.row_limit).await;
         }
+        // Memory of its own, so that no other question's data can fail this one. Nothing is spent while it waits.
+        let _memory = self.executor.reserve(plan).await.ok_or_else(busy)?;
         // Reserve: within every level, the intent durable, before any row is read.
         let places = self.turns.protocol(&asker.protocol);
         let _place = places.acquire().await;
@@ -450,6 +452,10 @@ pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send 
 fn commitment(text: &str) -> (String, Vec<u8>) {
     let blob = [&rand::random::<[u8; 32]>()[..], text.as_bytes()].concat();
     (hex(&Sha256::digest(&blob)), blob)
+}
+
+fn busy() -> QueryError {
+    QueryError::Unavailable("other questions hold all memory; nothing was spent: ask again in a minute".into())
 }
 
 fn no_policy() -> QueryError {

@@ -1,54 +1,45 @@
 //! DataFusion in this process: runs a bounded plan to its end and hands the exact integers to the noise.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use datafusion::{
     arrow::record_batch::RecordBatch,
     common::{DataFusionError, Result},
     execution::{
+        TaskContext,
         context::SessionContext,
         memory_pool::FairSpillPool,
         runtime_env::{RuntimeEnv, RuntimeEnvBuilder},
         session_state::{SessionState, SessionStateBuilder},
     },
     logical_expr::LogicalPlan,
-    optimizer::{Optimizer, OptimizerRule},
-    physical_plan::collect,
+    physical_plan::{ExecutionPlan, collect},
     prelude::SessionConfig,
 };
 use epiledger_privacy::{
-    bound::BoundedPlan,
+    bound::{
+        BoundedPlan,
+        physical::{Layout, rules},
+    },
     release::{Executor, Failed, RawBatches},
 };
 use tokio::{
     runtime::{Builder, Runtime},
+    sync::{OwnedSemaphorePermit, Semaphore},
     task::AbortHandle,
 };
 
-/// Optimizer rules that bounded and post plans pass, in this order. A fixed list: a new rule of a later
-/// DataFusion is reviewed before it touches a private plan.
-const RULES: [&str; 17] = [
-    "simplify_expressions",
-    "replace_distinct_aggregate",
-    "eliminate_join",
-    "decorrelate_predicate_subquery",
-    "scalar_subquery_to_join",
-    "extract_equijoin_predicate",
-    "eliminate_filter",
-    "eliminate_cross_join",
-    "eliminate_limit",
-    "propagate_empty_relation",
-    "push_down_limit",
-    "push_down_filter",
-    "single_distinct_aggregation_to_group_by",
-    "common_sub_expression_eliminate",
-    "eliminate_group_by_constant",
-    "eliminate_duplicated_expr",
-    "optimize_projections",
-];
-
-/// Bytes that all plans may hold at once.
+/// Bytes that bounded plans may reserve together.
 const MEMORY: usize = 4 << 30;
+
+/// What memory is reserved in.
+const PAGE: usize = 1 << 20;
+
+/// Longest wait for memory, before anything is paid.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Bytes that plans over released numbers may hold together.
+const MEMORY_OF_POST_PLANS: usize = 512 << 20;
 
 /// Stack of each worker, reserved and not used.
 const STACK: usize = 64 << 20;
@@ -77,39 +68,64 @@ impl Drop for Abort {
 pub struct LocalExecutor {
     engine: Arc<Local>,
     workers: Workers,
+    /// Free pages.
+    memory: Arc<Semaphore>,
+}
+
+/// Memory that is one question's alone, from before its price is paid until its outcome left.
+pub struct Reservation {
+    _pages: OwnedSemaphorePermit,
 }
 
 struct Local {
-    runtime: Arc<RuntimeEnv>,
-    partitions: usize,
+    /// For plans over released numbers. A bounded plan gets a runtime with memory of its own.
+    post: Arc<RuntimeEnv>,
 }
 
 impl LocalExecutor {
-    /// An executor with a memory pool of its own.
+    /// An executor with threads of its own.
     ///
     /// # Errors
     /// DataFusion's runtime can't be built.
     pub fn new() -> Result<Self> {
-        let pool = Arc::new(FairSpillPool::new(MEMORY));
-        let runtime = Arc::new(RuntimeEnvBuilder::new().with_memory_pool(pool).build()?);
-        let partitions = std::thread::available_parallelism().map_or(2, usize::from);
         let workers = Builder::new_multi_thread()
-            .worker_threads(partitions)
+            .worker_threads(Layout::default().partitions.get())
             .thread_name("plan")
             .thread_stack_size(STACK)
             .enable_all()
             .build()?;
-        Ok(Self { engine: Arc::new(Local { runtime, partitions }), workers: Workers(Some(workers)) })
+        let engine = Arc::new(Local { post: runtime(MEMORY_OF_POST_PLANS)? });
+        Ok(Self { engine, workers: Workers(Some(workers)), memory: Arc::new(Semaphore::new(MEMORY / PAGE)) })
     }
 
-    /// Runs any plan that was allowed to run: the bounded one, and those over released numbers. A panic of the engine
-    /// is an error like any other; a run that is dropped ends.
+    /// Waits until the memory of a question is free, first come first served; None when that takes too long. What it
+    /// takes is known from its plan and the catalog, and it is given back when the outcome leaves, so neither the wait
+    /// nor a refusal tells of data more than the time classes do. With its own memory no question can fail another.
+    pub async fn reserve(&self, plan: &BoundedPlan) -> Option<Reservation> {
+        let pages = u32::try_from(plan.memory().min(MEMORY).div_ceil(PAGE)).unwrap_or(u32::MAX);
+        let free = Arc::clone(&self.memory).acquire_many_owned(pages);
+        let pages = tokio::time::timeout(PATIENCE, free).await.ok()?.ok()?;
+        Some(Reservation { _pages: pages })
+    }
+
+    /// Runs a plan over released numbers.
     pub(super) async fn run(&self, plan: &LogicalPlan) -> Result<Vec<RecordBatch>> {
         let (engine, plan) = (Arc::clone(&self.engine), plan.clone());
-        self.on_workers(async move { engine.run(&plan).await }).await
+        self.on_workers(async move { engine.post(&plan).await }).await
     }
 
-    /// Runs work of the engine on its own threads.
+    /// Runs V, within the memory that was reserved for it.
+    async fn bounded(&self, plan: &BoundedPlan) -> Result<Vec<RecordBatch>> {
+        let (physical, runtime) = (plan.executable()?, runtime(plan.memory())?);
+        self.on_workers(async move {
+            let context = SessionContext::new_with_config_rt(Layout::default().config(), runtime);
+            run(physical, context.task_ctx()).await
+        })
+        .await
+    }
+
+    /// Runs work of the engine on its own threads. A panic of the engine is an error like any other; a run that is
+    /// dropped ends.
     pub(super) async fn on_workers<T: Send + 'static>(
         &self,
         work: impl Future<Output = Result<T>> + Send + 'static,
@@ -130,35 +146,36 @@ impl LocalExecutor {
 impl Local {
     fn state(&self, partitions: usize) -> SessionState {
         let mut config = SessionConfig::new().with_target_partitions(partitions).with_collect_statistics(false);
-        let options = config.options_mut();
-        options.optimizer.skip_failed_rules = false;
-        options.optimizer.repartition_file_scans = false;
+        config.options_mut().optimizer.skip_failed_rules = false;
         SessionStateBuilder::new()
             .with_config(config)
-            .with_runtime_env(Arc::clone(&self.runtime))
+            .with_runtime_env(Arc::clone(&self.post))
             .with_default_features()
             .with_optimizer_rules(rules())
             .build()
     }
 
-    #[expect(clippy::disallowed_methods, reason = "this is the one place where plans run")]
-    async fn run(&self, plan: &LogicalPlan) -> Result<Vec<RecordBatch>> {
-        let state = self.state(self.partitions);
+    async fn post(&self, plan: &LogicalPlan) -> Result<Vec<RecordBatch>> {
+        let state = self.state(Layout::default().partitions.get());
         let optimized = state.optimize(plan)?;
         let physical = state.query_planner().create_physical_plan(&optimized, &state).await?;
-        collect(physical, SessionContext::new_with_state(state).task_ctx()).await
+        run(physical, SessionContext::new_with_state(state).task_ctx()).await
     }
 }
 
-/// DataFusion's rules of [`RULES`], in that order.
-fn rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
-    let known = Optimizer::new().rules;
-    RULES.iter().filter_map(|name| known.iter().find(|rule| rule.name() == *name).cloned()).collect()
+#[expect(clippy::disallowed_methods, reason = "this is the one place where plans run")]
+async fn run(plan: Arc<dyn ExecutionPlan>, context: Arc<TaskContext>) -> Result<Vec<RecordBatch>> {
+    collect(plan, context).await
+}
+
+/// A runtime that holds so many bytes at most, and spills to disk what can be spilled.
+fn runtime(bytes: usize) -> Result<Arc<RuntimeEnv>> {
+    Ok(Arc::new(RuntimeEnvBuilder::new().with_memory_pool(Arc::new(FairSpillPool::new(bytes))).build()?))
 }
 
 impl Executor for LocalExecutor {
     async fn execute(&self, plan: &BoundedPlan) -> Result<RawBatches, Failed> {
-        match self.run(plan.plan()).await {
+        match self.bounded(plan).await {
             Ok(batches) => Ok(RawBatches::new(batches)),
             Err(error) => {
                 // The operator's log alone: the text may depend on data and goes to no researcher.
@@ -166,16 +183,5 @@ impl Executor for LocalExecutor {
                 Err(Failed)
             }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_listed_rule_exists() {
-        let names: Vec<String> = rules().iter().map(|rule| rule.name().to_owned()).collect();
-        assert_eq!(names, RULES.map(str::to_owned));
     }
 }

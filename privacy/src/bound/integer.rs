@@ -176,6 +176,12 @@ impl ScalarUDFImpl for GroupHash {
     }
 }
 
+/// Is this one of the functions of this file?
+pub(crate) fn is_ours(function: &ScalarUDF) -> bool {
+    let inner = function.inner();
+    inner.is::<Clamp>() || inner.is::<DownWeight>() || inner.is::<GroupHash>()
+}
+
 /// The hash that chooses which G groups of a unit count.
 pub(crate) fn group_hash(unit_and_keys: Vec<Expr>, key: [u8; 16]) -> Expr {
     ScalarUDF::from(GroupHash { key, signature: Signature::variadic_any(Volatility::Immutable) }).call(unit_and_keys)

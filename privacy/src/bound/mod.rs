@@ -1,14 +1,19 @@
 //! From a [`Query`] to a [`BoundedPlan`]: every rule repeated by an exhaustive allow-list, contributions
 //! bounded, noise and price fixed. Nothing is read and nothing is spent here. Proof: `bound.md`.
 
+mod canonical;
+mod form;
 pub(crate) mod integer;
 pub(crate) mod interval;
 pub mod keys;
 pub(crate) mod lineage;
 pub(crate) mod measure;
+mod operator;
+pub mod physical;
 pub(crate) mod post;
 mod relational;
 pub(crate) mod scan;
+mod sources;
 pub(crate) mod total;
 pub(crate) mod walk;
 
@@ -16,11 +21,9 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use datafusion::{
     arrow::datatypes::{DataType, SchemaRef},
-    common::{
-        ScalarValue,
-        tree_node::{TreeNode, TreeNodeRecursion},
-    },
-    logical_expr::{Aggregate, Expr, LogicalPlan},
+    common::ScalarValue,
+    logical_expr::LogicalPlan,
+    physical_plan::{ExecutionPlan, execution_plan::reset_plan_states},
 };
 use epiledger_ledger::entry::query::{Bounds, Primitive};
 use sha2::{Digest, Sha256};
@@ -35,14 +38,19 @@ use crate::{
     refusal::{Code, PlanError},
     snapshot::Snapshot,
 };
+pub(crate) use canonical::hex;
+use canonical::{derived_key, literals};
+use form::Form;
 use keys::{Keys, PublicValues};
 use measure::{Measured, Needed, Output};
+use physical::Layout;
 
 /// A question that was proved to keep its bounds, with its noise and its price. It was not paid yet:
 /// only [`crate::accountant::Accountant::reserve`] takes it further. A copy is no more paid than the original.
 #[derive(Clone)]
 pub struct BoundedPlan {
-    plan: LogicalPlan,
+    form: Arc<Form>,
+    physical: Arc<dyn ExecutionPlan>,
     post: LogicalPlan,
     key_types: Vec<DataType>,
     cells: Option<Vec<Vec<ScalarValue>>>,
@@ -55,6 +63,7 @@ pub struct BoundedPlan {
     cache_key: String,
     text: String,
     deadline: Duration,
+    memory: usize,
     snapshot: u64,
     synthetic: bool,
     policy: u64,
@@ -150,30 +159,35 @@ pub fn bound(
     let cache_key = hex(&Sha256::digest(text.as_bytes()));
 
     let internal = |_| PlanError::new(Code::NotAQuery, "the question could not be put into its bounded form");
-    let input = relational::with_sources(
+    let input = sources::with_sources(
         relation.plan,
+        &relation.tables,
         catalog,
         snapshot,
         params.purpose_bit,
         derived_key(&params.secret, "rows", ""),
     )
     .map_err(internal)?;
-    let plan = relational::bounded(relational::Parts {
+    let parts = relational::Parts {
         input,
         unit: relation.unit,
-        keys: &group,
-        cells: cells.as_deref(),
-        values: &measured.values,
-        needed: &measured.needed,
+        keys: group,
+        cells: cells.clone(),
+        values: measured.values.clone(),
+        needed: measured.needed.clone(),
         rows,
         groups,
         allowance: relation.allowance,
         group_key: derived_key(&params.secret, "groups", &cache_key),
-    })
-    .map_err(internal)?;
-    let key_types = plan.schema().fields().iter().take(group.len()).map(|f| f.data_type().clone()).collect();
+    };
+    let memory = physical::memory(cells.as_ref().map(Vec::len), groups, catalog.declared_patients);
+    let form = Form::of(parts).map_err(internal)?;
+    let physical = form.planned(Layout::default())?;
+    let key_types =
+        physical.schema().fields().iter().take(form.parts.keys.len()).map(|f| f.data_type().clone()).collect();
     Ok(BoundedPlan {
-        plan,
+        form: Arc::new(form),
+        physical,
         post: query.post().clone(),
         key_types,
         cells,
@@ -186,6 +200,7 @@ pub fn bound(
         cache_key,
         text,
         deadline: clock::deadline(declared),
+        memory,
         snapshot: snapshot.number,
         synthetic: snapshot.synthetic,
         policy: params.policy,
@@ -258,47 +273,6 @@ fn release_schema(query: &Query) -> datafusion::arrow::datatypes::Schema {
     )
 }
 
-/// PRF(secret, label, text): HMAC-SHA-256, first 128 bits.
-fn derived_key(secret: &[u8; 32], label: &str, text: &str) -> [u8; 16] {
-    use hmac::{Hmac, KeyInit, Mac};
-    let mut key = [0; 16];
-    // HMAC takes keys of every length, so the error arm is never taken; a zero key would still be bounded.
-    if let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(secret) {
-        mac.update(label.as_bytes());
-        mac.update(&[0]);
-        mac.update(text.as_bytes());
-        for (to, from) in key.iter_mut().zip(mac.finalize().into_bytes()) {
-            *to = from;
-        }
-    }
-    key
-}
-
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
-}
-
-/// Every literal in its order, with its length before it: Debug output does not escape texts, so a crafted one could
-/// make two plans print alike.
-fn literals(input: &LogicalPlan, aggregate: &Aggregate) -> String {
-    let mut found = String::new();
-    let mut visit = |expr: &Expr| {
-        expr.apply(|e| {
-            if let Expr::Literal(value, _) = e {
-                let text = value.to_string();
-                found.push_str(&format!("{}:{}:{text};", value.data_type(), text.len()));
-            }
-            Ok(TreeNodeRecursion::Continue)
-        })
-    };
-    // The visitor never fails, so neither do the walks.
-    let _ = input.apply(|node| node.apply_expressions(&mut visit));
-    for expr in aggregate.group_expr.iter().chain(&aggregate.aggr_expr) {
-        let _ = visit(expr);
-    }
-    found
-}
-
 /// Distinct values of a public table's column, from the snapshot.
 struct SnapshotValues<'a> {
     catalog: &'a Catalog,
@@ -322,10 +296,27 @@ impl PublicValues for SnapshotValues<'_> {
 }
 
 impl BoundedPlan {
-    /// V as a plan: run it only behind [`crate::release::Executor`].
+    /// V as a plan that passed both walks, ready to run once: run it only behind [`crate::release::Executor`].
+    ///
+    /// # Errors
+    /// DataFusion can't make a fresh copy.
+    pub fn executable(&self) -> datafusion::common::Result<Arc<dyn ExecutionPlan>> {
+        reset_plan_states(Arc::clone(&self.physical))
+    }
+
+    /// Bytes that its run may hold: by the plan and the catalog's sizes alone. They are reserved before it is paid.
     #[must_use]
-    pub const fn plan(&self) -> &LogicalPlan {
-        &self.plan
+    pub const fn memory(&self) -> usize {
+        self.memory
+    }
+
+    /// The same V in another layout, and with the operator or in relational form: for tests that compare them.
+    ///
+    /// # Errors
+    /// As [`bound`].
+    #[doc(hidden)]
+    pub fn oracle(&self, layout: Layout, relational: bool) -> Result<Arc<dyn ExecutionPlan>, PlanError> {
+        if relational { self.form.relational(layout) } else { self.form.planned(layout) }
     }
 
     /// What is made of the released numbers, over [`crate::query::NOISY`].

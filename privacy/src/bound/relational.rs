@@ -1,13 +1,13 @@
 //! The bounded plan in relational form: P -> P1 -> U -> U1 -> U2 -> V of `bound.md`, step by step.
+//!
+//! The oracle that tests hold the operator to. It runs for nobody's question as long as the operator knows every
+//! primitive ([`super::operator::Shape::of`]).
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use datafusion::{
     arrow::datatypes::{DataType, Field, Schema},
-    common::{
-        Column, DataFusionError, JoinType, NullEquality, Result, ScalarValue, TableReference,
-        tree_node::{Transformed, TreeNode},
-    },
+    common::{Column, JoinType, NullEquality, Result, ScalarValue, TableReference},
     datasource::{MemTable, provider_as_source},
     functions_aggregate::{
         expr_fn::{count, sum},
@@ -15,19 +15,14 @@ use datafusion::{
     },
     functions_window::expr_fn::row_number,
     logical_expr::{
-        Expr, ExprFunctionExt, LogicalPlan, LogicalPlanBuilder, Operator, TableScan, WindowFunctionDefinition,
-        binary_expr, expr::WindowFunction, ident, lit,
+        Expr, ExprFunctionExt, LogicalPlan, LogicalPlanBuilder, Operator, WindowFunctionDefinition, binary_expr,
+        expr::WindowFunction, ident, lit,
     },
 };
 
 use super::{
     integer::{ClampRange, clamp, down_weight, group_hash},
     measure::Needed,
-    scan::GuardedTable,
-};
-use crate::{
-    catalog::{CONSENT, Catalog, UNIT},
-    snapshot::Snapshot,
 };
 
 /// Columns of U, U1 and U2 that no SQL can name: the parser's identifiers never reach these plans.
@@ -42,20 +37,20 @@ fn value_column(index: usize) -> String {
     format!("__value{index}")
 }
 
-/// Everything that the construction needs, all of it decided from text and catalog.
-pub(super) struct Parts<'a> {
+/// Everything that V is made of, all of it decided from text and catalog.
+pub(super) struct Parts {
     /// P: the walked private sub-plan.
     pub(super) input: LogicalPlan,
     /// Its unit, bare and non-null.
     pub(super) unit: Column,
     /// Group expressions over P.
-    pub(super) keys: &'a [Expr],
+    pub(super) keys: Vec<Expr>,
     /// Public cells; None for unknown keys.
-    pub(super) cells: Option<&'a [Vec<ScalarValue>]>,
+    pub(super) cells: Option<Vec<Vec<ScalarValue>>>,
     /// Values that are counted or summed.
-    pub(super) values: &'a [(Expr, Option<ClampRange>)],
+    pub(super) values: Vec<(Expr, Option<ClampRange>)>,
     /// Which integers V must hold, in order.
-    pub(super) needed: &'a [Needed],
+    pub(super) needed: Vec<Needed>,
     /// R.
     pub(super) rows: u64,
     /// G.
@@ -66,24 +61,29 @@ pub(super) struct Parts<'a> {
     pub(super) group_key: [u8; 16],
 }
 
+impl Parts {
+    /// P, reduced to the unit, the keys and the clamped values.
+    pub(super) fn reduced(&self) -> Result<LogicalPlan> {
+        let mut columns = vec![Expr::Column(self.unit.clone()).alias(UNIT_COLUMN)];
+        let keys = self.keys.iter().enumerate();
+        columns.extend(keys.map(|(index, key)| key.clone().unalias_nested().data.alias(key_column(index))));
+        for (index, (value, range)) in self.values.iter().enumerate() {
+            let value = value.clone();
+            let value = range.map_or(value.clone(), |range| clamp(value, range));
+            columns.push(value.alias(value_column(index)));
+        }
+        LogicalPlanBuilder::from(self.input.clone()).project(columns)?.filter(ident(UNIT_COLUMN).is_not_null())?.build()
+    }
+}
+
 /// V: columns `__key0..`, then one Int64 column for each needed integer.
-pub(super) fn bounded(parts: Parts<'_>) -> Result<LogicalPlan> {
+pub(super) fn bounded(parts: &Parts) -> Result<LogicalPlan> {
     let key_names: Vec<String> = (0..parts.keys.len()).map(key_column).collect();
     let keys = || key_names.iter().map(ident).collect::<Vec<_>>();
-
-    // P, reduced to the unit, the keys and the clamped values.
-    let mut columns = vec![Expr::Column(parts.unit).alias(UNIT_COLUMN)];
-    columns.extend(parts.keys.iter().zip(&key_names).map(|(key, name)| key.clone().unalias_nested().data.alias(name)));
-    for (index, (value, range)) in parts.values.iter().enumerate() {
-        let value = value.clone();
-        let value = range.map_or(value.clone(), |range| clamp(value, range));
-        columns.push(value.alias(value_column(index)));
-    }
-    let p =
-        LogicalPlanBuilder::from(parts.input).project(columns)?.filter(ident(UNIT_COLUMN).is_not_null())?.build()?;
+    let p = parts.reduced()?;
 
     // P1: rows with foreign keys go before anything is bounded.
-    let p1 = match parts.cells {
+    let p1 = match &parts.cells {
         Some(cells) if !parts.keys.is_empty() => semi_join_cells(p, &key_names, cells)?,
         _ => p,
     };
@@ -171,21 +171,8 @@ fn semi_join_cells(p: LogicalPlan, names: &[String], cells: &[Vec<ScalarValue>])
     let fields: Vec<Field> =
         fields.collect::<Result<Vec<_>>>()?.into_iter().map(|f| (*f).clone().with_nullable(true)).collect();
     let schema = Arc::new(Schema::new(fields));
-    let columns = (0..names.len())
-        .map(|index| {
-            let data_type: &DataType = schema.field(index).data_type();
-            let values = cells.iter().map(|cell| {
-                cell.get(index)
-                    .ok_or_else(|| DataFusionError::Internal("a cell lacks a key".into()))
-                    .and_then(|value| value.cast_to(data_type))
-            });
-            let values = values.collect::<Result<Vec<_>>>()?;
-            if values.is_empty() {
-                return Ok(datafusion::arrow::array::new_empty_array(data_type));
-            }
-            ScalarValue::iter_to_array(values)
-        })
-        .collect::<Result<Vec<_>>>()?;
+    let types: Vec<DataType> = schema.fields().iter().map(|field| field.data_type().clone()).collect();
+    let columns = super::operator::columns(cells, &types)?;
     let batch = datafusion::arrow::record_batch::RecordBatch::try_new(Arc::clone(&schema), columns)?;
     let table = Arc::new(MemTable::try_new(schema, vec![vec![batch]])?);
     let cells = LogicalPlanBuilder::scan("__cells", provider_as_source(table), None)?.build()?;
@@ -194,82 +181,5 @@ fn semi_join_cells(p: LogicalPlan, names: &[String], cells: &[Vec<ScalarValue>])
         names.iter().map(|name| Column::new(Some(TableReference::bare("__cells")), name)).collect();
     LogicalPlanBuilder::from(p)
         .join_detailed(cells, JoinType::LeftSemi, (left, right), None, NullEquality::NullEqualsNull)?
-        .build()
-}
-
-/// Puts the data behind the names: private scans become guarded scans under the consent filter, public
-/// scans read the snapshot's tables.
-pub(super) fn with_sources(
-    plan: LogicalPlan,
-    catalog: &Catalog,
-    snapshot: &Snapshot,
-    purpose_bit: i32,
-    scan_key: [u8; 16],
-) -> Result<LogicalPlan> {
-    let mut providers: BTreeMap<String, Arc<GuardedTable>> = BTreeMap::new();
-    let swapped = plan.transform_up(|node| match node {
-        LogicalPlan::TableScan(scan) => {
-            let name = scan.table_name.table().to_owned();
-            let table = catalog
-                .table(&name)
-                .ok_or_else(|| DataFusionError::Internal("a scan of a table that the catalog lacks".into()))?;
-            if !scan.filters.is_empty() || scan.fetch.is_some() {
-                return Err(DataFusionError::Internal("a scan with a filter or a limit of its own".into()));
-            }
-            match table.private {
-                None => public_scan(&scan, &name, snapshot).map(Transformed::yes),
-                Some(contribution) => {
-                    let provider = providers.entry(name.clone()).or_insert_with(|| {
-                        let stored = table.stored_schema();
-                        let visible =
-                            stored.fields().iter().filter(|f| f.name() == CONSENT || !f.name().starts_with('_'));
-                        let visible: Vec<_> = visible.cloned().collect();
-                        Arc::new(GuardedTable {
-                            schema: Arc::new(Schema::new(visible)),
-                            files: snapshot.private.get(&name).cloned().unwrap_or_default(),
-                            scan_rows: contribution.scan_rows,
-                            key: scan_key,
-                        })
-                    });
-                    if provider.schema.fields().first().is_none_or(|f| f.name() != UNIT) {
-                        return Err(DataFusionError::Internal("a private table must begin with the unit".into()));
-                    }
-                    private_scan(&scan, Arc::clone(provider), purpose_bit).map(Transformed::yes)
-                }
-            }
-        }
-        other => Ok(Transformed::no(other)),
-    })?;
-    Ok(swapped.data)
-}
-
-fn columns_of(scan: &TableScan) -> Vec<Expr> {
-    scan.projected_schema
-        .iter()
-        .map(|(qualifier, field)| Expr::Column(Column::new(qualifier.cloned(), field.name())))
-        .collect()
-}
-
-fn private_scan(scan: &TableScan, provider: Arc<GuardedTable>, purpose_bit: i32) -> Result<LogicalPlan> {
-    let consent = Expr::Column(Column::new(Some(scan.table_name.clone()), CONSENT));
-    let covered = binary_expr(binary_expr(consent, Operator::BitwiseAnd, lit(purpose_bit)), Operator::NotEq, lit(0i32));
-    LogicalPlanBuilder::scan(scan.table_name.clone(), provider_as_source(provider), None)?
-        .filter(covered)?
-        .project(columns_of(scan))?
-        .build()
-}
-
-fn public_scan(scan: &TableScan, name: &str, snapshot: &Snapshot) -> Result<LogicalPlan> {
-    let batches = snapshot
-        .public
-        .get(name)
-        .ok_or_else(|| DataFusionError::Internal("a public table is not in the snapshot".into()))?;
-    let schema = batches
-        .first()
-        .map(datafusion::arrow::record_batch::RecordBatch::schema)
-        .ok_or_else(|| DataFusionError::Internal("a public table is empty".into()))?;
-    let table = Arc::new(MemTable::try_new(schema, vec![batches.clone()])?);
-    LogicalPlanBuilder::scan(scan.table_name.clone(), provider_as_source(table), None)?
-        .project(columns_of(scan))?
         .build()
 }

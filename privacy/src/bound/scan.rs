@@ -1,13 +1,16 @@
 //! The guarded scan: the only way rows of a private table enter a plan.
 //!
 //! It keeps each patient in one partition, in order, with at most M rows, and no row without a unit.
-//! - Files are given to partitions by disjoint ranges of the unit; each partition reads its files
+//! - Files are given to partitions by disjoint ranges of the unit ([`ranges`]); each partition reads its files
 //!   through a scan of its own, so neither file repartitioning nor work stealing can move a row.
+//! - It declares `Partitioning::Range` on the unit and the order of the unit, so the planner knows what it has.
 //! - The physical optimizer sees a leaf: [`GuardedScan`] has no children to rewrite.
 //! - At run time units must never decrease and must lie in the partition's range; a violation is a
 //!   storage fault that stops the release, since a patient in two places would count twice.
 //! - Past M rows a unit keeps the M least by keyed SipHash over the row as read. Rows that hash alike
 //!   are equal as read, so the choice can't depend on their order.
+
+pub(crate) mod ranges;
 
 use std::{fmt, sync::Arc};
 
@@ -27,7 +30,7 @@ use datafusion::{
     },
     execution::{SendableRecordBatchStream, TaskContext, object_store::ObjectStoreUrl},
     logical_expr::{Expr, TableType},
-    physical_expr::{EquivalenceProperties, PhysicalExpr},
+    physical_expr::{EquivalenceProperties, PhysicalExpr, expressions::Column},
     physical_plan::{
         DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties,
         execution_plan::{Boundedness, EmissionType},
@@ -47,6 +50,8 @@ pub(crate) struct GuardedTable {
     pub(crate) schema: SchemaRef,
     /// The files, in any order; ranges must be disjoint.
     pub(crate) files: Vec<StoredFile>,
+    /// How the patients may be cut into partitions: one for all private tables of a plan.
+    pub(crate) blocks: Arc<ranges::Blocks>,
     /// M.
     pub(crate) scan_rows: u64,
     /// Key of the hash that chooses rows past M.
@@ -61,7 +66,7 @@ impl fmt::Debug for GuardedTable {
 }
 
 /// A fault of storage, worded without data: which table is known from the plan, which patient is not told.
-fn storage_fault(what: &str) -> DataFusionError {
+pub(super) fn storage_fault(what: &str) -> DataFusionError {
     DataFusionError::Execution(format!("storage fault: {what}"))
 }
 
@@ -96,26 +101,34 @@ impl TableProvider for GuardedTable {
         if files.iter().any(|file| file.low > file.high) || files.windows(2).any(|w| w[0].high >= w[1].low) {
             return Err(storage_fault("ranges of patients overlap between files"));
         }
-        let partitions = state.config().target_partitions().clamp(1, files.len().max(1));
-        let size = files.len().div_ceil(partitions).max(1);
-        let parts = files
-            .chunks(size)
-            .filter_map(|chunk| Some((chunk, chunk.first()?.low, chunk.last()?.high)))
-            .map(|(chunk, low, high)| {
-                let group = FileGroup::new(
-                    chunk.iter().map(|file| PartitionedFile::new(file.path.clone(), file.size)).collect(),
-                );
-                let source = Arc::new(ParquetSource::new(Arc::clone(&self.schema)));
-                let config = FileScanConfigBuilder::new(ObjectStoreUrl::local_filesystem(), source)
-                    .with_file_group(group)
-                    .with_preserve_order(true)
-                    .with_projection_indices(Some(read.clone()))?
-                    .build();
-                Ok(Part { scan: DataSourceExec::from_data_source(config), low, high })
-            })
-            .collect::<Result<Vec<_>>>()?;
+        let splits = self.blocks.splits(state.config().target_partitions());
+        let mut groups: Vec<Vec<&StoredFile>> = vec![Vec::new(); splits.len() + 1];
+        for file in &files {
+            let place = splits.partition_point(|split| *split <= file.low);
+            if splits.get(place).is_some_and(|next| *next <= file.high) {
+                return Err(storage_fault("a file crosses the ranges of patients"));
+            }
+            groups.get_mut(place).ok_or_else(|| storage_fault("no such range"))?.push(file);
+        }
+        let parts = groups.into_iter().map(|group| {
+            let (Some(first), Some(last)) = (group.first(), group.last()) else {
+                return Ok(None);
+            };
+            let (low, high) = (first.low, last.high);
+            let group = FileGroup::new(
+                group.into_iter().map(|file| PartitionedFile::new(file.path.clone(), file.size)).collect(),
+            );
+            let source = Arc::new(ParquetSource::new(Arc::clone(&self.schema)));
+            let config = FileScanConfigBuilder::new(ObjectStoreUrl::local_filesystem(), source)
+                .with_file_group(group)
+                .with_preserve_order(true)
+                .with_projection_indices(Some(read.clone()))?
+                .build();
+            Ok(Some(Part { scan: DataSourceExec::from_data_source(config), low, high }))
+        });
+        let parts = parts.collect::<Result<Vec<_>>>()?;
         let schema = Arc::new(self.schema.project(&asked)?);
-        Ok(Arc::new(GuardedScan::new(parts, schema, output, self.scan_rows, self.key)))
+        Ok(Arc::new(GuardedScan::new(parts, &splits, schema, output, self.scan_rows, self.key)))
     }
 }
 
@@ -130,7 +143,8 @@ struct Part {
 /// The guarded scan as a physical leaf.
 #[derive(Debug)]
 pub(crate) struct GuardedScan {
-    parts: Vec<Part>,
+    /// None for a range without files.
+    parts: Vec<Option<Part>>,
     output: Vec<usize>,
     scan_rows: u64,
     key: [u8; 16],
@@ -138,14 +152,30 @@ pub(crate) struct GuardedScan {
 }
 
 impl GuardedScan {
-    fn new(parts: Vec<Part>, schema: SchemaRef, output: Vec<usize>, scan_rows: u64, key: [u8; 16]) -> Self {
-        let properties = Arc::new(PlanProperties::new(
-            EquivalenceProperties::new(schema),
-            Partitioning::UnknownPartitioning(parts.len().max(1)),
-            EmissionType::Incremental,
-            Boundedness::Bounded,
-        ));
-        Self { parts, output, scan_rows, key, properties }
+    fn new(
+        parts: Vec<Option<Part>>,
+        splits: &[i64],
+        schema: SchemaRef,
+        output: Vec<usize>,
+        scan_rows: u64,
+        key: [u8; 16],
+    ) -> Self {
+        let unit = output.iter().position(|column| *column == 0);
+        let declared = unit.and_then(|unit| ranges::partitioning(Column::new(schema.field(unit).name(), unit), splits));
+        let (partitioning, equivalences) = match declared {
+            Some((partitioning, order)) => {
+                (partitioning, EquivalenceProperties::new_with_orderings(Arc::clone(&schema), [order]))
+            }
+            None => (Partitioning::UnknownPartitioning(parts.len()), EquivalenceProperties::new(Arc::clone(&schema))),
+        };
+        let properties =
+            PlanProperties::new(equivalences, partitioning, EmissionType::Incremental, Boundedness::Bounded);
+        Self { parts, output, scan_rows, key, properties: Arc::new(properties) }
+    }
+
+    /// Position of the unit among the columns that come out.
+    pub(super) fn unit(&self) -> Option<usize> {
+        self.output.iter().position(|column| *column == 0)
     }
 }
 
@@ -181,7 +211,7 @@ impl ExecutionPlan for GuardedScan {
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
         let schema = self.schema();
-        let Some(part) = self.parts.get(partition) else {
+        let Some(Some(part)) = self.parts.get(partition) else {
             return Ok(Box::pin(RecordBatchStreamAdapter::new(schema, stream::empty())));
         };
         let mut guard = Guard { low: part.low, high: part.high, scan_rows: self.scan_rows, key: self.key, carry: None };

@@ -10,7 +10,8 @@ use datafusion::arrow::datatypes::{DataType, Float64Type};
 use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
 use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::physical_plan::collect;
-use datafusion::prelude::{SessionConfig, SessionContext};
+use datafusion::prelude::SessionContext;
+use epiledger_privacy::bound::physical::Layout;
 use epiledger_privacy::bound::{BoundedPlan, bound};
 use epiledger_privacy::query::Query;
 use epiledger_privacy::refusal::Code;
@@ -84,8 +85,9 @@ fn groups(batches: &[RecordBatch], keys: usize, scale: i8, drop_null_keys: bool)
 }
 
 async fn bounded(plan: &BoundedPlan, partitions: usize) -> Groups {
-    let context = SessionContext::new_with_config(SessionConfig::new().with_target_partitions(partitions));
-    let physical = context.state().create_physical_plan(plan.plan()).await.unwrap();
+    let layout = Layout { partitions: partitions.try_into().unwrap(), ..Layout::default() };
+    let context = SessionContext::new_with_config(layout.config());
+    let physical = plan.oracle(layout, false).unwrap();
     let batches = collect(physical, context.task_ctx()).await.unwrap();
     let keys = plan.release_schema().fields().len() - plan.aggregates();
     let scale = plan.needed().last().map_or(0, |(_, scale)| *scale);

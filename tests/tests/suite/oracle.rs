@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use epiledger_privacy::{catalog::Contribution, loss::Rho, params::Ask};
 
-use crate::world::{self, HIGH, LOW, Patient};
+use crate::world::{self, Exact, HIGH, LOW, Patient};
 
 /// Cases a statement runs over; a nightly run sets more.
 fn cases() -> u64 {
@@ -14,8 +14,6 @@ fn cases() -> u64 {
 fn ask() -> Ask {
     Ask::Rho(Rho::parse("0.1").unwrap())
 }
-
-type Exact = BTreeMap<Vec<String>, Vec<i64>>;
 
 fn run(sql: &str, patients: &[Patient], limits: Contribution, files: usize, partitions: usize) -> Exact {
     let dir = tempfile::tempdir().unwrap();
@@ -150,4 +148,27 @@ fn order_and_layout_do_not_matter() {
         turned.iter_mut().for_each(|p| p.visits.reverse());
         assert_eq!(run(sql, &patients, limits, 1, 1), run(sql, &turned, limits, 4, 3), "{sql}");
     }
+}
+
+/// The operator gives the relational form's integers, and the plain arithmetic's, in every layout.
+#[test]
+fn the_operator_equals_the_relational_form() {
+    let mut more_than_r_or_g = false;
+    for (number, sql) in STATEMENTS.iter().enumerate() {
+        for case in 0..cases().div_ceil(4) {
+            let patients = world::patients(&mut world::rng(9_000 + 100 * number as u64 + case), 40, 12);
+            let limits = Contribution { scan_rows: 3 + case * 4, rows: 1 + case % 3, groups: 1 + case % 4 };
+            let dir = tempfile::tempdir().unwrap();
+            let catalog = world::catalog(limits);
+            let snapshot = world::write(dir.path(), &catalog, &patients, 1 + (case as usize * 3) % 7);
+            let plan = world::plan(sql, &catalog, &snapshot, &world::params(ask())).unwrap();
+            let relational = world::exact_of(&plan, world::layout(2, 8192), true);
+            for (partitions, rows) in [(1, 8192), (2, 7), (3, 1), (8, 64)] {
+                let streamed = world::exact_of(&plan, world::layout(partitions, rows), false);
+                assert_eq!(streamed, relational, "{sql}, case {case}, {partitions} partitions, {rows} rows a batch");
+            }
+            more_than_r_or_g |= !relational.is_empty();
+        }
+    }
+    assert!(more_than_r_or_g);
 }

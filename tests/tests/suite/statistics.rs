@@ -3,10 +3,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use datafusion::{
-    physical_plan::collect,
-    prelude::{SessionConfig, SessionContext},
-};
+use datafusion::{physical_plan::collect, prelude::SessionContext};
 use epiledger_privacy::{
     bound::BoundedPlan,
     catalog::Contribution,
@@ -31,8 +28,9 @@ struct Plain;
 
 impl Executor for Plain {
     async fn execute(&self, plan: &BoundedPlan) -> Result<RawBatches, Failed> {
-        let context = SessionContext::new_with_config(SessionConfig::new().with_target_partitions(2));
-        let physical = context.state().create_physical_plan(plan.plan()).await.map_err(|_| Failed)?;
+        let layout = world::layout(2, 8192);
+        let context = SessionContext::new_with_config(layout.config());
+        let physical = plan.oracle(layout, false).map_err(|_| Failed)?;
         collect(physical, context.task_ctx()).await.map(RawBatches::new).map_err(|_| Failed)
     }
 }

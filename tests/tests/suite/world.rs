@@ -6,13 +6,9 @@ use arrow::{
     array::{ArrayRef, Date32Array, Decimal128Array, Int32Array, Int64Array, RecordBatch, StringArray},
     datatypes::SchemaRef,
 };
-use datafusion::{
-    parquet::arrow::ArrowWriter,
-    physical_plan::collect,
-    prelude::{SessionConfig, SessionContext},
-};
+use datafusion::{parquet::arrow::ArrowWriter, physical_plan::collect, prelude::SessionContext};
 use epiledger_privacy::{
-    bound::{BoundedPlan, bound},
+    bound::{BoundedPlan, bound, physical::Layout},
     catalog::{Catalog, Column, Contribution, Kind, Profile, Table},
     loss::{Delta, Rho},
     params::{Ask, PrivacyParams},
@@ -20,6 +16,7 @@ use epiledger_privacy::{
     snapshot::{Snapshot, StoredFile},
 };
 use rand::{Rng, RngExt, SeedableRng, rngs::StdRng};
+use tokio::runtime::Runtime;
 
 /// One visit.
 #[derive(Clone, Debug, PartialEq)]
@@ -177,13 +174,29 @@ pub fn plan(
     bound(&query, catalog, snapshot, params)
 }
 
-/// The exact V of a plan, by key text: what only the noise may see in the product.
-pub fn exact(plan: &BoundedPlan, partitions: usize) -> BTreeMap<Vec<String>, Vec<i64>> {
+/// V by key text.
+pub type Exact = BTreeMap<Vec<String>, Vec<i64>>;
+
+/// The exact V of a plan: what only the noise may see in the product.
+pub fn exact(plan: &BoundedPlan, partitions: usize) -> Exact {
+    exact_of(plan, layout(partitions, 8192), false)
+}
+
+pub fn layout(partitions: usize, batch_rows: usize) -> Layout {
+    Layout { partitions: partitions.try_into().unwrap(), batch_rows: batch_rows.try_into().unwrap() }
+}
+
+/// The exact V in a layout, by the operator or in relational form.
+pub fn exact_of(plan: &BoundedPlan, layout: Layout, relational: bool) -> Exact {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    exact_on(&runtime, plan, layout, relational)
+}
+
+/// [`exact_of`] on a runtime of the caller's.
+pub fn exact_on(runtime: &Runtime, plan: &BoundedPlan, layout: Layout, relational: bool) -> Exact {
     runtime.block_on(async {
-        let context = SessionContext::new_with_config(SessionConfig::new().with_target_partitions(partitions));
-        let state = context.state();
-        let physical = state.create_physical_plan(plan.plan()).await.unwrap();
+        let context = SessionContext::new_with_config(layout.config());
+        let physical = plan.oracle(layout, relational).unwrap();
         let batches = collect(physical, context.task_ctx()).await.unwrap();
         let keys = plan.release_schema().fields().len() - plan.aggregates();
         let mut found = BTreeMap::new();

@@ -1,0 +1,100 @@
+//! How joins run. Two private sides meet on the patient, in order, patient by patient; a public side is the one that
+//! is held in memory.
+
+use std::sync::Arc;
+
+use datafusion::{
+    arrow::{compute::SortOptions, datatypes::Schema},
+    common::{
+        JoinSide, NullEquality, Result,
+        tree_node::{Transformed, TransformedResult, TreeNode},
+    },
+    logical_expr::Operator,
+    physical_expr::{
+        PhysicalExpr,
+        expressions::{BinaryExpr, Column},
+    },
+    physical_plan::{
+        ExecutionPlan,
+        joins::{
+            CrossJoinExec, HashJoinExec, NestedLoopJoinExec, PartitionMode, SortMergeJoinExec,
+            utils::{ColumnIndex, JoinFilter, JoinOn},
+        },
+    },
+};
+
+use super::walk::{Seen, seen};
+
+/// Rewrites the joins of a plan from the leaves up.
+pub(super) fn chosen(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
+    let left_is_private = |left: &Arc<dyn ExecutionPlan>, right: &Arc<dyn ExecutionPlan>| {
+        seen(left).is_ok_and(|s| s.private) && !seen(right).is_ok_and(|s| s.private)
+    };
+    plan.transform_up(|node| {
+        let rewritten = if let Some(join) = node.downcast_ref::<HashJoinExec>() {
+            match (seen(join.left()), seen(join.right())) {
+                (Ok(left), Ok(right)) if left.private && right.private => by_patient(join, &left, &right)?,
+                (Ok(left), _) if left.private => Some(join.swap_inputs(PartitionMode::CollectLeft)?),
+                _ => Some(join.builder().with_partition_mode(PartitionMode::CollectLeft).build_exec()?),
+            }
+        } else if let Some(join) = node.downcast_ref::<NestedLoopJoinExec>() {
+            left_is_private(join.left(), join.right()).then(|| join.swap_inputs()).transpose()?
+        } else if let Some(join) = node.downcast_ref::<CrossJoinExec>() {
+            left_is_private(join.left(), join.right()).then(|| join.swap_inputs()).transpose()?
+        } else {
+            None
+        };
+        Ok(rewritten.map_or_else(|| Transformed::no(Arc::clone(&node)), Transformed::yes))
+    })
+    .data()
+}
+
+/// Merges on the patient alone, so that both sides keep their ranges and their order; other equalities are tested on
+/// the pairs of a patient.
+fn by_patient(join: &HashJoinExec, left: &Seen, right: &Seen) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+    let is_unit = |expr: &Arc<dyn PhysicalExpr>, side: &Seen| {
+        expr.downcast_ref::<Column>().is_some_and(|column| side.is_unit(column.index()))
+    };
+    let (units, others): (JoinOn, JoinOn) =
+        join.on().iter().cloned().partition(|(l, r)| is_unit(l, left) && is_unit(r, right));
+    let mut units = units.into_iter();
+    let Some(unit) = units.next() else { return Ok(None) };
+    let mut filter = join.filter().cloned();
+    for (l, r) in others {
+        let (Some(l), Some(r)) = (l.downcast_ref::<Column>(), r.downcast_ref::<Column>()) else { return Ok(None) };
+        filter = Some(with_equality(filter.as_ref(), join, l.index(), r.index()));
+    }
+    let order = vec![SortOptions::default()];
+    let merged = SortMergeJoinExec::try_new(
+        Arc::clone(join.left()),
+        Arc::clone(join.right()),
+        vec![unit],
+        filter,
+        *join.join_type(),
+        order,
+        join.null_equality(),
+    )?;
+    Ok(Some(Arc::new(merged)))
+}
+
+/// `filter AND left.l = right.r`, where NULL equals what it equals in the join.
+fn with_equality(filter: Option<&JoinFilter>, join: &HashJoinExec, l: usize, r: usize) -> JoinFilter {
+    let mut columns = filter.map_or_else(Vec::new, |filter| filter.column_indices().to_vec());
+    let mut fields: Vec<_> = filter.map_or_else(Vec::new, |filter| filter.schema().fields().to_vec());
+    let at = fields.len();
+    columns.push(ColumnIndex { index: l, side: JoinSide::Left });
+    columns.push(ColumnIndex { index: r, side: JoinSide::Right });
+    fields.push(Arc::new(join.left().schema().field(l).clone()));
+    fields.push(Arc::new(join.right().schema().field(r).clone()));
+    let equals = match join.null_equality() {
+        NullEquality::NullEqualsNothing => Operator::Eq,
+        NullEquality::NullEqualsNull => Operator::IsNotDistinctFrom,
+    };
+    let column = |at: usize| Arc::new(Column::new(fields.get(at).map_or("", |f| f.name()), at));
+    let equal: Arc<dyn PhysicalExpr> = Arc::new(BinaryExpr::new(column(at), equals, column(at + 1)));
+    let both = match filter {
+        Some(filter) => Arc::new(BinaryExpr::new(Arc::clone(filter.expression()), Operator::And, equal)),
+        None => equal,
+    };
+    JoinFilter::new(both, columns, Arc::new(Schema::new(fields)))
+}
