@@ -180,7 +180,8 @@ impl Engine {
         let purpose = self.accountant.permit(&asker).map_err(|e| self.not_reserved(e))?;
         let plan = self.bounded(&request, &purpose)?.plan;
         let primitives = plan.draws().iter().zip(plan.needed()).map(|(draw, (what, scale))| {
-            let unit = 10f64.powi(i32::from(scale));
+            // A quantile's scale and half-width are of ranks, not of values.
+            let unit = if draw.mechanism() == "noisy_max" { 1.0 } else { 10f64.powi(i32::from(scale)) };
             #[expect(clippy::cast_precision_loss, reason = "half-widths are under 2^53")]
             let half_width = Some(draw.half_width() as f64 / unit);
             EstimatedPrimitive { what, sigma: format!("{}", draw.sigma() / unit), half_width }

@@ -1,5 +1,8 @@
 //! 95 % intervals of a noisy integer: noise only, not clipping bias, not sampling error.
 
+/// Standard deviations on either side of a normal value that hold 95 %.
+pub(crate) const NORMAL: f64 = 1.96;
+
 /// A value's interval and standard deviation, in the value's own unit.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Interval {
@@ -7,8 +10,8 @@ pub struct Interval {
     pub low: f64,
     /// High end.
     pub high: f64,
-    /// Standard deviation of the noise.
-    pub sigma: f64,
+    /// Standard deviation of the noise; none for a chosen value.
+    pub sigma: Option<f64>,
 }
 
 impl Interval {
@@ -16,7 +19,7 @@ impl Interval {
     #[must_use]
     pub fn scaled(self, scale: i8) -> Self {
         let one = 10f64.powi(i32::from(scale));
-        Self { low: self.low / one, high: self.high / one, sigma: self.sigma / one }
+        Self { low: self.low / one, high: self.high / one, sigma: self.sigma.map(|sigma| sigma / one) }
     }
 }
 
@@ -28,7 +31,15 @@ pub(crate) fn symmetric(value: i64, sigma: f64, half_width: u64) -> Interval {
         reason = "noisy values and widths are under 2^53 wherever they mean anything"
     )]
     let (value, half) = (value as f64, half_width as f64);
-    Interval { low: value - half, high: value + half, sigma }
+    Interval { low: value - half, high: value + half, sigma: Some(sigma) }
+}
+
+/// The interval of `a + factor b`, two noisy integers, rounded outwards by a step of each.
+#[must_use]
+pub(crate) fn linear(value: f64, sigma_a: f64, factor: f64, sigma_b: f64) -> Interval {
+    let sigma = sigma_a.hypot(factor * sigma_b);
+    let half = (NORMAL * sigma).ceil() + 1.0 + factor.abs();
+    Interval { low: value - half, high: value + half, sigma: Some(sigma) }
 }
 
 /// The interval of a count that was seen only because it passed `over`: the equal-tailed confidence interval
@@ -51,7 +62,7 @@ pub(crate) fn truncated(value: i64, sigma: f64, over: u64, k_min: u64) -> Interv
     };
     let low = solve(value - 0.5, 0.025).max(k_min);
     let high = solve(value + 0.5, 0.975).max(low);
-    Interval { low: low.floor(), high: high.ceil(), sigma }
+    Interval { low: low.floor(), high: high.ceil(), sigma: Some(sigma) }
 }
 
 /// P[Z > z] of a standard normal.

@@ -2,7 +2,7 @@
 //!
 //! Proof and symbols: `mechanism.md` beside this file. A measurement is built, its privacy map is
 //! evaluated, and it is invoked and dropped inside [`Gaussian::add_noise`], since OpenDP's functions
-//! are not `Send`. Sigma is a whole number of 1/1024, so it is exact as a binary float (what OpenDP
+//! are not `Send`; [`NoisyMax`] does the same with the noisy maximum. Sigma is a whole number of 1/1024, so it is exact as a binary float (what OpenDP
 //! takes), as a decimal (what the log records) and as an integer (what the auditor computes with).
 
 use dashu::{base::Sign, integer::IBig, integer::UBig, rational::RBig};
@@ -15,6 +15,10 @@ use opendp::{
 };
 
 use crate::loss::{DELTA_ONE, Delta, RHO_ONE, Rho};
+
+mod selection;
+
+pub use selection::NoisyMax;
 
 /// Steps of sigma's grid in 1.
 const SIGMA_ONE: u64 = 1024;
@@ -40,6 +44,56 @@ pub enum MechanismError {
     /// OpenDP refused to build or to draw, or its map exceeds the charge.
     #[error("the noise source failed")]
     Source,
+}
+
+/// One draw of a question, of either mechanism.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Draw {
+    /// Noise on the integer of each cell.
+    Gaussian(Gaussian),
+    /// The choice of one candidate in each cell.
+    NoisyMax(NoisyMax),
+}
+
+impl Draw {
+    /// Squared sensitivity, sigma (a noisy maximum's scale) and charge: `rho >= D^2 / (2 sigma^2)` for both.
+    #[must_use]
+    pub const fn price(&self) -> &Gaussian {
+        match self {
+            Self::Gaussian(draw) => draw,
+            Self::NoisyMax(draw) => draw.price(),
+        }
+    }
+
+    /// The mechanism's name in the log.
+    #[must_use]
+    pub const fn mechanism(&self) -> &'static str {
+        match self {
+            Self::Gaussian(_) => "discrete_gaussian",
+            Self::NoisyMax(_) => "noisy_max",
+        }
+    }
+
+    /// What a draw costs.
+    #[must_use]
+    pub const fn rho(&self) -> Rho {
+        self.price().rho()
+    }
+
+    /// Standard deviation, or a noisy maximum's scale.
+    #[must_use]
+    pub fn sigma(&self) -> f64 {
+        self.price().sigma()
+    }
+
+    /// Half-width of the 95 % interval of an integer; for a noisy maximum the patients between choice and asked rank.
+    #[must_use]
+    pub fn half_width(&self) -> u64 {
+        match self {
+            Self::Gaussian(draw) => draw.half_width(),
+            Self::NoisyMax(draw) => draw.half_width(),
+        }
+    }
 }
 
 /// A discrete Gaussian with its squared L2 sensitivity and its charge: `rho >= D^2 / (2 sigma^2)`.

@@ -7,7 +7,7 @@ use crate::{
 
 /// Version of the meaning of questions; part of every cache key. Raised when the same plan would
 /// be answered in another way.
-pub const SEMANTICS_VERSION: u32 = 1;
+pub const SEMANTICS_VERSION: u32 = 2;
 
 /// How the asker names the price.
 #[derive(Clone, Copy, Debug, PartialEq)]

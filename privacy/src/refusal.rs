@@ -147,7 +147,7 @@ impl Code {
             ),
             Self::AggUnsupported => (
                 "AGG_UNSUPPORTED",
-                "Use COUNT(*), COUNT(x), COUNT(DISTINCT person_id), SUM(x) or AVG(x), in one GROUP BY; conditions by FILTER (WHERE ..)",
+                "Use COUNT, COUNT(DISTINCT x), SUM, AVG, VAR, STDDEV, MEDIAN or APPROX_PERCENTILE_CONT(x, 0.95), in one GROUP BY; a low or high quantile for MIN or MAX; conditions by FILTER (WHERE ..)",
             ),
             Self::NestedDp => (
                 "NESTED_DP",
@@ -160,7 +160,10 @@ impl Code {
                 "UNBOUNDED_COLUMN",
                 "Sum a column with declared bounds, or a CASE, sum, difference or product of such columns and numbers",
             ),
-            Self::TooManyCells => ("TOO_MANY_CELLS", "Ask for fewer groups or a coarser grid"),
+            Self::TooManyCells => (
+                "TOO_MANY_CELLS",
+                "Ask for fewer groups or fewer quantiles, or of a column with a narrower declared range",
+            ),
             Self::TooMuchWork => (
                 "TOO_MUCH_WORK",
                 "Aggregate one side by person_id before joining, or use person_id IN (SELECT person_id ..)",

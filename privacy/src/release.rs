@@ -41,26 +41,25 @@
 //! fn write(release: &epiledger_privacy::release::Release) -> String { serde_json::to_string(release).unwrap() }
 //! ```
 
-use std::{collections::HashMap, str::FromStr, sync::Arc};
+mod exact;
 
-use datafusion::{
-    arrow::{
-        array::{Array, ArrayRef, AsArray, RecordBatch, StringArray, UInt32Array, new_empty_array},
-        compute::{CastOptions, cast_with_options, concat_batches, take},
-        datatypes::{DataType, Int64Type},
-        row::{RowConverter, SortField},
-    },
-    common::ScalarValue,
+use std::{str::FromStr, sync::Arc};
+
+use datafusion::arrow::{
+    array::{Array, ArrayRef, AsArray, RecordBatch, StringArray},
+    compute::{CastOptions, cast_with_options},
+    datatypes::DataType,
 };
+use exact::{Column, ordered, zero_filled};
 use futures::future::{Either, select};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     accountant::Reserved,
-    bound::BoundedPlan,
+    bound::{BoundedPlan, measure::Drawn},
     clock::{Clock, Timing, boundary},
-    mechanism::Gaussian,
+    mechanism::Draw,
 };
 
 /// Something failed after the price was paid. It carries nothing: a reason could depend on data.
@@ -99,17 +98,19 @@ pub struct KeyColumn {
     pub values: Vec<Option<String>>,
 }
 
-/// One drawn integer of every cell.
+/// One drawn integer, or chosen candidate, of every cell.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ReleasedDraw {
     /// What it measures, in words.
     pub what: String,
+    /// `discrete_gaussian`, or `noisy_max`: values are then the chosen candidates.
+    pub mechanism: String,
     /// Digits of its grid after the point.
     pub scale: i8,
-    /// Standard deviation on the grid, an exact decimal.
+    /// Standard deviation on the grid, or a noisy maximum's scale, an exact decimal.
     pub sigma: String,
-    /// Half-width of the 95 % interval on the grid.
+    /// Half-width of the 95 % interval on the grid; of a noisy maximum, the patients between choice and asked rank.
     pub half_width: u64,
     /// One for each cell, on the grid.
     pub values: Vec<i64>,
@@ -286,21 +287,48 @@ enum Noise {
 }
 
 impl Noise {
-    fn add(&mut self, draw: &Gaussian, values: &[i64]) -> Result<Vec<i64>, Failed> {
-        match self {
-            Self::Private => draw.add_noise(values).map_err(|_| Failed),
-            #[expect(clippy::cast_possible_truncation, reason = "float to integer saturates")]
-            Self::Simulated(rng) => Ok(values
-                .iter()
-                .map(|value| {
-                    let (u, v): (f64, f64) = (rng.random(), rng.random());
-                    // Box and Muller 1958; 1 - u lies in (0, 1].
-                    let normal = (-2.0 * (1.0 - u).ln()).sqrt() * (std::f64::consts::TAU * v).cos();
-                    value.saturating_add((normal * draw.sigma()).round() as i64)
-                })
-                .collect()),
+    /// One draw over all cells of its column.
+    fn add(&mut self, drawn: Drawn, draw: &Draw, column: &Column) -> Result<Vec<i64>, Failed> {
+        match (draw, drawn, column) {
+            (Draw::Gaussian(draw), Drawn::Noisy(_), Column::Sums(sums)) => match self {
+                Self::Private => draw.add_noise(sums).map_err(|_| Failed),
+                #[expect(clippy::cast_possible_truncation, reason = "float to integer saturates")]
+                Self::Simulated(rng) => Ok(sums
+                    .iter()
+                    .map(|value| {
+                        let (u, v): (f64, f64) = (rng.random(), rng.random());
+                        // Box and Muller 1958; 1 - u lies in (0, 1].
+                        let normal = (-2.0 * (1.0 - u).ln()).sqrt() * (std::f64::consts::TAU * v).cos();
+                        value.saturating_add((normal * draw.sigma()).round() as i64)
+                    })
+                    .collect()),
+            },
+            (Draw::NoisyMax(draw), Drawn::Selected { quantile, end, candidates, .. }, Column::Values(cells)) => {
+                let scores = |values: &Vec<i64>| quantile.scores(&candidates.count_of(values), end, draw.margin());
+                let scores = cells.iter().map(scores);
+                let chosen = match self {
+                    Self::Private => draw.select(scores).map_err(|_| Failed)?,
+                    Self::Simulated(rng) => scores.map(|scores| likely(&scores, draw.price().sigma(), rng)).collect(),
+                };
+                Ok(chosen.into_iter().map(|index| candidates.value(i64::try_from(index).unwrap_or(i64::MAX))).collect())
+            }
+            _ => Err(Failed),
         }
     }
+}
+
+/// The exponential mechanism's choice by Gumbel noise on each score.
+fn likely(scores: &[i64], scale: f64, rng: &mut StdRng) -> usize {
+    let mut noisy = |score: &i64| {
+        let u: f64 = rng.random();
+        #[expect(clippy::cast_precision_loss, reason = "scores are under 2^53")]
+        let score = *score as f64;
+        score / scale - (-(1.0 - u).ln()).ln()
+    };
+    let noisy: Vec<f64> = scores.iter().map(&mut noisy).collect();
+    (0..noisy.len())
+        .max_by(|a, b| noisy.get(*a).partial_cmp(&noisy.get(*b)).unwrap_or(std::cmp::Ordering::Equal))
+        .unwrap_or(0)
 }
 
 /// Public cells are zero-filled; unknown keys pass the threshold or vanish. Cells are in canonical key order.
@@ -312,14 +340,17 @@ fn add_noise(plan: &BoundedPlan, query_id: &str, raw: RawBatches, noise: &mut No
     };
     let mut kept: Option<Vec<usize>> = None;
     let mut noisy: Vec<Option<Vec<i64>>> = vec![None; plan.draws().len()];
+    let measured = plan.measured();
+    let exact_of = |drawn: &Drawn| exact.get(drawn.column()).ok_or(Failed);
     if let Some(threshold) = plan.threshold() {
-        let column = exact.get(threshold.draw).ok_or(Failed)?;
+        let (drawn, draw) =
+            (measured.drawn.get(threshold.draw).ok_or(Failed)?, plan.draws().get(threshold.draw).ok_or(Failed)?);
+        let column = exact_of(drawn)?.sums()?;
         // Keys with too few patients go before the draw; their number stays inside.
         let enough: Vec<usize> = (0..column.len())
             .filter(|row| column.get(*row).is_some_and(|n| *n >= 0 && n.unsigned_abs() >= threshold.k_min))
             .collect();
-        let values: Vec<i64> = enough.iter().filter_map(|row| column.get(*row).copied()).collect();
-        let drawn = noise.add(plan.draws().get(threshold.draw).ok_or(Failed)?, &values)?;
+        let drawn = noise.add(*drawn, draw, &exact_of(drawn)?.at(enough.iter().copied().map(Some)))?;
         let over = i64::try_from(threshold.over).map_err(|_| Failed)?;
         let (rows, passed): (Vec<usize>, Vec<i64>) = enough.into_iter().zip(drawn).filter(|(_, n)| *n > over).unzip();
         *noisy.get_mut(threshold.draw).ok_or(Failed)? = Some(passed);
@@ -328,19 +359,18 @@ fn add_noise(plan: &BoundedPlan, query_id: &str, raw: RawBatches, noise: &mut No
     let draws = plan
         .draws()
         .iter()
+        .zip(&measured.drawn)
         .zip(plan.needed())
-        .zip(&exact)
         .zip(noisy)
-        .map(|(((draw, (what, scale)), column), done)| {
+        .map(|(((draw, drawn), (what, scale)), done)| {
+            let column = exact_of(drawn)?;
             let values = match (done, &kept) {
                 (Some(values), _) => values,
-                (None, None) => noise.add(draw, column)?,
-                (None, Some(rows)) => {
-                    let values: Vec<i64> = rows.iter().filter_map(|row| column.get(*row).copied()).collect();
-                    noise.add(draw, &values)?
-                }
+                (None, None) => noise.add(*drawn, draw, column)?,
+                (None, Some(rows)) => noise.add(*drawn, draw, &column.at(rows.iter().copied().map(Some)))?,
             };
-            Ok(ReleasedDraw { what, scale, sigma: draw.sigma_decimal(), half_width: draw.half_width(), values })
+            let (sigma, half_width) = (draw.price().sigma_decimal(), draw.half_width());
+            Ok(ReleasedDraw { what, mechanism: draw.mechanism().into(), scale, sigma, half_width, values })
         })
         .collect::<Result<Vec<_>, Failed>>()?;
     let keys = keys
@@ -369,82 +399,4 @@ fn add_noise(plan: &BoundedPlan, query_id: &str, raw: RawBatches, noise: &mut No
         keys,
         draws,
     })
-}
-
-type Exact = (Vec<ArrayRef>, Vec<Vec<i64>>);
-
-/// V's rows as key arrays and integer columns; NULL sums (of no rows) are 0.
-fn columns(plan: &BoundedPlan, raw: RawBatches) -> Result<Exact, Failed> {
-    let key_count = plan.key_types().len();
-    let Some(first) = raw.0.first() else {
-        let keys = plan.key_types().iter().map(new_empty_array).collect();
-        return Ok((keys, vec![Vec::new(); plan.draws().len()]));
-    };
-    let batch = concat_batches(&first.schema(), &raw.0).map_err(|_| Failed)?;
-    if batch.num_columns() != key_count + plan.draws().len() {
-        return Err(Failed);
-    }
-    let integers = batch
-        .columns()
-        .iter()
-        .skip(key_count)
-        .map(|column| {
-            let column = column.as_primitive_opt::<Int64Type>().ok_or(Failed)?;
-            Ok(column.iter().map(|value| value.unwrap_or(0)).collect())
-        })
-        .collect::<Result<Vec<Vec<i64>>, Failed>>()?;
-    Ok((batch.columns().iter().take(key_count).cloned().collect(), integers))
-}
-
-fn converter(types: &[DataType]) -> Result<RowConverter, Failed> {
-    RowConverter::new(types.iter().map(|t| SortField::new(t.clone())).collect()).map_err(|_| Failed)
-}
-
-/// Every public cell in its order, with the integers found for it or 0.
-fn zero_filled(plan: &BoundedPlan, public: &[Vec<ScalarValue>], raw: RawBatches) -> Result<Exact, Failed> {
-    let (found_keys, found) = columns(plan, raw)?;
-    if plan.key_types().is_empty() {
-        let values = found.iter().map(|column| vec![column.first().copied().unwrap_or(0)]).collect();
-        return Ok((Vec::new(), values));
-    }
-    let keys = plan
-        .key_types()
-        .iter()
-        .enumerate()
-        .map(|(index, data_type)| {
-            let values =
-                public.iter().map(|cell| cell.get(index).ok_or(Failed)?.cast_to(data_type).map_err(|_| Failed));
-            let values = values.collect::<Result<Vec<_>, Failed>>()?;
-            if values.is_empty() {
-                return Ok(new_empty_array(data_type));
-            }
-            ScalarValue::iter_to_array(values).map_err(|_| Failed)
-        })
-        .collect::<Result<Vec<_>, Failed>>()?;
-    let converter = converter(plan.key_types())?;
-    let found_rows = converter.convert_columns(&found_keys).map_err(|_| Failed)?;
-    let place: HashMap<&[u8], usize> = found_rows.iter().enumerate().map(|(index, row)| (row.data(), index)).collect();
-    let cells = converter.convert_columns(&keys).map_err(|_| Failed)?;
-    let places: Vec<Option<usize>> = cells.iter().map(|cell| place.get(cell.data()).copied()).collect();
-    let values = found
-        .iter()
-        .map(|column| places.iter().map(|p| p.and_then(|p| column.get(p).copied()).unwrap_or(0)).collect())
-        .collect();
-    Ok((keys, values))
-}
-
-/// Unknown keys in canonical order, so that the order of noise does not depend on how rows were read.
-fn ordered(plan: &BoundedPlan, raw: RawBatches) -> Result<Exact, Failed> {
-    let (keys, values) = columns(plan, raw)?;
-    let rows = converter(plan.key_types())?.convert_columns(&keys).map_err(|_| Failed)?;
-    let mut order: Vec<(&[u8], usize)> = rows.iter().enumerate().map(|(index, row)| (row.data(), index)).collect();
-    let mut sorted: Vec<(Vec<u8>, usize)> = order.drain(..).map(|(row, index)| (row.to_vec(), index)).collect();
-    sorted.sort_unstable();
-    let order: Vec<usize> = sorted.into_iter().map(|(_, index)| index).collect();
-    let indices: Result<Vec<u32>, _> = order.iter().map(|index| u32::try_from(*index)).collect();
-    let indices = UInt32Array::from(indices.map_err(|_| Failed)?);
-    let keys = keys.iter().map(|key| take(key, &indices, None).map_err(|_| Failed)).collect::<Result<Vec<_>, _>>()?;
-    let values =
-        values.iter().map(|column| order.iter().filter_map(|index| column.get(*index).copied()).collect()).collect();
-    Ok((keys, values))
 }

@@ -32,7 +32,7 @@ pub(crate) const TODAY: [&str; 5] = ["now", "current_date", "current_timestamp",
 pub(crate) const PI: &str = "pi";
 
 /// Aggregates that a question may name: some are released, the others are for one patient's rows or for released numbers.
-const AGGREGATES: [&str; 15] = [
+const AGGREGATES: [&str; 17] = [
     "count",
     "sum",
     "avg",
@@ -40,6 +40,8 @@ const AGGREGATES: [&str; 15] = [
     "min",
     "max",
     "median",
+    "approx_median",
+    "approx_percentile_cont",
     "stddev",
     "stddev_samp",
     "stddev_pop",

@@ -191,8 +191,16 @@ impl Suspects {
                 self.note(Code::UnboundedColumn, 0, span);
                 self.note(Code::AggUnsupported, if distinct { 1 } else { 3 }, span);
             }
-            "min" | "max" | "median" | "corr" | "bool_and" => self.note(Code::AggUnsupported, 0, span),
-            _ if name.starts_with("stddev") || name.starts_with("var") => self.note(Code::AggUnsupported, 0, span),
+            "min" | "max" | "corr" | "bool_and" => self.note(Code::AggUnsupported, 0, span),
+            "median" | "approx_median" | "approx_percentile_cont" => {
+                self.note(Code::TooManyCells, 0, span);
+                self.note(Code::UnboundedColumn, 0, span);
+                self.note(Code::AggUnsupported, if distinct { 1 } else { 2 }, span);
+            }
+            _ if name.starts_with("stddev") || name.starts_with("var") => {
+                self.note(Code::UnboundedColumn, 0, span);
+                self.note(Code::AggUnsupported, if distinct { 1 } else { 3 }, span);
+            }
             "date_trunc" | "date_part" | "extract" | "month" | "quarter" | "week" | "day" => {
                 self.note(Code::Precision, 0, span);
                 self.note(Code::NonTotalFn, 1, span);

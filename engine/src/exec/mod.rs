@@ -6,4 +6,5 @@ mod intervals;
 mod lineage;
 pub mod local;
 pub mod post;
+mod region;
 mod replay;

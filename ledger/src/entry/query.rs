@@ -9,11 +9,12 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Primitive {
-    /// `discrete_gaussian` (no other mechanism yet).
+    /// `discrete_gaussian`, or `noisy_max` for the choice of a quantile.
     pub mechanism: String,
-    /// Squared L2 sensitivity on the integer grid, a decimal integer string (it may pass 2^53).
+    /// Squared L2 sensitivity on the integer grid; of a noisy maximum G times the square of what one patient changes a
+    /// score. A decimal integer string (it may pass 2^53).
     pub d_squared: String,
-    /// Standard deviation on the integer grid, an exact decimal.
+    /// Standard deviation on the integer grid, or a noisy maximum's scale, an exact decimal.
     pub sigma: String,
     /// Charged rho, a decimal with at most 12 places.
     pub rho: String,

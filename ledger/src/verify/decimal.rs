@@ -82,6 +82,18 @@ pub(crate) fn combines(combined: &str, sigmas: &[String]) -> Option<bool> {
     Some(combined % &step == zero && covers(combined) && least)
 }
 
+/// Whether D^2 = G b^2 for a whole b > 0: the sensitivity of G groups, in each of which one patient changes an integer or
+/// a score by at most b. `None` when the text is no whole number.
+pub(crate) fn spans_groups(d_squared: &str, groups: u64) -> Option<bool> {
+    let (d_squared, 0) = digits(d_squared)? else {
+        return None;
+    };
+    let (d_squared, groups) = (BigUint::parse_bytes(d_squared.as_bytes(), 10)?, BigUint::from(groups.max(1)));
+    let in_one = &d_squared / &groups;
+    let root = in_one.sqrt();
+    Some(root > BigUint::ZERO && &root * &root * groups == d_squared)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -110,6 +122,16 @@ mod tests {
         ] {
             assert_eq!(units(wrong, RHO_PLACES), None, "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_sensitivity_is_a_square_for_each_group() {
+        for (d_squared, groups, right) in
+            [("1", 1, true), ("20", 20, true), ("180", 20, true), ("1", 20, false), ("40", 20, false), ("0", 1, false)]
+        {
+            assert_eq!(spans_groups(d_squared, groups), Some(right), "{d_squared} over {groups}");
+        }
+        assert_eq!(spans_groups("1.5", 1), None);
     }
 
     #[test]

@@ -2,13 +2,17 @@
 //! that were combined.
 
 use super::{
-    decimal::{RHO_PLACES, combines, price_covers, units},
+    decimal::{RHO_PLACES, combines, price_covers, spans_groups, units},
     policies::Amount,
 };
 use crate::entry::{QueryIntent, query::Bounds};
 
-/// The one mechanism whose price this auditor can recompute.
+/// Noise on integers.
 const GAUSSIAN: &str = "discrete_gaussian";
+
+/// The choice of candidates. Its D^2 is that of its scores and its sigma is its scale, and it costs the same: OpenDP's
+/// map doubles the change of a score and takes an eighth of the square, for each of G cells.
+const NOISY_MAX: &str = "noisy_max";
 
 /// Most draws that are combined into one number.
 const MOST_COMBINED: usize = 16;
@@ -18,7 +22,7 @@ pub(crate) fn price(intent: &QueryIntent) -> Result<Amount, String> {
     let price = Amount::parse(&intent.rho, &intent.delta).ok_or("its price is no decimal in whole units")?;
     let mut sum = 0_u128;
     for primitive in &intent.primitives {
-        if primitive.mechanism != GAUSSIAN {
+        if ![GAUSSIAN, NOISY_MAX].contains(&primitive.mechanism.as_str()) {
             return Err("its mechanism is unknown to this auditor".into());
         }
         let rho = units(&primitive.rho, RHO_PLACES).ok_or("a primitive's rho is no decimal in whole units")?;
@@ -26,6 +30,9 @@ pub(crate) fn price(intent: &QueryIntent) -> Result<Amount, String> {
             Some(true) => {}
             Some(false) => return Err("a primitive's rho is less than D^2 / (2 sigma^2)".into()),
             None => return Err("a primitive's sigma or D^2 is no decimal".into()),
+        }
+        if spans_groups(&primitive.d_squared, intent.bounds.groups) != Some(true) {
+            return Err("a primitive's D^2 is not a square for each of the question's groups".into());
         }
         sum = sum.checked_add(rho).ok_or("the primitives' rho overflows")?;
     }
@@ -70,6 +77,13 @@ impl Drawn {
         for ((primitive, logged), (_, before)) in
             drawn.primitives.iter_mut().zip(&intent.primitives).zip(&held.primitives)
         {
+            if logged.mechanism == NOISY_MAX {
+                match logged.combined {
+                    // Bought anew.
+                    None => continue,
+                    Some(_) => return Err("choices of candidates cannot be combined".into()),
+                }
+            }
             if before.len() >= MOST_COMBINED {
                 return Err(format!("more than {MOST_COMBINED} draws of one number are combined"));
             }

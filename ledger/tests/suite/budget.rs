@@ -57,9 +57,19 @@ fn questions_within_the_rules_have_no_fault() {
 #[test]
 fn a_wrong_intent_is_a_fault() {
     type Change = fn(&mut QueryIntent);
-    let wrong: [(&str, &str, Change); 16] = [
+    let wrong: [(&str, &str, Change); 19] = [
         ("price below D^2 / (2 sigma^2)", "budget", |intent| intent.primitives[0].d_squared = "2".into()),
         ("sigma a hair too small", "budget", |intent| intent.primitives[0].sigma = "9.99999999999999999999".into()),
+        ("a quantile's price understated", "budget", |intent| {
+            // Change 19 in one group: D^2 = 361.
+            let primitive = &mut intent.primitives[0];
+            (primitive.mechanism, primitive.d_squared, primitive.sigma) =
+                ("noisy_max".into(), "361".into(), "189.9".into());
+        }),
+        ("D^2 of one group where a patient is in two", "budget", |intent| intent.bounds.groups = 2),
+        ("D^2 that is no square", "budget", |intent| {
+            (intent.primitives[0].d_squared, intent.primitives[0].sigma) = ("2".into(), "15".into());
+        }),
         ("sum of primitives", "budget", |intent| intent.rho = "0.004".into()),
         ("no primitive", "budget", |intent| intent.primitives.clear()),
         ("mechanism", "budget", |intent| intent.primitives[0].mechanism = "laplace".into()),
@@ -84,6 +94,14 @@ fn a_wrong_intent_is_a_fault() {
         assert_eq!(found, expected, "{what}");
     }
     assert_eq!(layer(|writer, _| assert!(writer.ask(writer.intent()) > 0)), "none");
+    let quantile = |writer: &mut AuditWriter| {
+        let mut intent = writer.intent();
+        let primitive = &mut intent.primitives[0];
+        (primitive.mechanism, primitive.d_squared, primitive.sigma) = ("noisy_max".into(), "722".into(), "269".into());
+        intent.bounds.groups = 2;
+        writer.ask(intent)
+    };
+    assert_eq!(layer(|writer, _| assert!(quantile(writer) > 0)), "none");
 }
 
 #[test]

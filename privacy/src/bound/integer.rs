@@ -28,11 +28,59 @@ pub(crate) struct ClampRange {
     pub(crate) high: i64,
 }
 
-fn arrays(args: &ScalarFunctionArgs) -> Result<Vec<ArrayRef>> {
+/// Largest H: squares are kept on a coarser unit past it, so that their noise has a scale and their sums fit.
+const LARGEST_SQUARE: u128 = 1 << 28;
+
+impl ClampRange {
+    /// m = floor((L+U)/2).
+    pub(crate) fn middle(self) -> i64 {
+        (self.low + self.high).div_euclid(2)
+    }
+
+    /// h = max(U-m, m-L).
+    pub(crate) fn half(self) -> u128 {
+        u128::from((self.high - self.middle()).max(self.middle() - self.low).unsigned_abs())
+    }
+
+    /// max(|L|, |U|).
+    pub(crate) fn magnitude(self) -> u128 {
+        u128::from(self.low.unsigned_abs().max(self.high.unsigned_abs()))
+    }
+
+    /// Is the variance of S + m N, `h^2 + m^2` to that of N, at most that of T?
+    pub(crate) fn centred_is_finer(self) -> bool {
+        let middle = u128::from(self.middle().unsigned_abs());
+        self.half().pow(2) + middle.pow(2) <= self.magnitude().pow(2)
+    }
+
+    /// w: grid units squared in 1 of a square; 1 while h^2 is at most 2^28.
+    pub(crate) fn square_unit(self) -> u128 {
+        self.half().pow(2).div_ceil(LARGEST_SQUARE).max(1)
+    }
+
+    /// floor(H/2), with H = floor(h^2/w).
+    pub(crate) fn square_middle(self) -> u128 {
+        self.half().pow(2) / self.square_unit() / 2
+    }
+
+    /// ceil(H/2) >= |square(x)|.
+    pub(crate) fn largest_square(self) -> u128 {
+        (self.half().pow(2) / self.square_unit()).div_ceil(2)
+    }
+
+    /// `floor((x-m)^2 / w) - floor(H/2)`: a centred square, for x within the range.
+    fn square(self, x: i64) -> i64 {
+        let distance = u128::from((x - self.middle()).unsigned_abs()).min(self.half());
+        let square = i64::try_from(distance * distance / self.square_unit()).unwrap_or(i64::MAX);
+        square - i64::try_from(self.square_middle()).unwrap_or(0)
+    }
+}
+
+pub(super) fn arrays(args: &ScalarFunctionArgs) -> Result<Vec<ArrayRef>> {
     args.args.iter().map(|value| value.to_array(args.number_rows)).collect()
 }
 
-fn int64(array: &ArrayRef) -> Result<&Int64Array> {
+pub(super) fn int64(array: &ArrayRef) -> Result<&Int64Array> {
     array.as_primitive_opt::<Int64Type>().ok_or_else(|| DataFusionError::Internal("not an Int64 column".into()))
 }
 
@@ -77,6 +125,40 @@ impl ScalarUDFImpl for Clamp {
 /// `clamp(x, L, U)` of a numeric expression.
 pub(crate) fn clamp(x: Expr, range: ClampRange) -> Expr {
     ScalarUDF::from(Clamp { range, signature: Signature::any(1, Volatility::Immutable) }).call(vec![x])
+}
+
+/// [`ClampRange::square`] of a clamped value. NULL stays NULL.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Square {
+    range: ClampRange,
+    signature: Signature,
+}
+
+impl ScalarUDFImpl for Square {
+    fn name(&self) -> &'static str {
+        "centred_square"
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _: &[DataType]) -> Result<DataType> {
+        Ok(DataType::Int64)
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let arrays = arrays(&args)?;
+        let clamped = arrays.first().ok_or_else(|| DataFusionError::Internal("centred_square takes a value".into()))?;
+        let squares: Int64Array = int64(clamped)?.iter().map(|x| x.map(|x| self.range.square(x))).collect();
+        Ok(ColumnarValue::Array(Arc::new(squares)))
+    }
+}
+
+/// The centred square of a clamped value.
+pub(crate) fn centred_square(clamped: Expr, range: ClampRange) -> Expr {
+    let signature = Signature::exact(vec![DataType::Int64], Volatility::Immutable);
+    ScalarUDF::from(Square { range, signature }).call(vec![clamped])
 }
 
 /// `trunc(total * R / count)` where `count > R`, else `total`. With total = count it is `min(count, R)`.
@@ -179,7 +261,7 @@ impl ScalarUDFImpl for GroupHash {
 /// Is this one of the functions of this file?
 pub(crate) fn is_ours(function: &ScalarUDF) -> bool {
     let inner = function.inner();
-    inner.is::<Clamp>() || inner.is::<DownWeight>() || inner.is::<GroupHash>()
+    inner.is::<Clamp>() || inner.is::<Square>() || inner.is::<DownWeight>() || inner.is::<GroupHash>()
 }
 
 /// The hash that chooses which G groups of a unit count.
@@ -205,6 +287,23 @@ mod tests {
                 prop_assert_eq!(got, total);
             }
             prop_assert!(got.unsigned_abs() <= total.unsigned_abs());
+        }
+    }
+
+    proptest! {
+        /// |q| <= ceil(H/2) for every value of the range, H <= 2^28, and w = 1 on small ranges.
+        #[test]
+        fn centred_squares_keep_their_bound(low in -(1i64 << 24)..(1 << 24), width in 0i64..(1 << 25), at in 0.0f64..=1.0) {
+            let high = (low + width).min(1 << 24);
+            let range = ClampRange { scale: 0, low, high };
+            let x = low + ((high - low) as f64 * at) as i64;
+            for x in [x, low, high, range.middle()] {
+                prop_assert!(u128::from(range.square(x).unsigned_abs()) <= range.largest_square());
+            }
+            prop_assert!(range.largest_square() <= LARGEST_SQUARE / 2);
+            let reached = [low, high, range.middle()].map(|x| u128::from(range.square(x).unsigned_abs()));
+            prop_assert!(reached.contains(&range.largest_square()));
+            prop_assert_eq!(range.square_unit() == 1, range.half() <= 1 << 14);
         }
     }
 

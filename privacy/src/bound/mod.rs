@@ -13,8 +13,10 @@ pub mod physical;
 pub(crate) mod post;
 mod relational;
 pub(crate) mod scan;
+pub(crate) mod shares;
 mod sources;
 pub(crate) mod total;
+pub(crate) mod values;
 pub(crate) mod walk;
 
 use std::{fmt, sync::Arc, time::Duration};
@@ -32,7 +34,7 @@ use crate::{
     catalog::Catalog,
     clock,
     loss::{Delta, PrivacyLoss, Rho},
-    mechanism::Gaussian,
+    mechanism::{Draw, Gaussian, NoisyMax},
     params::{Ask, PrivacyParams, SEMANTICS_VERSION},
     query::Query,
     refusal::{Code, PlanError},
@@ -42,7 +44,7 @@ pub(crate) use canonical::hex;
 use canonical::{derived_key, literals};
 use form::Form;
 use keys::{Keys, PublicValues};
-use measure::{Measured, Needed, Output};
+use measure::{Drawn, Measured, Needed, Output, Size};
 use physical::Layout;
 
 /// A question that was proved to keep its bounds, with its noise and its price. It was not paid yet:
@@ -56,7 +58,7 @@ pub struct BoundedPlan {
     cells: Option<Vec<Vec<ScalarValue>>>,
     release_schema: SchemaRef,
     measured: Measured,
-    draws: Vec<Gaussian>,
+    draws: Vec<Draw>,
     threshold: Option<Threshold>,
     loss: PrivacyLoss,
     bounds: Bounds,
@@ -112,16 +114,24 @@ pub fn bound(
     };
     // A unit can't touch more cells than there are.
     let groups = cells.as_ref().map_or(groups, |cells| groups.min(cells.len() as u64)).max(1);
-    let measured = Measured::plan(&measures, cells.is_none())?;
-    let d_squared: Vec<u128> = measured.needed.iter().map(|needed| measured.d_squared(*needed, rows, groups)).collect();
-    let draws = price(params, &measured, &d_squared)?;
+    let size = Size {
+        rows,
+        groups,
+        patients: catalog.declared_patients,
+        cells: cells.as_ref().map(|cells| cells.len() as u64),
+        k_min: params.k_min,
+    };
+    let measured = Measured::plan(&measures, &size)?;
+    let draws = price(params, &measured, &size)?;
     let rho = draws.iter().fold(Rho::ZERO, |sum, draw| sum.plus(draw.rho()));
 
-    let (threshold, delta) = match (&cells, measured.needed.iter().position(|n| *n == Needed::Patients)) {
+    let counts = |drawn: &Drawn| measured.needed.get(drawn.column()) == Some(&Needed::Patients);
+    let (threshold, delta) = match (&cells, measured.drawn.iter().position(counts)) {
         (None, Some(position)) => {
             let (t, delta) = draws
                 .get(position)
                 .ok_or_else(|| PlanError::new(Code::BadPrivacyParam, "no draw of patients"))?
+                .price()
                 .threshold(groups, params.query_delta)
                 .map_err(|e| PlanError::new(Code::BadPrivacyParam, e.to_string()))?;
             (Some(Threshold { k_min: params.k_min, over: params.k_min + t, draw: position }), delta)
@@ -208,12 +218,12 @@ pub fn bound(
     })
 }
 
-/// Shares the asked price equally between the draws; for a wanted half-width, prices the first count or sum for it.
-fn price(params: &PrivacyParams, measured: &Measured, d_squared: &[u128]) -> Result<Vec<Gaussian>, PlanError> {
+/// Divides the asked price between the draws; for a wanted half-width, prices the first count or sum for it.
+fn price(params: &PrivacyParams, measured: &Measured, size: &Size) -> Result<Vec<Draw>, PlanError> {
     let bad = |e: crate::mechanism::MechanismError| PlanError::new(Code::BadPrivacyParam, e.to_string());
-    let shares = u128::try_from(d_squared.len()).unwrap_or(1).max(1);
-    let each = match params.asked_rho()? {
-        Some(rho) => Rho::from_units(rho.units() / shares),
+    let shares = shares::shares(measured);
+    let rho = match params.asked_rho()? {
+        Some(rho) => rho,
         None => {
             let width = match params.ask {
                 Some(Ask::HalfWidth(width)) => width,
@@ -225,15 +235,27 @@ fn price(params: &PrivacyParams, measured: &Measured, d_squared: &[u128]) -> Res
                 .find_map(|output| match output {
                     Output::Count(position) => Some((*position, 0)),
                     Output::Sum { total, scale } => Some((*total, *scale)),
-                    Output::CentredSum { .. } | Output::Mean { .. } => None,
+                    _ => None,
                 })
                 .ok_or_else(|| {
                     PlanError::new(Code::BadPrivacyParam, "accuracy needs a COUNT or a SUM; name an epsilon for a mean")
                 })?;
-            rho_for(width * 10f64.powi(i32::from(scale)), d_squared.get(position).copied().unwrap_or(1))?
+            let d_squared = measured.drawn.get(position).map_or(1, |drawn| measured.d_squared(*drawn, size));
+            let one = rho_for(width * 10f64.powi(i32::from(scale)), d_squared)?;
+            let share = shares.get(position).copied().unwrap_or(1).max(1);
+            Rho::from_units(one.units().saturating_mul(shares.iter().sum()).div_ceil(share))
         }
     };
-    d_squared.iter().map(|d| Gaussian::priced(*d, each).map_err(bad)).collect()
+    let draw = |(drawn, rho): (&Drawn, Rho)| {
+        Ok(match drawn {
+            Drawn::Noisy(_) => Draw::Gaussian(Gaussian::priced(measured.d_squared(*drawn, size), rho).map_err(bad)?),
+            Drawn::Selected { quantile, candidates, .. } => {
+                let score = (size.groups, quantile.change(), quantile.denominator());
+                Draw::NoisyMax(NoisyMax::priced(score, candidates.count, rho).map_err(bad)?)
+            }
+        })
+    };
+    measured.drawn.iter().zip(shares::divide(rho, &shares)).map(draw).collect()
 }
 
 /// The least rho, to about a part in a thousand, whose 95 % half-width is at most `width` grid units.
@@ -404,10 +426,10 @@ impl BoundedPlan {
     /// The draws as the log records them.
     #[must_use]
     pub fn primitives(&self) -> Vec<Primitive> {
-        let draw = |draw: &Gaussian| Primitive {
-            mechanism: "discrete_gaussian".into(),
-            d_squared: draw.d_squared().to_string(),
-            sigma: draw.sigma_decimal(),
+        let draw = |draw: &Draw| Primitive {
+            mechanism: draw.mechanism().into(),
+            d_squared: draw.price().d_squared().to_string(),
+            sigma: draw.price().sigma_decimal(),
             rho: draw.rho().to_string(),
             combined: None,
         };
@@ -416,7 +438,7 @@ impl BoundedPlan {
 
     /// The draws, in the order of [`Self::needed`].
     #[must_use]
-    pub fn draws(&self) -> &[Gaussian] {
+    pub fn draws(&self) -> &[Draw] {
         &self.draws
     }
 
@@ -435,18 +457,6 @@ impl BoundedPlan {
     /// What each draw measures, in words, and the digits of its grid after the point.
     #[must_use]
     pub fn needed(&self) -> Vec<(String, i8)> {
-        let describe = |needed: &Needed| {
-            let value = |index: &usize| self.measured.values.get(*index);
-            let name = |index: &usize| value(index).map_or_else(String::new, |v| v.0.schema_name().to_string());
-            let scale = |index: &usize| value(index).and_then(|v| v.1).map_or(0, |range| range.scale);
-            match needed {
-                Needed::Patients => ("patients".to_owned(), 0),
-                Needed::Rows => ("rows".to_owned(), 0),
-                Needed::Count(i) => (format!("count of {}", name(i)), 0),
-                Needed::Total(i) => (format!("sum of {}", name(i)), scale(i)),
-                Needed::Centred(i) => (format!("centred sum of {}", name(i)), scale(i)),
-            }
-        };
-        self.measured.needed.iter().map(describe).collect()
+        self.measured.drawn.iter().map(|drawn| self.measured.describe(*drawn)).collect()
     }
 }

@@ -85,6 +85,9 @@ impl Shape {
                     let middle = range(value).map_or(0, ClampRange::middle);
                     (Measured::Sum { value: *value, middle }, Some(*value))
                 }
+                Needed::Having(_) | Needed::Squares(_) | Needed::Distinct { .. } | Needed::Medians { .. } => {
+                    return Ok(None);
+                }
             };
             needed.push(measured);
             if let Some(fold) = fold.and_then(|value| folds.get_mut(value)) {

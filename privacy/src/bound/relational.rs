@@ -10,19 +10,21 @@ use datafusion::{
     common::{Column, JoinType, NullEquality, Result, ScalarValue, TableReference},
     datasource::{MemTable, provider_as_source},
     functions_aggregate::{
-        expr_fn::{count, sum},
+        count::count_udaf,
+        expr_fn::{array_agg, count, min, sum},
         sum::sum_udaf,
     },
-    functions_window::expr_fn::row_number,
+    functions_window::expr_fn::{dense_rank, row_number},
     logical_expr::{
         Expr, ExprFunctionExt, LogicalPlan, LogicalPlanBuilder, Operator, WindowFunctionDefinition, binary_expr,
-        expr::WindowFunction, ident, lit,
+        expr::WindowFunction, ident, lit, try_cast, when,
     },
 };
 
 use super::{
-    integer::{ClampRange, clamp, down_weight, group_hash},
+    integer::{ClampRange, centred_square, clamp, down_weight, group_hash},
     measure::Needed,
+    values::{different_values, nearest_candidate},
 };
 
 /// Columns of U, U1 and U2 that no SQL can name: the parser's identifiers never reach these plans.
@@ -35,6 +37,11 @@ fn key_column(index: usize) -> String {
 
 fn value_column(index: usize) -> String {
     format!("__value{index}")
+}
+
+/// One of a unit's values in a group that V takes as it is, at the row that was chosen for it.
+fn kept_column(position: usize) -> String {
+    format!("__kept{position}")
 }
 
 /// Everything that V is made of, all of it decided from text and catalog.
@@ -76,7 +83,7 @@ impl Parts {
     }
 }
 
-/// V: columns `__key0..`, then one Int64 column for each needed integer.
+/// V: columns `__key0..`, then one column for each needed: Int64, and a list of Int64 for [`Needed::Medians`].
 pub(super) fn bounded(parts: &Parts) -> Result<LogicalPlan> {
     let key_names: Vec<String> = (0..parts.keys.len()).map(key_column).collect();
     let keys = || key_names.iter().map(ident).collect::<Vec<_>>();
@@ -87,6 +94,8 @@ pub(super) fn bounded(parts: &Parts) -> Result<LogicalPlan> {
         Some(cells) if !parts.keys.is_empty() => semi_join_cells(p, &key_names, cells)?,
         _ => p,
     };
+
+    let p1 = with_kept(p1, parts, &key_names)?;
 
     // U: one row per unit and group.
     let mut group = vec![ident(UNIT_COLUMN)];
@@ -100,9 +109,22 @@ pub(super) fn bounded(parts: &Parts) -> Result<LogicalPlan> {
                 sums.push(sum(value.clone()).alias(format!("__total{index}")));
             }
             if parts.needed.contains(&Needed::Centred(index)) {
-                let centred = binary_expr(value, Operator::Minus, lit(range.middle()));
+                let centred = binary_expr(value.clone(), Operator::Minus, lit(range.middle()));
                 sums.push(sum(centred).alias(format!("__centred{index}")));
             }
+            if parts.needed.contains(&Needed::Squares(index)) {
+                sums.push(sum(centred_square(value, *range)).alias(format!("__squares{index}")));
+            }
+        }
+    }
+    for (position, needed) in parts.needed.iter().enumerate() {
+        let kept = ident(kept_column(position));
+        match needed {
+            Needed::Distinct { .. } => {
+                sums.push(array_agg(kept).distinct().build()?.alias(format!("__list{position}")));
+            }
+            Needed::Medians { .. } => sums.push(min(kept).alias(format!("__median{position}"))),
+            _ => {}
         }
     }
     let u = LogicalPlanBuilder::from(p1).aggregate(group, sums)?.build()?;
@@ -117,6 +139,10 @@ pub(super) fn bounded(parts: &Parts) -> Result<LogicalPlan> {
     for (position, needed) in parts.needed.iter().enumerate() {
         let weighed = match needed {
             Needed::Patients => lit(1i64),
+            Needed::Having(i) => {
+                let count = ident(format!("__count{i}"));
+                down_weight(count.clone(), count, 1)
+            }
             Needed::Rows => down_weight(ident("__rows"), ident("__rows"), parts.rows),
             Needed::Count(i) => {
                 let count = ident(format!("__count{i}"));
@@ -124,6 +150,9 @@ pub(super) fn bounded(parts: &Parts) -> Result<LogicalPlan> {
             }
             Needed::Total(i) => down_weight(ident(format!("__total{i}")), ident(format!("__count{i}")), parts.rows),
             Needed::Centred(i) => down_weight(ident(format!("__centred{i}")), ident(format!("__count{i}")), parts.rows),
+            Needed::Squares(i) => down_weight(ident(format!("__squares{i}")), ident(format!("__count{i}")), parts.rows),
+            Needed::Distinct { .. } => ident(format!("__list{position}")),
+            Needed::Medians { .. } => ident(format!("__median{position}")),
         };
         columns.push(weighed.alias(format!("__measure{position}")));
     }
@@ -145,11 +174,88 @@ pub(super) fn bounded(parts: &Parts) -> Result<LogicalPlan> {
     };
 
     // V: whole integers by group.
-    let measures = (0..parts.needed.len()).map(|position| {
-        let name = format!("__measure{position}");
-        sum(ident(&name)).alias(name.replace("measure", "sum"))
+    let gathered = parts.needed.iter().enumerate().map(|(position, needed)| {
+        let measure = ident(format!("__measure{position}"));
+        let gathered = match needed {
+            Needed::Distinct { .. } | Needed::Medians { .. } => array_agg(measure),
+            _ => sum(measure),
+        };
+        gathered.alias(format!("__sum{position}"))
     });
-    LogicalPlanBuilder::from(u2).aggregate(keys(), measures.collect::<Vec<_>>())?.build()
+    let v = LogicalPlanBuilder::from(u2).aggregate(keys(), gathered.collect::<Vec<_>>())?;
+    let mut columns = keys();
+    for (position, needed) in parts.needed.iter().enumerate() {
+        let name = format!("__sum{position}");
+        columns.push(match needed {
+            Needed::Distinct { .. } => different_values(ident(&name)).alias(name),
+            _ => ident(&name),
+        });
+    }
+    v.project(columns)?.build()
+}
+
+/// Adds the values that V takes as they are: of each unit and group the D values that are least by keyed hash, and the
+/// lower median of its candidates. All is decided within one unit and group; ties are equal in all that is kept.
+fn with_kept(p1: LogicalPlan, parts: &Parts, key_names: &[String]) -> Result<LogicalPlan> {
+    let group = || {
+        let mut group = vec![ident(UNIT_COLUMN)];
+        group.extend(key_names.iter().map(ident));
+        group
+    };
+    let columns = |plan: &LogicalPlan| plan.schema().columns().into_iter().map(Expr::Column).collect::<Vec<_>>();
+    let mut plan = p1;
+    for (position, needed) in parts.needed.iter().enumerate() {
+        let (code, rank) = (format!("__code{position}"), format!("__order{position}"));
+        let mut coded = columns(&plan);
+        match needed {
+            Needed::Distinct { value, .. } => {
+                let value = ident(value_column(*value));
+                let hash = group_hash(vec![value.clone()], parts.group_key);
+                coded.push(when(value.is_not_null(), hash).end()?.alias(&code));
+            }
+            Needed::Medians { value, candidates } => {
+                coded.push(nearest_candidate(ident(value_column(*value)), *candidates).alias(&code));
+            }
+            _ => continue,
+        }
+        plan = LogicalPlanBuilder::from(plan).project(coded)?.build()?;
+        let (windows, keep) = match needed {
+            Needed::Distinct { limit, .. } => {
+                let mut hashed = group();
+                hashed.push(ident(&code));
+                let order = vec![
+                    ident(&code).is_null().sort(true, true),
+                    group_hash(hashed, parts.group_key).sort(true, true),
+                    ident(&code).sort(true, true),
+                ];
+                let ranked = dense_rank().partition_by(group()).order_by(order).build()?.alias(&rank);
+                let limit = i64::try_from(*limit).unwrap_or(1);
+                (vec![ranked], binary_expr(try_cast(ident(&rank), DataType::Int64), Operator::LtEq, lit(limit)))
+            }
+            _ => {
+                let count_name = format!("__values{position}");
+                let order = vec![ident(&code).sort(true, false)];
+                let ranked = row_number().partition_by(group()).order_by(order).build()?.alias(&rank);
+                let counted =
+                    WindowFunction::new(WindowFunctionDefinition::AggregateUDF(count_udaf()), vec![ident(&code)]);
+                let counted = Expr::from(counted).partition_by(group()).build()?.alias(&count_name);
+                // The lower median of c values is number floor((c+1)/2).
+                let twice = binary_expr(try_cast(ident(&rank), DataType::Int64), Operator::Multiply, lit(2i64));
+                let even = binary_expr(twice.clone(), Operator::Eq, ident(&count_name));
+                let odd = binary_expr(twice, Operator::Eq, binary_expr(ident(&count_name), Operator::Plus, lit(1i64)));
+                (vec![ranked, counted], binary_expr(even, Operator::Or, odd))
+            }
+        };
+        let mut kept = columns(&plan);
+        let code_column = kept.pop();
+        // One node for each: the planner takes windows of one order at a time.
+        for window in windows {
+            plan = LogicalPlanBuilder::from(plan).window(vec![window])?.build()?;
+        }
+        kept.push(when(keep, code_column.unwrap_or_else(|| ident(&code))).end()?.alias(kept_column(position)));
+        plan = LogicalPlanBuilder::from(plan).project(kept)?.build()?;
+    }
+    Ok(plan)
 }
 
 /// Drops units with more rows than the plan allows them: joins by an id that is not unique would multiply theirs. It

@@ -376,6 +376,15 @@ mod tests {
         assert_eq!(one, many);
     }
 
+    /// Merged into one unit, such rows would be cut to the cap and counted as a patient.
+    #[test]
+    fn rows_without_a_unit_are_dropped_and_not_merged() {
+        let units = Arc::new(Int64Array::from(vec![None, Some(1), None, Some(2), None])) as ArrayRef;
+        let values = Arc::new(Int64Array::from(vec![1, 2, 3, 4, 5])) as ArrayRef;
+        let batch = RecordBatch::try_from_iter([("person_id", units), ("x", values)]).unwrap();
+        assert_eq!(run(9, &[batch]).unwrap(), [(1, 2), (2, 4)]);
+    }
+
     #[test]
     fn a_unit_that_comes_back_or_leaves_its_range_is_a_storage_fault() {
         assert!(run(9, &[batch(&[1, 2, 1], &[0, 0, 0])]).is_err());

@@ -12,7 +12,7 @@ use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::logical_expr::expr::{InList, InSubquery, ScalarFunction};
 use datafusion::logical_expr::{Between, BinaryExpr, Cast, Expr, ExprSchemable, Like, Operator, ScalarUDF, TryCast};
 
-pub(crate) use asked::{Measure, aggregate_of, measures, without_float_cast};
+pub(crate) use asked::{Measure, Spread, Values, aggregate_of, measures, without_float_cast};
 pub(crate) use cast::cast as total_cast;
 
 use super::interval;

@@ -1,9 +1,35 @@
 -- refuse: MIN
 SELECT MIN(year_of_birth) FROM person
+-- refuse: MAX
+SELECT county, MAX(year_of_birth) FROM person GROUP BY county
+-- accept
+SELECT county, MEDIAN(year_of_birth), APPROX_PERCENTILE_CONT(year_of_birth, 0.01), approx_median(year_of_birth) FROM person GROUP BY county
+-- accept
+SELECT APPROX_PERCENTILE_CONT(0.95) WITHIN GROUP (ORDER BY value_as_number) FROM measurement
+-- accept
+SELECT APPROX_PERCENTILE_CONT(0.25) WITHIN GROUP (ORDER BY value_as_number DESC) FILTER (WHERE value_as_number > 10) FROM measurement
+-- refuse: APPROX_PERCENTILE_CONT
+SELECT APPROX_PERCENTILE_CONT(year_of_birth, 1) FROM person
+-- refuse: APPROX_PERCENTILE_CONT
+SELECT APPROX_PERCENTILE_CONT(year_of_birth, 0.9999) FROM person
+-- refuse: APPROX_PERCENTILE_CONT
+SELECT APPROX_PERCENTILE_CONT(year_of_birth, year_of_birth / 2000.0) FROM person
+-- refuse: APPROX_PERCENTILE_CONT
+SELECT APPROX_PERCENTILE_CONT(year_of_birth, 0.5, 100) FROM person
 -- refuse: MEDIAN
-SELECT county, MEDIAN(year_of_birth) FROM person GROUP BY county
--- refuse: COUNT
-SELECT COUNT(DISTINCT county) FROM person
+SELECT MEDIAN(DISTINCT year_of_birth) FROM person
+-- refuse: VAR
+SELECT VAR(DISTINCT year_of_birth) FROM person
+-- accept
+SELECT gender, VAR(year_of_birth), VAR_POP(year_of_birth), VAR_SAMP(year_of_birth), STDDEV(year_of_birth), STDDEV_POP(year_of_birth), STDDEV_SAMP(year_of_birth) FROM person GROUP BY gender
+-- accept
+SELECT COUNT(DISTINCT county), COUNT(DISTINCT county) FILTER (WHERE gender = 'female'), COUNT(DISTINCT year_of_birth + 1) FROM person
+-- accept
+SELECT COUNT(DISTINCT person_id) FILTER (WHERE gender = 'female'), COUNT(DISTINCT CASE WHEN gender = 'male' THEN person_id END) FROM person
+-- accept
+SELECT STDDEV(value_as_number) FILTER (WHERE value_as_number > 10), SUM(value_as_number) FILTER (WHERE value_as_number > 10) FROM measurement
+-- accept
+SELECT width_bucket(value_as_number, 0, 200, 20), COUNT(*) FROM measurement GROUP BY 1
 -- refuse: array_agg
 SELECT array_agg(county) FROM person
 -- refuse: (any)
@@ -26,7 +52,7 @@ SELECT COUNT(*) FILTER (WHERE gender = 'female') * 100.0 / COUNT(*) FROM person
 SELECT SUM(CASE WHEN gender = 'female' THEN 1 ELSE 0 END), AVG(year_of_birth) FILTER (WHERE gender = 'male') FROM person
 -- accept
 WITH a AS (SELECT county, COUNT(*) n FROM person GROUP BY county) SELECT x.county, x.n - y.n FROM a x JOIN a y ON x.county = y.county
--- refuse: COUNT
+-- accept
 SELECT COUNT(DISTINCT person_id) FROM (SELECT visit_occurrence_id AS person_id FROM visit_occurrence) t
 -- accept
 SELECT COUNT(DISTINCT x) FROM (SELECT person_id AS x FROM person UNION ALL SELECT person_id FROM visit_occurrence) t

@@ -2,6 +2,10 @@
 SELECT SUM(visit_occurrence_id) FROM visit_occurrence
 -- refuse: AVG
 SELECT AVG(person_id) FROM person
+-- refuse: STDDEV
+SELECT STDDEV(visit_occurrence_id) FROM visit_occurrence
+-- refuse: MEDIAN
+SELECT MEDIAN(visit_occurrence_id) FROM visit_occurrence
 -- refuse: SUM
 SELECT SUM(x) FROM (SELECT exp(year_of_birth) AS x FROM person)
 -- refuse: AVG

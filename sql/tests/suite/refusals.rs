@@ -11,7 +11,7 @@ use epiledger_privacy::refusal::Code;
 
 use crate::support::{Asked, ask, catalog, pointed_at};
 
-/// Codes that a text alone cannot reach: quantiles come later, privacy parameters are not SQL.
+/// Codes that a text alone cannot reach: cells are counted with the snapshot, privacy parameters are not SQL.
 const NOT_IN_SQL: [Code; 2] = [Code::TooManyCells, Code::BadPrivacyParam];
 
 struct Case {

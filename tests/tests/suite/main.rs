@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail the test")]
 #![expect(clippy::disallowed_methods, reason = "oracles compare with exact numbers of made-up and synthetic records")]
 
+mod aggregates;
+mod audit;
 mod auditor;
 mod budget;
 mod coverage;

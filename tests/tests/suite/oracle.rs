@@ -1,6 +1,6 @@
 //! The bounded plan against a naive reference, and on neighbouring datasets.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use epiledger_privacy::{catalog::Contribution, loss::Rho, params::Ask};
 
@@ -24,7 +24,7 @@ fn run(sql: &str, patients: &[Patient], limits: Contribution, files: usize, part
 }
 
 /// Statements of every shape that the dialect accepts; the last aggregates make several primitives.
-const STATEMENTS: [&str; 12] = [
+const STATEMENTS: [&str; 16] = [
     "SELECT COUNT(*) FROM person",
     "SELECT county, COUNT(*) FROM person GROUP BY county",
     "SELECT kind, COUNT(*), COUNT(DISTINCT person_id) FROM visit GROUP BY kind",
@@ -37,6 +37,10 @@ const STATEMENTS: [&str; 12] = [
     "WITH x AS (SELECT person_id, kind FROM visit WHERE cost IS NOT NULL) SELECT kind, COUNT(*) FROM x GROUP BY kind",
     "SELECT AVG(cost), SUM(cost) FROM visit",
     "SELECT kind, SUM(CASE WHEN cost > 3 THEN 1 ELSE 0 END) FROM visit GROUP BY kind",
+    "SELECT kind, VAR(cost), STDDEV_POP(cost), AVG(cost), SUM(cost), COUNT(cost) FROM visit GROUP BY kind",
+    "SELECT kind, COUNT(DISTINCT person_id) FILTER (WHERE cost > 3), SUM(cost) FILTER (WHERE cost > 3), VAR_POP(cost) FILTER (WHERE cost < 3) FROM visit GROUP BY kind",
+    "SELECT kind, MEDIAN(cost), APPROX_PERCENTILE_CONT(cost, 0.9) FILTER (WHERE kind <> 'b') FROM visit GROUP BY kind",
+    "SELECT width_bucket(cost, -5, 10, 3) AS b, COUNT(*), approx_median(cost) FROM visit GROUP BY b",
 ];
 
 /// V of all patients is the sum of V of each patient alone: no patient's part depends on another (lemma 1 of bound.md),
@@ -70,73 +74,138 @@ fn v_is_the_sum_of_every_patients_own_part() {
 #[test]
 fn one_patient_changes_v_within_the_declared_sensitivity() {
     let limits = Contribution { scan_rows: 50, rows: 3, groups: 2 };
-    let sql = "SELECT kind, COUNT(DISTINCT person_id), COUNT(*), COUNT(cost), SUM(cost) FROM visit GROUP BY kind";
-    let bounds = [1, 3, 3, 3 * LOW.abs().max(HIGH.abs())];
-    let mut reached = [false; 4];
+    // In order of first need: n (for the threshold), n_i, N, N_i, S, Q, E, T, and the counts of all candidates.
+    let sql = "SELECT kind, COUNT(DISTINCT person_id) FILTER (WHERE cost > -1), COUNT(*), COUNT(cost), VAR(cost), \
+               COUNT(DISTINCT day), SUM(cost) FILTER (WHERE cost > -1), MEDIAN(cost) FROM visit GROUP BY kind";
+    // m = 250, h = 750, w = 1, H = h^2.
+    let half_square = (750 * 750_i64 + 1) / 2;
+    let bounds = [1, 1, 3, 3, 3 * half_square, 3 * 750, 3, 3 * LOW.abs().max(HIGH.abs())];
+    let mut reached = [false; 9];
     let mut groups_reached = false;
     for case in 0..cases() * 3 {
         let mut rng = world::rng(case);
         let mut patients = world::patients(&mut rng, 6, 14);
         if case % 4 == 0 {
-            // A heavy patient at the end of the range, all in one kind.
+            // A heavy patient at the end of the range, all in one kind; in the middle of it, every second time.
             patients[0].consent = 7;
-            patients[0].visits.iter_mut().for_each(|v| {
-                v.kind = Some("a");
-                v.cost = Some(2_500);
-            });
+            for (day, visit) in patients[0].visits.iter_mut().enumerate() {
+                visit.kind = Some("a");
+                visit.day = 18_262 + day as i32;
+                visit.cost = Some(if case % 8 == 0 { 2_500 } else { 250 });
+            }
         }
         let with = run(sql, &patients, limits, 2, 2);
         let without = run(sql, &patients[1..], limits, 2, 2);
-        let keys: std::collections::BTreeSet<_> = with.keys().chain(without.keys()).collect();
-        let zero = vec![0; 4];
+        let keys: BTreeSet<_> = with.keys().chain(without.keys()).collect();
+        let zero = vec![0; bounds.len() + world::CANDIDATES];
         let mut changed = 0;
         for key in keys {
             let (a, b) = (with.get(key).unwrap_or(&zero), without.get(key).unwrap_or(&zero));
+            assert_eq!(a.len(), zero.len());
             changed += usize::from(a != b);
             for (i, bound) in bounds.iter().enumerate() {
                 let difference = (a[i] - b[i]).abs();
                 assert!(difference <= *bound, "case {case}: primitive {i} changed by {difference}");
                 reached[i] |= difference == *bound;
             }
+            // One candidate of this patient, or none.
+            let chosen: i64 = a.iter().zip(b).skip(bounds.len()).map(|(a, b)| (a - b).abs()).sum();
+            assert!(chosen <= 1, "case {case}: {chosen} candidates changed");
+            reached[8] |= chosen == 1;
         }
         assert!(changed <= 2, "case {case}: {changed} groups changed");
         groups_reached |= changed == 2;
     }
-    assert!(groups_reached && reached == [true; 4], "bounds not reached: {groups_reached} {reached:?}");
+    assert!(groups_reached && reached == [true; 9], "bounds not reached: {groups_reached} {reached:?}");
 }
 
-/// With room for every row and group, V is what plain arithmetic gives, in big integers.
+/// What one patient puts into one group, in big integers and straight from the definitions of bound.md.
+fn naive(visits: &[&world::Visit], rows: i128) -> Vec<i128> {
+    let (low, high, middle, half) = (i128::from(LOW), i128::from(HIGH), 250_i128, 750_i128);
+    let clamped = |filter: fn(i128) -> bool| -> Vec<i128> {
+        let known = visits.iter().filter_map(|v| v.cost).map(i128::from).filter(|cost| filter(*cost));
+        known.map(|cost| cost.clamp(low, high)).collect()
+    };
+    let down = |total: i128, count: usize| {
+        let count = count as i128;
+        if count > rows { total * rows / count } else { total }
+    };
+    let all = clamped(|_| true);
+    let some = clamped(|cost| cost > -100);
+    let count = all.len() as i128;
+    let square = |x: &i128| (x - middle) * (x - middle) - half * half / 2;
+    let sum = |of: &[i128]| of.iter().sum::<i128>();
+    let mut sorted: Vec<i128> = all.iter().map(|x| (x - low + 1) / 2).collect();
+    sorted.sort_unstable();
+    let mut parts = vec![
+        1,
+        i128::from(!some.is_empty()),
+        (visits.len() as i128).min(rows),
+        count.min(rows),
+        down(all.iter().map(square).sum(), all.len()),
+        down(all.iter().map(|x| x - middle).sum(), all.len()),
+        0,
+        down(sum(&some), some.len()),
+    ];
+    let mut candidates = vec![0; world::CANDIDATES];
+    if let Some(lower) = sorted.len().checked_sub(1).map(|last| sorted[last / 2]) {
+        candidates[usize::try_from(lower).unwrap()] = 1;
+    }
+    parts.extend(candidates);
+    parts
+}
+
+/// With room for every group, V is what plain arithmetic gives, in big integers. Of distinct values all count where no
+/// patient has more than D = R of them in a group, else no more than the sum of D by patient.
 #[test]
 fn v_equals_a_naive_reference() {
-    let limits = Contribution { scan_rows: 50, rows: 2, groups: 50 };
-    let sql = "SELECT p.county, v.kind, COUNT(DISTINCT v.person_id), COUNT(*), COUNT(v.cost), SUM(v.cost) \
+    let sql = "SELECT p.county, v.kind, COUNT(DISTINCT v.person_id) FILTER (WHERE v.cost > -1), COUNT(*), COUNT(v.cost), \
+               VAR(v.cost), COUNT(DISTINCT v.day), SUM(v.cost) FILTER (WHERE v.cost > -1), MEDIAN(v.cost) \
                FROM person p JOIN visit v ON p.person_id = v.person_id GROUP BY p.county, v.kind";
-    for case in 0..cases() {
+    let (mut cut, mut whole) = (false, false);
+    for case in 0..cases() * 2 {
+        let rows = [2, 9][case as usize % 2];
+        let limits = Contribution { scan_rows: 50, rows, groups: 6 };
         let patients = world::patients(&mut world::rng(77 + case), 15, 8);
         let mut reference: BTreeMap<Vec<String>, Vec<i128>> = BTreeMap::new();
+        let mut days: BTreeMap<Vec<String>, Vec<BTreeSet<i32>>> = BTreeMap::new();
         for patient in patients.iter().filter(|p| p.consent & 2 != 0) {
-            let mut groups: BTreeMap<&str, Vec<Option<i64>>> = BTreeMap::new();
+            let mut groups: BTreeMap<&str, Vec<&world::Visit>> = BTreeMap::new();
             for visit in &patient.visits {
-                groups.entry(visit.kind.unwrap_or("")).or_default().push(visit.cost);
+                groups.entry(visit.kind.unwrap_or("")).or_default().push(visit);
             }
-            for (kind, costs) in groups {
-                let rows = costs.len() as i128;
-                let known: Vec<i128> = costs.iter().flatten().map(|c| i128::from((*c).clamp(LOW, HIGH))).collect();
-                let count = known.len() as i128;
-                let total: i128 = known.iter().sum();
-                let total = if count > 2 { total * 2 / count } else { total };
-                let cell = reference.entry(vec![patient.county.into(), kind.into()]).or_insert_with(|| vec![0; 4]);
-                for (sum, part) in cell.iter_mut().zip([1, rows.min(2), count.min(2), total]) {
-                    *sum += part;
-                }
+            for (kind, visits) in groups {
+                let key = vec![patient.county.to_owned(), kind.to_owned()];
+                let parts = naive(&visits, i128::from(rows));
+                let cell = reference.entry(key.clone()).or_insert_with(|| vec![0; parts.len()]);
+                cell.iter_mut().zip(parts).for_each(|(sum, part)| *sum += part);
+                days.entry(key).or_default().push(visits.iter().map(|v| v.day).collect());
             }
         }
         let got = run(sql, &patients, limits, 3, 2);
-        let got: BTreeMap<_, Vec<i128>> =
-            got.into_iter().map(|(k, v)| (k, v.into_iter().map(i128::from).collect())).collect();
-        assert_eq!(got, reference, "case {case}");
+        assert!(got.keys().eq(reference.keys()), "case {case}");
+        for (key, got) in got {
+            let days = &days[&key];
+            let all: BTreeSet<i32> = days.iter().flatten().copied().collect();
+            let most: u64 = days.iter().map(|of_one| rows.min(of_one.len() as u64)).sum();
+            let distinct = got[DISTINCT] as u64;
+            if days.iter().all(|of_one| of_one.len() as u64 <= rows) {
+                assert_eq!(distinct, all.len() as u64, "case {case}, {key:?}");
+                whole = true;
+            } else {
+                assert!((1..=most.min(all.len() as u64)).contains(&distinct), "case {case}, {key:?}: {distinct}");
+                cut = true;
+            }
+            let mut got: Vec<i128> = got.into_iter().map(i128::from).collect();
+            got[DISTINCT] = 0;
+            assert_eq!(got, reference[&key], "case {case}, {key:?}");
+        }
     }
+    assert!(cut && whole, "one of the two sides of D was never seen");
 }
+
+/// Position of the distinct values among the primitives of `naive`.
+const DISTINCT: usize = 6;
 
 /// Order of rows, files and partitions changes nothing.
 #[test]

@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, fs::File, path::Path, sync::Arc};
 
 use arrow::{
-    array::{ArrayRef, Date32Array, Decimal128Array, Int32Array, Int64Array, RecordBatch, StringArray},
-    datatypes::SchemaRef,
+    array::{Array, ArrayRef, AsArray, Date32Array, Decimal128Array, Int32Array, Int64Array, RecordBatch, StringArray},
+    datatypes::{Int64Type, SchemaRef},
 };
 use datafusion::{parquet::arrow::ArrowWriter, physical_plan::collect, prelude::SessionContext};
 use epiledger_privacy::{
@@ -174,7 +174,36 @@ pub fn plan(
     bound(&query, catalog, snapshot, params)
 }
 
-/// V by key text.
+/// Candidates that an exact list of them is counted over.
+pub const CANDIDATES: usize = 1_000;
+
+/// A column of V at one row: its integer, or how many patients chose each candidate.
+fn integers(column: &ArrayRef, row: usize) -> Vec<i64> {
+    let Some(lists) = column.as_list_opt::<i32>() else {
+        let sums = column.as_primitive::<Int64Type>();
+        return vec![if sums.is_null(row) { 0 } else { sums.value(row) }];
+    };
+    let mut counts = vec![0; CANDIDATES];
+    if !lists.is_null(row) {
+        lists
+            .value(row)
+            .as_primitive::<Int64Type>()
+            .iter()
+            .flatten()
+            .for_each(|j| counts[usize::try_from(j).unwrap()] += 1);
+    }
+    counts
+}
+
+/// V of a plan as the noise gets it.
+pub fn raw(plan: &BoundedPlan, partitions: usize) -> Vec<RecordBatch> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let layout = layout(partitions, 8192);
+    let context = SessionContext::new_with_config(layout.config());
+    runtime.block_on(collect(plan.oracle(layout, false).unwrap(), context.task_ctx())).unwrap()
+}
+
+/// V by key text. A list of candidates is [`CANDIDATES`] counts.
 pub type Exact = BTreeMap<Vec<String>, Vec<i64>>;
 
 /// The exact V of a plan: what only the noise may see in the product.
@@ -204,7 +233,7 @@ pub fn exact_on(runtime: &Runtime, plan: &BoundedPlan, layout: Layout, relationa
             for row in 0..batch.num_rows() {
                 let text = |column: &ArrayRef| arrow::util::display::array_value_to_string(column, row).unwrap();
                 let key: Vec<String> = batch.columns()[..keys].iter().map(text).collect();
-                let values = batch.columns()[keys..].iter().map(|c| text(c).parse().unwrap_or(0)).collect();
+                let values = batch.columns()[keys..].iter().flat_map(|c| integers(c, row)).collect();
                 assert!(found.insert(key, values).is_none(), "a group came twice");
             }
         }

@@ -153,9 +153,13 @@ impl Walk {
             aggregates::min_max::min_udaf(),
             aggregates::min_max::max_udaf(),
         ];
+        let lists = aggregates::array_agg::array_agg_udaf();
         if fold.group_expr().has_grouping_set()
             || fold.limit_options().is_some()
-            || !fold.aggr_expr().iter().all(|aggregate| known.iter().any(|known| *aggregate.fun() == **known))
+            || !fold.aggr_expr().iter().all(|aggregate| {
+                // Lists are gathered by the relational form's last steps alone.
+                known.iter().any(|known| *aggregate.fun() == **known) || (self.mixes && *aggregate.fun() == *lists)
+            })
         {
             return Err(refused("has an unknown aggregate"));
         }

@@ -183,7 +183,7 @@ async fn the_core_refuses_by_itself() {
         ),
         (GroupingSets, "SELECT county, COUNT(*) FROM person GROUP BY ROLLUP (county)"),
         (AggUnsupported, "SELECT MIN(born) FROM person"),
-        (AggUnsupported, "SELECT COUNT(DISTINCT county) FROM person"),
+        (AggUnsupported, "SELECT SUM(DISTINCT born) FROM person"),
         (
             AggUnsupported,
             "SELECT AVG(n) FROM (SELECT person_id, approx_distinct(kind) n FROM visit GROUP BY person_id)",
