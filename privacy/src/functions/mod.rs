@@ -317,6 +317,17 @@ mod tests {
         {
             assert!(floats.iter().flatten().all(f64::is_finite), "{} gave {floats:?}", function.name());
         }
+        if !picks
+            && let Some(decimals) =
+                answer.to_array(6).unwrap().as_any().downcast_ref::<datafusion::arrow::array::Decimal128Array>()
+        {
+            let most = 10_u128.pow(decimals.precision().into());
+            assert!(
+                decimals.iter().flatten().all(|v| v.unsigned_abs() < most),
+                "{} gave {decimals:?}",
+                function.name()
+            );
+        }
         true
     }
 

@@ -310,6 +310,17 @@ mod tests {
     }
 
     #[test]
+    fn towards_zero_and_signs() {
+        assert_eq!(Number::Trunc.decimal(-159, 2, 1), Some(-150));
+        assert_eq!(Number::Trunc.decimal(159, 2, 0), Some(100));
+        assert_eq!(Number::Sign.decimal(-159, 2, 0), Some(-100));
+        assert_eq!(Number::Trunc.float(-1.59, 1), -1.5);
+        assert_eq!(Number::Sign.integer(i64::MIN, 0), Some(-1));
+        assert_eq!(Number::Log.pair(2.0, 8.0), 3.0);
+        assert!(Number::Log.pair(1.0, 8.0).is_nan() && Number::Log.pair(0.0, 8.0).is_nan());
+    }
+
+    #[test]
     fn integers_have_no_absolute_value_past_the_end() {
         assert_eq!(Number::Abs.integer(i64::MIN, 0), None);
         assert_eq!(Number::Abs.integer(-3, 0), Some(3));

@@ -126,3 +126,17 @@ SELECT COUNT(*) FROM person WHERE TRY_CAST(county AS INT) > 25000 AND county::BI
 SELECT COUNT(*) FROM person WHERE year_of_birth = DATE '2020-01-01'
 -- refuse: (any)
 SELECT COUNT(*) FILTER (WHERE year_of_birth) FROM person
+-- refuse: (any)
+SELECT left(r.name, t.n) FROM (SELECT county, COUNT(*) n FROM person GROUP BY county) t JOIN region r ON r.region_code = t.county
+-- refuse: (any)
+SELECT r.name, t.n FROM (SELECT county, COUNT(*) n FROM person GROUP BY county) t JOIN region r ON r.region_code ~ t.county
+-- refuse: (any)
+SELECT county, COUNT(*) FROM person GROUP BY county HAVING CAST(COUNT(*) AS TIMESTAMP) > now()
+-- refuse: (any)
+SELECT county, SUM(COUNT(*)) OVER (ORDER BY county ROWS BETWEEN 1 PRECEDING AND 18446744073709551615 FOLLOWING) FROM person GROUP BY county
+-- refuse: (any)
+SELECT date_trunc('hour', day), COUNT(*) FROM visit_occurrence v JOIN calendar c ON c.day = v.visit_start_date GROUP BY day
+-- accept
+SELECT upper(r.name), round(100000.0 * t.n / r.population, 1), t.n % 7 FROM (SELECT county, COUNT(*) n FROM person GROUP BY county) t JOIN region r ON r.region_code = t.county WHERE r.name ~ '^M' ORDER BY t.n / r.population
+-- accept
+SELECT d + INTERVAL '1 month', last_day(d), n FROM (SELECT date_trunc('month', visit_start_date) d, COUNT(*) n FROM visit_occurrence GROUP BY 1) t WHERE d - DATE '2020-01-01' > 30 ORDER BY d
