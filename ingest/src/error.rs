@@ -10,7 +10,7 @@ use epiledger_privacy::deidentify::BadCatalog;
 #[derive(Debug, thiserror::Error)]
 pub enum IngestError {
     /// The system refused an operation on a file.
-    #[error("cannot {action} `{file}`: {source}")]
+    #[error("cannot {action} `{file}`: {source}{}", advice(.source))]
     Io {
         /// What was tried.
         action: &'static str,
@@ -103,7 +103,18 @@ impl IngestError {
     /// Makes a table's error.
     pub(crate) fn table<E: std::fmt::Display>(table: &str, action: &'static str) -> impl FnOnce(E) -> Self {
         let table = table.to_owned();
-        move |reason| Self::Table { table, action, reason: reason.to_string() }
+        move |reason| Self::Table { table, action, reason: format!("{reason}{}", advice(&reason)) }
+    }
+}
+
+/// What to do about a full disk, in whoever's words it is told.
+fn advice(reason: &impl std::fmt::Display) -> &'static str {
+    let full = ["No space left on device", "Disk quota exceeded", "StorageFull"];
+    let reason = reason.to_string();
+    if full.iter().any(|words| reason.contains(words)) {
+        "; the disk is full: free space, then run the same command again"
+    } else {
+        ""
     }
 }
 
