@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use arrow::record_batch::RecordBatch;
 use serde::{Deserialize, Serialize};
 
+pub use crate::odds::GroupLoss;
+
 /// What a key may do. Deny by default: `server/auth.rs` holds the matrix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -59,8 +61,9 @@ pub enum PrivacyAsk {
     Epsilon(String),
     /// A rho of zCDP, a decimal.
     Rho(String),
-    /// The wanted half-width of the 95 % interval of the first count or sum, in its own unit, a decimal.
-    Accuracy(String),
+    /// The wanted half-width of the 95 % interval of the first count or sum, in its own unit, a decimal; with a number
+    /// of values that the asker assumes in a cell, of the first mean.
+    Accuracy(String, Option<u64>),
 }
 
 /// One question.
@@ -198,6 +201,8 @@ pub struct Estimate {
     pub deadline_seconds: f64,
     /// What is left at the tightest level.
     pub remaining: Price,
+    /// The price as odds, for one person and for four linked ones.
+    pub groups: Vec<GroupLoss>,
 }
 
 /// Budget of one level.
@@ -224,6 +229,8 @@ pub struct BudgetReport {
     pub remaining: Price,
     /// Delta at which epsilon is shown.
     pub delta_rep: String,
+    /// The id space's whole cap as odds, for one person and for four linked ones.
+    pub groups: Vec<GroupLoss>,
 }
 
 /// A release, for lists.
@@ -335,6 +342,8 @@ pub enum QueryError {
         remaining: Box<Price>,
         /// Which level.
         level: String,
+        /// The half-width that what is left would buy, where an accuracy was asked.
+        reachable: Option<f64>,
     },
     /// The key may not do this, or not under this protocol (403).
     #[error("{0}")]

@@ -40,7 +40,7 @@ impl Engine {
     /// The refusal that the question would get, a protocol that does not allow it, or no room for the simulation.
     pub async fn dummy(self: &Arc<Self>, who: &Principal, request: QueryRequest) -> Result<Answer, QueryError> {
         let asker = self.asker(who, &request)?;
-        let purpose = self.accountant.permit(&asker).map_err(|e| self.not_reserved(e))?;
+        let purpose = self.accountant.permit(&asker).map_err(|e| self.not_reserved(e, None))?;
         let row_limit = request.row_limit;
         let engine = Arc::clone(self);
         let bounded = blocking(move || {
@@ -51,7 +51,7 @@ impl Engine {
                 secret: [0; 32],
                 policy: 0,
                 id_space: DUMMY.to_owned(),
-                ..engine.params(&request, &purpose)?
+                ..engine.params(&engine.priced(&request, &purpose)?, &purpose)?
             };
             let plan = bound(&question.bind(&engine.catalog)?, &engine.catalog, &snapshot, &params)
                 .map_err(|e| refused(&e))?;

@@ -8,8 +8,10 @@ use epiledger_privacy::{
 
 use crate::{
     api::{BudgetReport, LevelBudget, Price, Principal, PrivacyAsk, ProtocolView, QueryError},
+    odds::groups,
     query::Engine,
     question::refused,
+    reach::shown,
 };
 
 /// A loss as a price.
@@ -33,7 +35,7 @@ pub fn asked(ask: &PrivacyAsk) -> Result<Ask, QueryError> {
     let number = |name: &str, text: &str| text.parse::<f64>().map_err(|_| bad(format!("{name} is not a number")));
     Ok(match ask {
         PrivacyAsk::Epsilon(text) => Ask::Epsilon(number("epsilon", text)?),
-        PrivacyAsk::Accuracy(text) => Ask::HalfWidth(number("accuracy", text)?),
+        PrivacyAsk::Accuracy(text, _) => Ask::HalfWidth(number("accuracy", text)?),
         PrivacyAsk::Rho(text) => Ask::Rho(Rho::parse(&plain(text)).map_err(|e| bad(format!("rho: {e}")))?),
     })
 }
@@ -75,13 +77,7 @@ impl Engine {
         for protocol in protocols {
             for level in self.accountant.levels(&protocol, &who.name) {
                 if !levels.iter().any(|have| have.level == level.level && have.name == level.name) {
-                    levels.push(LevelBudget {
-                        level: level.level.to_owned(),
-                        cap: price(level.cap, delta_rep),
-                        spent: price(level.spent, delta_rep),
-                        remaining: price(level.remaining(), delta_rep),
-                        name: level.name,
-                    });
+                    levels.push(shown(level, delta_rep));
                 }
             }
         }
@@ -89,7 +85,8 @@ impl Engine {
             .protocols
             .first()
             .map_or_else(|| self.remaining("", &who.name), |protocol| self.remaining(protocol, &who.name));
-        BudgetReport { levels, remaining, delta_rep: delta_rep.to_string() }
+        let cap = self.accountant.policy().map_or(PrivacyLoss::ZERO, |policy| policy.cap);
+        BudgetReport { levels, remaining, delta_rep: delta_rep.to_string(), groups: groups(cap, delta_rep) }
     }
 
     /// Every protocol of the log.

@@ -28,6 +28,7 @@ use crate::{
         Answer, Estimate, EstimatedPrimitive, Price, Principal, QueryError, QueryRequest, Receipt, Role, SnapshotRef,
     },
     exec::{audit::AuditExecutor, local::LocalExecutor, post},
+    odds::groups,
     open::{self, OpenError, OpenOptions, hex},
     price::{self, price},
     question::{Question, refused},
@@ -53,8 +54,8 @@ pub struct Engine {
 }
 
 /// A question's plan, and the snapshot that it reads.
-struct Bounded {
-    plan: BoundedPlan,
+pub(crate) struct Bounded {
+    pub(crate) plan: BoundedPlan,
     snapshot: Arc<Snapshot>,
 }
 
@@ -114,13 +115,13 @@ impl Engine {
     /// A refusal, a budget that does not cover it, a protocol that does not allow it; or [`QueryError::Failed`].
     pub async fn query(self: &Arc<Self>, who: &Principal, request: QueryRequest) -> Result<Answer, QueryError> {
         let asker = self.asker(who, &request)?;
-        let purpose = self.accountant.permit(&asker).map_err(|e| self.not_reserved(e))?;
+        let purpose = self.accountant.permit(&asker).map_err(|e| self.not_reserved(e, None))?;
         let (replayed, _in_flight) = self.replayed(&asker)?;
         // Parse, bind, bound: from text and catalog alone. A refusal is logged before it is sent. The snapshot is pinned
         // here; a newer one changes nothing for this question.
         let bounded = {
-            let (engine, request) = (Arc::clone(self), request.clone());
-            blocking(move || engine.bounded(&request, &purpose)).await?
+            let (engine, request, purpose) = (Arc::clone(self), request.clone(), purpose.clone());
+            blocking(move || engine.bounded(&engine.priced(&request, &purpose)?, &purpose)).await?
         };
         let bounded = match bounded {
             Ok(bounded) => bounded,
@@ -155,10 +156,14 @@ impl Engine {
                 // Some of its questions failed before, so that fewer may run now.
                 Err(ReserveError::UnderWay) => ended.await,
                 Err(error) => {
-                    if matches!(error, ReserveError::Exhausted(..)) {
+                    let mut reachable = None;
+                    if let ReserveError::Exhausted(level, _) = &error {
                         self.log_refusal(&asker, "BUDGET_EXHAUSTED".to_owned()).await?;
+                        let (engine, request, purpose) = (Arc::clone(self), request.clone(), purpose.clone());
+                        let left = level.remaining();
+                        reachable = blocking(move || engine.reachable(&request, &purpose, left)).await?;
                     }
-                    return Err(self.not_reserved(error));
+                    return Err(self.not_reserved(error, reachable));
                 }
             }
         };
@@ -176,9 +181,7 @@ impl Engine {
     /// # Errors
     /// The refusal it would get, or a protocol that does not allow it.
     pub fn estimate(&self, who: &Principal, request: QueryRequest) -> Result<Estimate, QueryError> {
-        let asker = self.asker(who, &request)?;
-        let purpose = self.accountant.permit(&asker).map_err(|e| self.not_reserved(e))?;
-        let plan = self.bounded(&request, &purpose)?.plan;
+        let (asker, plan) = self.planned(who, &request)?;
         let primitives = plan.draws().iter().zip(plan.needed()).map(|(draw, (what, scale))| {
             // A quantile's scale and half-width are of ranks, not of values.
             let unit = if draw.mechanism() == "noisy_max" { 1.0 } else { 10f64.powi(i32::from(scale)) };
@@ -195,6 +198,7 @@ impl Engine {
             threshold: plan.threshold().map(|t| t.over),
             deadline_seconds: plan.deadline().as_secs_f64(),
             remaining: self.remaining(&asker.protocol, &asker.principal),
+            groups: groups(plan.loss(), self.delta_rep()),
         })
     }
 
@@ -245,7 +249,7 @@ impl Engine {
     }
 
     /// From the text to a bounded plan over the newest snapshot.
-    fn bounded(&self, request: &QueryRequest, purpose: &str) -> Result<Bounded, QueryError> {
+    pub(crate) fn bounded(&self, request: &QueryRequest, purpose: &str) -> Result<Bounded, QueryError> {
         let params = self.params(request, purpose)?;
         let question = Question { sql: request.sql.clone(), params: request.params.clone() };
         let query = question.bind(&self.catalog)?;
@@ -383,7 +387,7 @@ impl Engine {
         blocking(move || accountant.record(entry, blobs)).await?.map_err(stopped)
     }
 
-    pub(crate) fn not_reserved(&self, error: ReserveError) -> QueryError {
+    pub(crate) fn not_reserved(&self, error: ReserveError, reachable: Option<f64>) -> QueryError {
         match error {
             ReserveError::NoPolicy => no_policy(),
             ReserveError::Protocol(why) => QueryError::Forbidden(format!("protocol {why}")),
@@ -391,6 +395,7 @@ impl Engine {
                 required: Box::new(price(required, self.delta_rep())),
                 remaining: Box::new(price(level.remaining(), self.delta_rep())),
                 level: level.level.to_owned(),
+                reachable,
             },
             ReserveError::KnownKey => QueryError::Conflict,
             ReserveError::Stale | ReserveError::UnderWay | ReserveError::Synthetic => {

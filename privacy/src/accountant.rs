@@ -41,6 +41,7 @@ use crate::{
     bound::{BoundedPlan, hex},
     budget::{Budget, Level, Policy},
     clock::Timing,
+    finer::{Finer, as_fine},
     loss::PrivacyLoss,
     release::Release,
 };
@@ -76,6 +77,7 @@ pub struct Asker {
 pub struct Reserved {
     accountant: Arc<Accountant>,
     plan: BoundedPlan,
+    finer: Option<Finer>,
     query_id: String,
     intent: u64,
     closed: bool,
@@ -151,18 +153,10 @@ impl Accountant {
         inner.budget.levels(protocol, principal, self.log.time())
     }
 
-    /// The release of this cache key, if it is at least as accurate as `plan` asks.
+    /// The release of this cache key, if it is at least what `plan` would buy.
     #[must_use]
     pub fn cached(&self, plan: &BoundedPlan) -> Option<Cached> {
-        let inner = self.lock();
-        let cached = inner.cache.get(plan.cache_key())?;
-        let finer = cached
-            .release
-            .draws()
-            .iter()
-            .zip(plan.draws())
-            .all(|(held, asked)| held.sigma.parse::<f64>().is_ok_and(|sigma| sigma <= asked.sigma()));
-        (finer && cached.release.draws().len() == plan.draws().len()).then(|| cached.clone())
+        self.lock().cache.get(plan.cache_key()).filter(|cached| as_fine(&cached.release, plan)).cloned()
     }
 
     /// A release by its statement's id.
@@ -230,6 +224,7 @@ impl Accountant {
         let query_id = hex(&rand::random::<[u8; 16]>());
         let salt = rand::random::<[u8; SALT]>();
         let salted = |text: &str| hex(&Sha256::digest([&salt[..], text.as_bytes()].concat()));
+        let finer;
         let ticket = {
             let mut inner = self.lock();
             let time = self.log.time();
@@ -241,9 +236,11 @@ impl Accountant {
             if asker.idempotency.as_ref().is_some_and(|key| inner.keys.contains_key(key)) {
                 return Err(ReserveError::KnownKey);
             }
+            finer = inner.cache.get(plan.cache_key()).and_then(|held| Finer::of(&plan, held));
+            let loss = finer.as_ref().map_or_else(|| plan.loss(), Finer::loss);
             for level in inner.budget.levels(&asker.protocol, &asker.principal, time) {
-                if !plan.loss().within(level.remaining()) {
-                    return Err(ReserveError::Exhausted(Box::new(level), plan.loss()));
+                if !loss.within(level.remaining()) {
+                    return Err(ReserveError::Exhausted(Box::new(level), loss));
                 }
             }
             if inner.budget.protocols().get(&asker.protocol).is_some_and(crate::budget::Protocol::full) {
@@ -263,10 +260,10 @@ impl Accountant {
                 snapshot: plan.snapshot(),
                 timing: asker.timing.as_str().to_owned(),
                 time,
-                finer: None,
-                primitives: plan.primitives(),
-                rho: plan.loss().rho.to_string(),
-                delta: plan.loss().delta.to_string(),
+                finer: finer.as_ref().map(Finer::cites),
+                primitives: finer.as_ref().map_or_else(|| plan.primitives(), Finer::primitives),
+                rho: loss.rho.to_string(),
+                delta: loss.delta.to_string(),
                 state: inner.budget.state(),
                 bounds: plan.bounds().clone(),
                 policy: policy.policy,
@@ -278,7 +275,7 @@ impl Accountant {
         };
         let intent = ticket.first_index();
         ticket.wait().map_err(AccountantError::from)?;
-        Ok(Reserved { accountant: Arc::clone(self), plan, query_id, intent, closed: false })
+        Ok(Reserved { accountant: Arc::clone(self), plan, finer, query_id, intent, closed: false })
     }
 
     /// Hands an entry to the log and folds it at once: the order of the fold is the order of the log.
@@ -328,9 +325,14 @@ impl Reserved {
         &self.query_id
     }
 
+    /// What is drawn beside what is held, for the difference in price.
+    pub(crate) const fn finer(&self) -> Option<&Finer> {
+        self.finer.as_ref()
+    }
+
     /// What was paid.
     #[must_use]
-    pub const fn loss(&self) -> PrivacyLoss {
-        self.plan.loss()
+    pub fn loss(&self) -> PrivacyLoss {
+        self.finer.as_ref().map_or_else(|| self.plan.loss(), Finer::loss)
     }
 }

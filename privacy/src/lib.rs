@@ -9,6 +9,7 @@
 //! | bounding | [`bound`] | every rule of `bound.md`; contributions bounded; noise and price fixed |
 //! | paying | [`accountant`] | within every budget level; the intent is durable in the audit log |
 //! | noise | [`mechanism`], [`release`] | drawn once, on integers, outcome durable before anything leaves |
+//! | more accuracy | [`finer`] | a second draw for the difference, combined with the first |
 //! | records | [`consent`], [`deidentify`] | the only way out of a record |
 //!
 //! The crate has no I/O of its own: it reads through DataFusion, writes through the audit log, and sleeps on
@@ -28,6 +29,7 @@ pub mod clock;
 pub mod consent;
 pub mod day;
 pub mod deidentify;
+pub mod finer;
 pub mod functions;
 pub mod interval;
 pub mod loss;

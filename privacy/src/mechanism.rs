@@ -6,6 +6,7 @@
 //! takes), as a decimal (what the log records) and as an integer (what the auditor computes with).
 
 use dashu::{base::Sign, integer::IBig, integer::UBig, rational::RBig};
+use epiledger_ledger::entry::query::Primitive;
 use opendp::{
     accuracy::{conservative_discrete_gaussian_tail_to_alpha, discrete_gaussian_scale_to_accuracy},
     domains::{AtomDomain, VectorDomain},
@@ -84,6 +85,17 @@ impl Draw {
     #[must_use]
     pub fn sigma(&self) -> f64 {
         self.price().sigma()
+    }
+
+    /// The draw as the log records it.
+    pub(crate) fn primitive(&self) -> Primitive {
+        Primitive {
+            mechanism: self.mechanism().into(),
+            d_squared: self.price().d_squared().to_string(),
+            sigma: self.price().sigma_decimal(),
+            rho: self.rho().to_string(),
+            combined: None,
+        }
     }
 
     /// Half-width of the 95 % interval of an integer; for a noisy maximum the patients between choice and asked rank.
@@ -169,12 +181,12 @@ impl Gaussian {
     /// Sigma as an exact decimal.
     #[must_use]
     pub fn sigma_decimal(&self) -> String {
-        let whole = self.sigma_steps / SIGMA_ONE;
-        // 1/1024 = 0.0009765625 exactly.
-        let fraction = (self.sigma_steps % SIGMA_ONE) * 9_765_625;
-        let digits = format!("{fraction:0>width$}", width = SIGMA_PLACES);
-        let digits = digits.trim_end_matches('0');
-        if digits.is_empty() { whole.to_string() } else { format!("{whole}.{digits}") }
+        sigma_decimal(self.sigma_steps)
+    }
+
+    /// Sigma in 1/1024.
+    pub(crate) const fn sigma_steps(&self) -> u64 {
+        self.sigma_steps
     }
 
     fn sigma_rational(&self) -> RBig {
@@ -192,9 +204,7 @@ impl Gaussian {
                 return (accuracy.ceil() as u64).saturating_sub(1);
             }
         }
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "under 2^53")]
-        let width = (1.96 * sigma).ceil() as u64;
-        width + 1
+        wide_half_width(self.sigma_steps)
     }
 
     /// The least `t >= 1` with `groups * P[noise > t] <= delta`, and that product rounded up: what a
@@ -249,6 +259,34 @@ impl Gaussian {
         // Saturation is post-processing; with sigma under 2^42 it never happens in practice.
         Ok(noisy.iter().map(saturate).collect())
     }
+}
+
+/// Steps of 1/1024 as an exact decimal.
+pub(crate) fn sigma_decimal(steps: u64) -> String {
+    let whole = steps / SIGMA_ONE;
+    // 1/1024 = 0.0009765625 exactly.
+    let fraction = (steps % SIGMA_ONE) * 9_765_625;
+    let digits = format!("{fraction:0>width$}", width = SIGMA_PLACES);
+    let digits = digits.trim_end_matches('0');
+    if digits.is_empty() { whole.to_string() } else { format!("{whole}.{digits}") }
+}
+
+/// The steps of a decimal that [`sigma_decimal`] wrote.
+pub(crate) fn sigma_steps(decimal: &str) -> Option<u64> {
+    // A multiple of 1/1024 up to 2^42 is exact as a float, and so is its product with 1024.
+    let steps = decimal.parse::<f64>().ok()? * SIGMA_ONE as f64;
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "compared with its decimal below")]
+    let steps = steps as u64;
+    (steps > 0 && sigma_decimal(steps) == decimal).then_some(steps)
+}
+
+/// Half-width that holds 95 % of a Gaussian of `steps / 1024`, on a lattice of any offset.
+pub(crate) fn wide_half_width(steps: u64) -> u64 {
+    #[expect(clippy::cast_precision_loss, reason = "at most 2^52, so exact")]
+    let sigma = steps as f64 / SIGMA_ONE as f64;
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "under 2^53")]
+    let width = (1.96 * sigma).ceil() as u64;
+    width + 1
 }
 
 fn saturate(value: &IBig) -> i64 {

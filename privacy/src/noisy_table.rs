@@ -18,7 +18,7 @@ use crate::{
         total::Spread,
         values::Candidates,
     },
-    interval::{self, Interval, NORMAL},
+    interval::{self, Interval, NORMAL, Passed},
     release::{Failed, Release},
 };
 
@@ -48,7 +48,9 @@ impl Release {
         let sigma: f64 = released.sigma.parse().ok()?;
         let drawn = plan.measured().drawn.get(draw)?;
         let ends = match (drawn, plan.measured().needed.get(drawn.column())?, self.threshold()) {
-            (Drawn::Noisy(_), Needed::Patients, Some((over, k_min))) => interval::truncated(value, sigma, over, k_min),
+            (Drawn::Noisy(_), Needed::Patients, Some((over, k_min))) => {
+                interval::truncated(value, sigma, Passed { over, k_min, first: released.first_sigma()? })
+            }
             (Drawn::Noisy(_), _, _) => return Some((sigma, sigma)),
             // A choice moves as if its interval were a normal value's; the ends themselves are in no value.
             (Drawn::Selected { .. }, _, _) => plan.measured().outputs.iter().find_map(|output| match output {
@@ -112,7 +114,9 @@ impl Release {
         let value = *draw.values.get(row)?;
         let column = plan.measured().drawn.get(position)?.column();
         let grid = match (plan.measured().needed.get(column)?, self.threshold()) {
-            (Needed::Patients, Some((over, k_min))) => interval::truncated(value, sigma, over, k_min),
+            (Needed::Patients, Some((over, k_min))) => {
+                interval::truncated(value, sigma, Passed { over, k_min, first: draw.first_sigma()? })
+            }
             _ => interval::symmetric(value, sigma, draw.half_width),
         };
         Some(grid.scaled(scale))

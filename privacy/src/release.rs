@@ -50,7 +50,7 @@ use datafusion::arrow::{
     compute::{CastOptions, cast_with_options},
     datatypes::DataType,
 };
-use exact::{Column, ordered, zero_filled};
+use exact::{Column, at_keys, ordered, zero_filled};
 use futures::future::{Either, select};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use serde::{Deserialize, Serialize};
@@ -59,6 +59,8 @@ use crate::{
     accountant::Reserved,
     bound::{BoundedPlan, measure::Drawn},
     clock::{Clock, Timing, boundary},
+    finer::{Finer, Part},
+    loss::PrivacyLoss,
     mechanism::Draw,
 };
 
@@ -108,12 +110,33 @@ pub struct ReleasedDraw {
     pub mechanism: String,
     /// Digits of its grid after the point.
     pub scale: i8,
+    /// What was paid for it in all, a rho.
+    pub rho: String,
+    /// The rho that its last buyer asked for it: one who asks no more gets it free.
+    pub asked: String,
     /// Standard deviation on the grid, or a noisy maximum's scale, an exact decimal.
     pub sigma: String,
     /// Half-width of the 95 % interval on the grid; of a noisy maximum, the patients between choice and asked rank.
     pub half_width: u64,
     /// One for each cell, on the grid.
     pub values: Vec<i64>,
+    /// The draws that the values combine, in the order in which they were bought; none for a single draw.
+    pub combines: Vec<Part>,
+}
+
+impl ReleasedDraw {
+    /// The independent draws behind the values.
+    pub(crate) fn parts(&self) -> Vec<Part> {
+        if self.combines.is_empty() {
+            return vec![Part { sigma: self.sigma.clone(), values: self.values.clone() }];
+        }
+        self.combines.clone()
+    }
+
+    /// Standard deviation of the first draw, which decided on unknown keys.
+    pub(crate) fn first_sigma(&self) -> Option<f64> {
+        self.combines.first().map_or(&self.sigma, |part| &part.sigma).parse().ok()
+    }
 }
 
 /// Noisy numbers that were paid for. This, and nothing else about the data, leaves.
@@ -134,7 +157,7 @@ pub struct Release {
 /// How late a timer may fire and count as on time.
 const GRACE: std::time::Duration = std::time::Duration::from_millis(20);
 
-const FORMAT: &str = "epiledger-release/1";
+const FORMAT: &str = "epiledger-release/2";
 
 /// [`Release`] as the log's blob holds it.
 #[derive(Deserialize)]
@@ -247,9 +270,10 @@ pub async fn release(
         let run = std::pin::pin!(executor.execute(reserved.plan()));
         let limit = clock.sleep_until(started + deadline);
         match select(run, limit).await {
-            Either::Left((Ok(raw), _)) => {
-                Some(add_noise(reserved.plan(), reserved.query_id(), raw, &mut Noise::Private))
-            }
+            Either::Left((Ok(raw), _)) => Some(match reserved.finer() {
+                Some(finer) => add_finer(&reserved, finer, raw),
+                None => add_noise(reserved.plan(), reserved.query_id(), raw, &mut Noise::Private),
+            }),
             Either::Left((Err(Failed), _)) => Some(Err(Failed)),
             Either::Right(_) => None,
         }
@@ -369,8 +393,10 @@ fn add_noise(plan: &BoundedPlan, query_id: &str, raw: RawBatches, noise: &mut No
                 (None, None) => noise.add(*drawn, draw, column)?,
                 (None, Some(rows)) => noise.add(*drawn, draw, &column.at(rows.iter().copied().map(Some)))?,
             };
-            let (sigma, half_width) = (draw.price().sigma_decimal(), draw.half_width());
-            Ok(ReleasedDraw { what, mechanism: draw.mechanism().into(), scale, sigma, half_width, values })
+            let (rho, sigma) = (draw.rho().to_string(), draw.price().sigma_decimal());
+            let (asked, half_width, combines) = (rho.clone(), draw.half_width(), Vec::new());
+            let mechanism = draw.mechanism().to_owned();
+            Ok(ReleasedDraw { what, mechanism, scale, rho, asked, sigma, half_width, values, combines })
         })
         .collect::<Result<Vec<_>, Failed>>()?;
     let keys = keys
@@ -387,16 +413,40 @@ fn add_noise(plan: &BoundedPlan, query_id: &str, raw: RawBatches, noise: &mut No
             Ok(KeyColumn { data_type: key.data_type().to_string(), values })
         })
         .collect::<Result<Vec<_>, Failed>>()?;
-    Ok(Release {
+    let over = plan.threshold().map(|t| (t.over, t.k_min));
+    Ok(made(plan, query_id, plan.loss(), over, keys, draws))
+}
+
+/// The held release with one more draw at each of its keys; none is added or goes.
+fn add_finer(reserved: &Reserved, finer: &Finer, raw: RawBatches) -> Result<Release, Failed> {
+    let (plan, held) = (reserved.plan(), finer.held());
+    let exact = match plan.public_cells() {
+        Some(public) => zero_filled(plan, public, raw)?.1,
+        None => at_keys(plan, &held.key_arrays()?, raw)?,
+    };
+    let columns = plan.measured().drawn.iter().map(|drawn| exact.get(drawn.column()).ok_or(Failed)?.sums());
+    let draws = finer.draw(plan, &columns.collect::<Result<Vec<_>, Failed>>()?)?;
+    Ok(made(plan, reserved.query_id(), reserved.loss(), held.threshold(), held.keys.clone(), draws))
+}
+
+fn made(
+    plan: &BoundedPlan,
+    query_id: &str,
+    loss: PrivacyLoss,
+    over: Option<(u64, u64)>,
+    keys: Vec<KeyColumn>,
+    draws: Vec<ReleasedDraw>,
+) -> Release {
+    Release {
         format: FORMAT,
         query_id: query_id.to_owned(),
         cache_key: plan.cache_key().to_owned(),
         snapshot: plan.snapshot(),
-        rho: plan.loss().rho.to_string(),
-        delta: plan.loss().delta.to_string(),
-        over: plan.threshold().map(|t| t.over),
-        k_min: plan.threshold().map(|t| t.k_min),
+        rho: loss.rho.to_string(),
+        delta: loss.delta.to_string(),
+        over: over.map(|(over, _)| over),
+        k_min: over.map(|(_, k_min)| k_min),
         keys,
         draws,
-    })
+    }
 }

@@ -25,6 +25,46 @@ pub(super) struct Args {
 enum Verb {
     /// Sets a policy: the first key proposes, the second confirms. A raise of a cap is in force after seven days.
     Set(Setting),
+    /// Says how far the budget would reach for questions and planned repeats; free, reads no data.
+    Plan(Planning),
+    /// Shows what was spent and left at every level after each paid question.
+    History {
+        /// The protocol whose level is shown (default: the key's first one).
+        #[arg(long)]
+        protocol: Option<String>,
+    },
+}
+
+/// What `plan` takes.
+#[derive(clap::Args)]
+struct Planning {
+    /// The questions of one round.
+    #[arg(required = true)]
+    sql: Vec<String>,
+    /// Rounds, each of a later snapshot (the same question of the same snapshot is free).
+    #[arg(long, default_value_t = 1)]
+    repeats: u64,
+    /// The protocol to ask under (default: the key's only one).
+    #[arg(long)]
+    protocol: Option<String>,
+    /// Pay this epsilon for each.
+    #[arg(long, group = "privacy")]
+    epsilon: Option<String>,
+    /// Pay this rho for each.
+    #[arg(long, group = "privacy")]
+    rho: Option<String>,
+}
+
+impl Planning {
+    fn body(&self) -> Value {
+        let question = |sql: &String| match (&self.epsilon, &self.rho) {
+            (Some(epsilon), _) => json!({ "sql": sql, "privacy": { "epsilon": epsilon } }),
+            (None, Some(rho)) => json!({ "sql": sql, "privacy": { "rho": rho } }),
+            (None, None) => json!({ "sql": sql }),
+        };
+        let questions: Vec<Value> = self.sql.iter().map(question).collect();
+        json!({ "questions": questions, "repeats": self.repeats, "protocol": self.protocol })
+    }
 }
 
 /// What `set` takes; what is not named stays as it is.
@@ -72,6 +112,8 @@ pub(super) fn run(context: &Context, args: Args) -> Result<(), Failure> {
     match args.verb {
         None => show(context),
         Some(Verb::Set(setting)) => set(context, &setting),
+        Some(Verb::Plan(planning)) => plan(context, &planning),
+        Some(Verb::History { protocol }) => history(context, protocol.as_deref()),
     }
 }
 
@@ -81,7 +123,49 @@ fn show(context: &Context) -> Result<(), Failure> {
         let members = ["/level", "/name", "/spent/rho", "/cap/rho", "/remaining/rho", "/remaining/epsilon"];
         let levels = render::objects(render::list(d, "levels"), &members);
         let remaining = render::price(d.get("remaining").unwrap_or(&Value::Null));
-        format!("{levels}\nremaining at the tightest level: {remaining}")
+        format!(
+            "{levels}\nremaining at the tightest level: {remaining}\nthe whole cap of the dataset:\n{}",
+            render::odds(d)
+        )
+    });
+    Ok(())
+}
+
+fn plan(context: &Context, planning: &Planning) -> Result<(), Failure> {
+    let document = Client::find(&context.settings, Role::Researcher)?.post("/v1/budget/plan", &planning.body())?;
+    context.show(&document, |d| {
+        let price = |name: &str| render::price(d.get(name).unwrap_or(&Value::Null));
+        format!(
+            "once {}\n{} times {}\nwhat is left covers {} times (then the {} is spent); the rate window takes {} days or more\n{}",
+            price("once"),
+            d["repeats"],
+            price("planned"),
+            d["reaches"],
+            d["level"].as_str().unwrap_or("?").replace('_', " "),
+            d["days"],
+            render::odds(d)
+        )
+    });
+    Ok(())
+}
+
+fn history(context: &Context, protocol: Option<&str>) -> Result<(), Failure> {
+    let path = match protocol {
+        Some(protocol) => format!("/v1/budget/history?protocol={}", super::segment(protocol)?),
+        None => "/v1/budget/history".to_owned(),
+    };
+    let document = Client::find(&context.settings, Role::Researcher)?.get(&path)?;
+    context.show(&document, |d| {
+        let members = [
+            "/index",
+            "/price/rho",
+            "/levels/0/spent/rho",
+            "/levels/0/remaining/rho",
+            "/levels/1/spent/rho",
+            "/levels/2/name",
+            "/levels/2/remaining/rho",
+        ];
+        render::objects(render::list(d, "points"), &members)
     });
     Ok(())
 }

@@ -30,6 +30,9 @@ pub(super) struct Args {
     /// Pay for this half-width of the 95 % interval.
     #[arg(long, group = "privacy")]
     accuracy: Option<String>,
+    /// Values in a cell that the accuracy of a mean is reckoned with.
+    #[arg(long, requires = "accuracy")]
+    assume_n: Option<u64>,
     /// Most rows.
     #[arg(long)]
     row_limit: Option<usize>,
@@ -73,7 +76,10 @@ impl Args {
         set("protocol", self.protocol.clone().map(Value::from));
         set("row_limit", self.row_limit.map(Value::from));
         let named = [("epsilon", &self.epsilon), ("rho", &self.rho), ("accuracy", &self.accuracy)];
-        let price = named.into_iter().find_map(|(name, value)| value.as_ref().map(|v| json!({ name: v })));
+        let mut price = named.into_iter().find_map(|(name, value)| value.as_ref().map(|v| json!({ name: v })));
+        if let (Some(price), Some(n)) = (&mut price, self.assume_n) {
+            price["assume_n"] = json!(n);
+        }
         set("privacy", price);
         Ok(body)
     }
@@ -113,8 +119,9 @@ pub(super) fn estimate(context: &Context, args: &Args) -> Result<(), Failure> {
         let cells = of("cells").as_u64().map_or(String::new(), |n| format!(", {n} cells"));
         let rule = of("k_min").as_u64().map_or(String::new(), |k| format!(", groups under {k} patients never shown"));
         format!(
-            "{primitives}\nprice {}\nkeys {keys}{cells}{rule}\nremaining {}",
+            "{primitives}\nprice {}\n{}\nkeys {keys}{cells}{rule}\nremaining {}",
             render::price(of("price")),
+            render::odds(d),
             render::price(of("remaining"))
         )
     });
@@ -134,6 +141,7 @@ mod tests {
             epsilon: None,
             rho: Some("0.001".into()),
             accuracy: None,
+            assume_n: None,
             row_limit: Some(3),
             format: None,
         };
@@ -143,7 +151,9 @@ mod tests {
         assert_eq!(args.body().unwrap(), expected);
         let twice = Args { params: vec!["a=1".into(), "a=2".into()], ..args };
         assert!(twice.body().is_err());
-        let broken = Args { params: vec!["a".into()], ..twice };
+        let mean = Args { rho: None, accuracy: Some("2".into()), assume_n: Some(50), params: vec![], ..twice };
+        assert_eq!(mean.body().unwrap()["privacy"], json!({"accuracy": "2", "assume_n": 50}));
+        let broken = Args { params: vec!["a".into()], ..mean };
         assert!(broken.body().is_err());
     }
 }

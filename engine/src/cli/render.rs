@@ -62,6 +62,13 @@ pub fn price(price: &Value) -> String {
     format!("epsilon {epsilon} (rho {}, delta {})", text("rho"), text("delta"))
 }
 
+/// The `groups` of a document in words, a line each.
+#[must_use]
+pub fn odds(document: &Value) -> String {
+    let words = list(document, "groups").iter().filter_map(|group| group.get("words").and_then(Value::as_str));
+    words.map(|words| format!("  {words}")).collect::<Vec<_>>().join("\n")
+}
+
 /// A plain table.
 #[must_use]
 pub fn table(heads: Vec<String>, rows: Vec<Vec<String>>) -> String {

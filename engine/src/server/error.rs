@@ -56,6 +56,9 @@ pub struct Details {
     /// The level that refuses (429).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub level: Option<String>,
+    /// The half-width that what is left would buy (429 where an accuracy was asked).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reachable: Option<f64>,
 }
 
 impl Problem {
@@ -73,6 +76,7 @@ impl Problem {
             required: None,
             remaining: None,
             level: None,
+            reachable: None,
         }))
     }
 
@@ -120,12 +124,21 @@ impl From<QueryError> for Problem {
                 problem.position = position;
                 problem
             }
-            QueryError::Budget { required, remaining, level } => {
-                let mut problem = Self::new(StatusCode::TOO_MANY_REQUESTS, "BUDGET_EXHAUSTED", detail)
-                    .hint("ask for less accuracy (a smaller epsilon), or ask the board for another protocol");
+            QueryError::Budget { required, remaining, level, reachable } => {
+                let hint = match (reachable, level.as_str()) {
+                    (Some(width), _) => {
+                        format!("what is left buys a half-width of {width}: ask for that, or a wider one")
+                    }
+                    (None, "window") => {
+                        "ask later: what was spent over 24 hours ago counts no more at this level".into()
+                    }
+                    _ => "ask for less accuracy (a smaller epsilon), or ask the board for another protocol".to_owned(),
+                };
+                let mut problem = Self::new(StatusCode::TOO_MANY_REQUESTS, "BUDGET_EXHAUSTED", detail).hint(hint);
                 problem.required = Some(*required);
                 problem.remaining = Some(*remaining);
                 problem.level = Some(level);
+                problem.reachable = reachable;
                 problem
             }
             QueryError::Forbidden(_) => Self::new(StatusCode::FORBIDDEN, "FORBIDDEN", detail),
@@ -181,7 +194,8 @@ mod tests {
 
     #[test]
     fn each_error_has_its_status() {
-        let budget = QueryError::Budget { required: price("2"), remaining: price("1"), level: "protocol".into() };
+        let (required, remaining) = (price("2"), price("1"));
+        let budget = QueryError::Budget { required, remaining, level: "protocol".into(), reachable: None };
         let cases = [
             (budget, 429),
             (QueryError::Forbidden("no".into()), 403),

@@ -142,7 +142,9 @@ fn problems(route: Route) -> Vec<(&'static str, &'static str)> {
             ("422", "The rules refuse the question."),
             ("503", "Simulated people can't be made now."),
         ]),
-        Route::Estimate => list.extend([("400", "The request is malformed."), ("422", "The rules refuse it.")]),
+        Route::Estimate | Route::BudgetPlan | Route::PolicyPropose | Route::PolicyConfirm => {
+            list.extend([("400", "The request is malformed."), ("422", "The rules refuse it.")]);
+        }
         Route::Statement | Route::StatementResult => {
             list.extend([("404", "Nothing there that the caller may read."), ("406", "No such format.")]);
         }
@@ -254,6 +256,7 @@ mod tests {
             threshold: None,
             deadline_seconds: 0.1,
             remaining: price(),
+            groups: Vec::new(),
         };
         matches_schema("Estimate", &serde_json::to_value(estimate).unwrap());
         let level = LevelBudget {
@@ -276,6 +279,7 @@ mod tests {
         let mut problem = Problem::unauthorized();
         problem.position = Some(Position { line: 1, column: 1, length: 1 });
         (problem.required, problem.remaining, problem.level) = (Some(price()), Some(price()), Some("protocol".into()));
+        problem.reachable = Some(1.0);
         matches_schema("Problem", &serde_json::to_value(problem).unwrap());
     }
 }

@@ -117,6 +117,10 @@ routes! {
     Schema Get "/v1/datasets/{dataset}/schema" Api SCHEMA;
     /// Shows cap, spent and remaining budget at every level that binds the caller.
     Budget Get "/v1/budget" Api BUDGET;
+    /// Says how far the budget would reach for a list of questions and planned repeats; reads no data and spends nothing.
+    BudgetPlan Post "/v1/budget/plan" Api RESEARCHER;
+    /// Shows what was spent and left at every level after each paid question, oldest first.
+    BudgetHistory Get "/v1/budget/history" Api BUDGET;
     /// Lists the recorded answers that the caller may read.
     Releases Get "/v1/releases" Api READERS;
     /// Lists the protocols: who may ask, for which purpose, until when, how much is spent.
@@ -205,6 +209,8 @@ mod tests {
                     Route::Datasets,
                     Route::Schema,
                     Route::Budget,
+                    Route::BudgetPlan,
+                    Route::BudgetHistory,
                     Route::Releases,
                     Route::Protocols,
                     Route::Policies,
@@ -220,6 +226,7 @@ mod tests {
                 ],
                 Role::Board => &[
                     Route::Budget,
+                    Route::BudgetHistory,
                     Route::Protocols,
                     Route::ProtocolApprove,
                     Route::ProtocolSuspend,
@@ -234,6 +241,7 @@ mod tests {
                     Route::Datasets,
                     Route::Schema,
                     Route::Budget,
+                    Route::BudgetHistory,
                     Route::Protocols,
                     Route::Policies,
                     Route::PolicyPropose,

@@ -49,6 +49,8 @@ fn handler(route: Route) -> MethodRouter<Arc<Server>> {
         Route::Datasets => on(method, handlers::datasets::list),
         Route::Schema => on(method, handlers::datasets::schema),
         Route::Budget => on(method, handlers::budget::show),
+        Route::BudgetPlan => on(method, handlers::budget::plan),
+        Route::BudgetHistory => on(method, handlers::budget::history),
         Route::Releases => on(method, handlers::releases::list),
         Route::Protocols => on(method, handlers::protocols::list),
         Route::ProtocolApprove => on(method, handlers::protocols::approve),

@@ -18,6 +18,7 @@ mod sources;
 pub(crate) mod total;
 pub(crate) mod values;
 pub(crate) mod walk;
+mod width;
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -153,7 +154,7 @@ pub fn bound(
     // The canonical text below post-processing. Debug output of plans names every node, expression, type and
     // literal; sources print as their schema.
     let text = format!(
-        "semantics {SEMANTICS_VERSION}\nid space {}\ncut {} {}\npolicy {}\npurpose {}\nbounds {bounds:?}\nthreshold {threshold:?}\n\
+        "semantics {SEMANTICS_VERSION}\nid space {}\ncut {} {}\npolicy {}\npurpose {}\nbounds {bounds:?}\n\
          catalog {}\nkeys {:?}\nmeasures {:?}\ninput {:?}\nliterals {}\n",
         params.id_space,
         snapshot.number,
@@ -426,14 +427,7 @@ impl BoundedPlan {
     /// The draws as the log records them.
     #[must_use]
     pub fn primitives(&self) -> Vec<Primitive> {
-        let draw = |draw: &Draw| Primitive {
-            mechanism: draw.mechanism().into(),
-            d_squared: draw.price().d_squared().to_string(),
-            sigma: draw.price().sigma_decimal(),
-            rho: draw.rho().to_string(),
-            combined: None,
-        };
-        self.draws.iter().map(draw).collect()
+        self.draws.iter().map(Draw::primitive).collect()
     }
 
     /// The draws, in the order of [`Self::needed`].

@@ -84,12 +84,8 @@ fn converter(types: &[DataType]) -> Result<RowConverter, Failed> {
     RowConverter::new(types.iter().map(|t| SortField::new(t.clone())).collect()).map_err(|_| Failed)
 }
 
-/// Every public cell in its order, with the integers found for it or 0.
+/// Every public cell in its order, with what was found for it, or nothing.
 pub(super) fn zero_filled(plan: &BoundedPlan, public: &[Vec<ScalarValue>], raw: RawBatches) -> Result<Exact, Failed> {
-    let (found_keys, found) = columns(plan, raw)?;
-    if plan.key_types().is_empty() {
-        return Ok((Vec::new(), found.iter().map(|column| column.at(std::iter::once(Some(0)))).collect()));
-    }
     let keys = plan
         .key_types()
         .iter()
@@ -104,13 +100,22 @@ pub(super) fn zero_filled(plan: &BoundedPlan, public: &[Vec<ScalarValue>], raw: 
             ScalarValue::iter_to_array(values).map_err(|_| Failed)
         })
         .collect::<Result<Vec<_>, Failed>>()?;
+    let values = at_keys(plan, &keys, raw)?;
+    Ok((keys, values))
+}
+
+/// What was found at each of these keys, or nothing. Without keys there is one cell.
+pub(super) fn at_keys(plan: &BoundedPlan, keys: &[ArrayRef], raw: RawBatches) -> Result<Vec<Column>, Failed> {
+    let (found_keys, found) = columns(plan, raw)?;
+    if plan.key_types().is_empty() {
+        return Ok(found.iter().map(|column| column.at(std::iter::once(Some(0)))).collect());
+    }
     let converter = converter(plan.key_types())?;
     let found_rows = converter.convert_columns(&found_keys).map_err(|_| Failed)?;
     let place: HashMap<&[u8], usize> = found_rows.iter().enumerate().map(|(index, row)| (row.data(), index)).collect();
-    let cells = converter.convert_columns(&keys).map_err(|_| Failed)?;
+    let cells = converter.convert_columns(keys).map_err(|_| Failed)?;
     let places: Vec<Option<usize>> = cells.iter().map(|cell| place.get(cell.data()).copied()).collect();
-    let values = found.iter().map(|column| column.at(places.iter().copied())).collect();
-    Ok((keys, values))
+    Ok(found.iter().map(|column| column.at(places.iter().copied())).collect())
 }
 
 /// Unknown keys in canonical order, so that the order of noise does not depend on how rows were read.

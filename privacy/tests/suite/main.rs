@@ -3,5 +3,6 @@
 #![expect(clippy::unwrap_used, reason = "a step that fails must fail its test")]
 
 mod filter;
+mod finer;
 mod setup;
 mod timing;

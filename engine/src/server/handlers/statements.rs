@@ -66,11 +66,12 @@ impl Statement {
     }
 }
 
-fn ask_of(members: BTreeMap<String, Value>) -> Result<PrivacyAsk, Problem> {
+fn ask_of(mut members: BTreeMap<String, Value>) -> Result<PrivacyAsk, Problem> {
     let bad = || {
         Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "BAD_PRIVACY_PARAM", "`privacy` names one price")
-            .hint(r#"write {"epsilon": 0.5}, {"rho": "0.001"} or {"accuracy": 20}"#)
+            .hint(r#"write {"epsilon": 0.5}, {"rho": "0.001"}, {"accuracy": 20} or {"accuracy": 2, "assume_n": 500}"#)
     };
+    let assume_n = members.remove("assume_n").map(|n| n.as_u64().filter(|n| *n > 0).ok_or_else(bad)).transpose()?;
     let mut members = members.into_iter();
     let (Some((name, value)), None) = (members.next(), members.next()) else {
         return Err(bad());
@@ -81,10 +82,10 @@ fn ask_of(members: BTreeMap<String, Value>) -> Result<PrivacyAsk, Problem> {
         Value::Number(n) => n.as_u64().map_or_else(|| n.as_f64().unwrap_or(-1.0).to_string(), |n| n.to_string()),
         _ => return Err(bad()),
     };
-    match name.as_str() {
-        "epsilon" => Ok(PrivacyAsk::Epsilon(decimal)),
-        "rho" => Ok(PrivacyAsk::Rho(decimal)),
-        "accuracy" => Ok(PrivacyAsk::Accuracy(decimal)),
+    match (name.as_str(), assume_n) {
+        ("epsilon", None) => Ok(PrivacyAsk::Epsilon(decimal)),
+        ("rho", None) => Ok(PrivacyAsk::Rho(decimal)),
+        ("accuracy", assume_n) => Ok(PrivacyAsk::Accuracy(decimal, assume_n)),
         _ => Err(bad()),
     }
 }
@@ -168,9 +169,19 @@ mod tests {
         assert_eq!(privacy(json!({"epsilon": 0.5})).unwrap(), Some(PrivacyAsk::Epsilon("0.5".into())));
         assert_eq!(privacy(json!({"rho": 1e-7})).unwrap(), Some(PrivacyAsk::Rho("0.0000001".into())));
         assert_eq!(privacy(json!({"rho": "0.001"})).unwrap(), Some(PrivacyAsk::Rho("0.001".into())));
-        assert_eq!(privacy(json!({"accuracy": 20})).unwrap(), Some(PrivacyAsk::Accuracy("20".into())));
+        assert_eq!(privacy(json!({"accuracy": 20})).unwrap(), Some(PrivacyAsk::Accuracy("20".into(), None)));
+        let assumed = privacy(json!({"accuracy": 2, "assume_n": 500})).unwrap();
+        assert_eq!(assumed, Some(PrivacyAsk::Accuracy("2".into(), Some(500))));
         assert_eq!(privacy(Value::Null).unwrap(), None);
-        for bad in [json!({}), json!({"epsilon": 1, "rho": 1}), json!({"sigma": 1}), json!({"epsilon": true})] {
+        for bad in [
+            json!({}),
+            json!({"epsilon": 1, "rho": 1}),
+            json!({"sigma": 1}),
+            json!({"epsilon": true}),
+            json!({"assume_n": 5}),
+            json!({"rho": 1, "assume_n": 5}),
+            json!({"accuracy": 1, "assume_n": 0}),
+        ] {
             assert_eq!(privacy(bad).unwrap_err().code, "BAD_PRIVACY_PARAM");
         }
     }

@@ -26,7 +26,57 @@ pub(super) fn all() -> Vec<(&'static str, Shape)> {
                 may("row_limit", integer()),
             ]),
         ),
-        ("Privacy", object(vec![may("epsilon", decimal()), may("rho", decimal()), may("accuracy", decimal())])),
+        (
+            "Privacy",
+            object(vec![
+                may("epsilon", decimal()),
+                may("rho", decimal()),
+                may("accuracy", decimal()),
+                may("assume_n", integer()),
+            ]),
+        ),
+        (
+            "GroupLoss",
+            object(vec![
+                must("people", integer()),
+                must("rho", text()),
+                must("epsilon", number()),
+                must("odds_factor", number()),
+                must("one_in_100_at_most", number()),
+                must("one_in_100_at_least", number()),
+                must("words", text()),
+            ]),
+        ),
+        (
+            "Plan",
+            object(vec![
+                must("questions", array(named("Statement"))),
+                may("repeats", integer()),
+                may("protocol", text()),
+            ]),
+        ),
+        (
+            "Reach",
+            object(vec![
+                must("once", price()),
+                must("repeats", integer()),
+                must("planned", price()),
+                must("reaches", integer()),
+                must("level", text()),
+                must("days", integer()),
+                must("groups", array(named("GroupLoss"))),
+            ]),
+        ),
+        (
+            "SpentPoint",
+            object(vec![
+                must("index", integer()),
+                must("time", integer()),
+                must("price", price()),
+                must("levels", array(named("Level"))),
+            ]),
+        ),
+        ("History", object(vec![must("points", array(named("SpentPoint")))])),
         ("Price", object(vec![must("rho", text()), must("delta", text()), must("epsilon", number())])),
         ("Column", object(vec![must("name", text()), must("type", text()), must("role", text())])),
         ("Snapshot", object(vec![must("number", integer()), must("cut_at", text())])),
@@ -58,6 +108,7 @@ pub(super) fn all() -> Vec<(&'static str, Shape)> {
                 may("threshold", integer()),
                 must("deadline_seconds", number()),
                 must("remaining", price()),
+                must("groups", array(named("GroupLoss"))),
             ]),
         ),
         (
@@ -72,7 +123,12 @@ pub(super) fn all() -> Vec<(&'static str, Shape)> {
         ),
         (
             "Budget",
-            object(vec![must("levels", array(named("Level"))), must("remaining", price()), must("delta_rep", text())]),
+            object(vec![
+                must("levels", array(named("Level"))),
+                must("remaining", price()),
+                must("delta_rep", text()),
+                must("groups", array(named("GroupLoss"))),
+            ]),
         ),
         (
             "Release",
@@ -221,6 +277,7 @@ pub(super) fn all() -> Vec<(&'static str, Shape)> {
                 may("required", price()),
                 may("remaining", price()),
                 may("level", text()),
+                may("reachable", number()),
             ]),
         ),
     ];
@@ -234,6 +291,7 @@ pub(super) const fn body(route: Route) -> Option<&'static str> {
         Route::ProtocolApprove => Some("Approval"),
         Route::PolicyPropose => Some("PolicyRequest"),
         Route::AuditQuery => Some("AuditQuestion"),
+        Route::BudgetPlan => Some("Plan"),
         Route::KeyCreate => Some("KeyRequest"),
         _ => None,
     }
@@ -245,6 +303,8 @@ pub(super) const fn answer(route: Route) -> Option<&'static str> {
         Route::Ask | Route::Statement | Route::StatementResult => Some("Answer"),
         Route::Estimate => Some("Estimate"),
         Route::Budget => Some("Budget"),
+        Route::BudgetPlan => Some("Reach"),
+        Route::BudgetHistory => Some("History"),
         Route::Releases => Some("Releases"),
         Route::Protocols => Some("Protocols"),
         Route::Policies => Some("Policies"),
@@ -264,6 +324,10 @@ pub(super) const fn query(route: Route) -> &'static [(&'static str, &'static str
         Route::Ask | Route::Statement | Route::StatementResult => {
             &[("format", "json, csv, ndjson, arrow or parquet; beats Accept.")]
         }
+        Route::BudgetHistory => &[
+            ("protocol", "The protocol whose level is shown; the key's only one when absent."),
+            ("limit", "At most this many of the newest points, 10,000 at most."),
+        ],
         Route::AuditSearch => &[
             ("type", "Only this type, for example query.intent."),
             ("principal", "Only this principal."),

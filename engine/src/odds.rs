@@ -1,0 +1,113 @@
+//! A price told as odds: what an answer could teach someone who already suspects that a person is in the data.
+//!
+//! With privacy loss at most epsilon, but for a chance of delta, the odds of any suspicion change by a factor of at
+//! most e^epsilon either way (Kasiviswanathan and Smith 2014). For k linked people (a household, one person under
+//! several ids) zCDP's rho grows to k^2 rho (Bun and Steinke 2016, proposition 1.9).
+
+use epiledger_privacy::loss::{Delta, PrivacyLoss, Rho};
+use serde::{Deserialize, Serialize};
+
+/// Sizes of groups that are told: one person, and a household.
+const PEOPLE: [u64; 2] = [1, 4];
+
+/// The suspicion that words and numbers start from.
+const PRIOR: f64 = 0.01;
+
+/// What a loss means for a group of linked people.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct GroupLoss {
+    /// Their number, k.
+    pub people: u64,
+    /// k^2 rho, a decimal.
+    pub rho: String,
+    /// Its epsilon at `delta_rep`.
+    pub epsilon: f64,
+    /// The odds of a suspicion change by at most this factor, up or down.
+    pub odds_factor: f64,
+    /// What a suspicion of 1 in 100 becomes at most.
+    pub one_in_100_at_most: f64,
+    /// What it becomes at least.
+    pub one_in_100_at_least: f64,
+    /// The same in words.
+    pub words: String,
+}
+
+/// A loss told for one person and for a household.
+#[must_use]
+pub fn groups(loss: PrivacyLoss, delta_rep: Delta) -> Vec<GroupLoss> {
+    PEOPLE.into_iter().map(|people| group(people, loss, delta_rep)).collect()
+}
+
+fn group(people: u64, loss: PrivacyLoss, delta_rep: Delta) -> GroupLoss {
+    let square = u128::from(people) * u128::from(people);
+    let rho = Rho::from_units(loss.rho.units().saturating_mul(square));
+    let epsilon = if rho == Rho::ZERO { 0.0 } else { rho.epsilon(delta_rep) };
+    let odds_factor = epsilon.exp();
+    let after = |factor: f64| {
+        let odds = PRIOR / (1.0 - PRIOR) * factor;
+        // Infinite odds are certainty.
+        if odds.is_finite() { odds / (1.0 + odds) } else { 1.0 }
+    };
+    let (most, least) = (after(odds_factor), after(1.0 / odds_factor));
+    let whom = if people == 1 { "someone is".to_owned() } else { format!("{people} linked people are") };
+    let but = delta_rep.plus(loss.delta);
+    let words = format!(
+        "a suspicion of 1 in 100 that {whom} in the data could become at most {} in 100 and at least {} in 100, \
+         but for a chance of {but}",
+        digits(most * 100.0),
+        digits(least * 100.0)
+    );
+    GroupLoss {
+        people,
+        rho: rho.to_string(),
+        epsilon,
+        odds_factor,
+        one_in_100_at_most: most,
+        one_in_100_at_least: least,
+        words,
+    }
+}
+
+/// Two significant digits after the leading zeros, as people read them.
+fn digits(number: f64) -> String {
+    let places = if number >= 10.0 {
+        0
+    } else if number >= 1.0 {
+        1
+    } else if number >= 0.1 {
+        2
+    } else {
+        4
+    };
+    format!("{number:.places$}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_price_is_told_as_odds_for_one_and_for_a_household() {
+        let delta = Delta::parse("0.00000001").unwrap();
+        let loss = PrivacyLoss { rho: Rho::parse("0.0005").unwrap(), delta: Delta::ZERO };
+        let told = groups(loss, delta);
+        assert_eq!((told[0].people, told[1].people), (1, 4));
+        assert_eq!((told[0].rho.as_str(), told[1].rho.as_str()), ("0.0005", "0.008"));
+        // epsilon 0.1925: odds of 1 to 99 times 1.2123.
+        assert!((told[0].odds_factor - 1.2123).abs() < 1e-3, "{:?}", told[0]);
+        assert!(
+            (told[0].one_in_100_at_most - 0.0121).abs() < 1e-4 && (told[0].one_in_100_at_least - 0.0083).abs() < 1e-4
+        );
+        assert!(told[0].words.contains("1.2 in 100 and at least 0.83 in 100") && told[0].words.contains("0.00000001"));
+        assert!(told[1].epsilon > 3.9 * told[0].epsilon && told[1].words.contains("4 linked people"));
+    }
+
+    #[test]
+    fn nothing_teaches_nothing_and_everything_is_certainty() {
+        let delta = Delta::parse("0.00000001").unwrap();
+        let nothing = groups(PrivacyLoss::ZERO, delta);
+        assert_eq!((nothing[0].odds_factor, nothing[0].one_in_100_at_most), (1.0, 0.01));
+        let all = groups(PrivacyLoss { rho: Rho::parse("100000").unwrap(), delta: Delta::ZERO }, delta);
+        assert_eq!((all[1].one_in_100_at_most, all[1].one_in_100_at_least), (1.0, 0.0));
+    }
+}
