@@ -74,6 +74,11 @@ impl Executor for Exact {
 
 /// `SELECT place, COUNT(DISTINCT person_id) FROM person GROUP BY place`; the places are public where they are given.
 fn plan(places: Option<Vec<String>>, rho: &str) -> BoundedPlan {
+    plan_under(1, places, rho)
+}
+
+/// The same under a policy of this number.
+pub fn plan_under(policy: u64, places: Option<Vec<String>>, rho: &str) -> BoundedPlan {
     let column = |name: &str, kind: Kind, domain| Column { name: name.into(), kind, nullable: false, domain };
     let person = Table {
         private: Some(Contribution { scan_rows: 1, rows: 1, groups: 1 }),
@@ -104,7 +109,7 @@ fn plan(places: Option<Vec<String>>, rho: &str) -> BoundedPlan {
         delta_rep: Delta::parse("0.00000001").unwrap(),
         k_min: 11,
         id_space: "world".into(),
-        policy: 1,
+        policy,
         purpose_bit: 2,
         secret: [9; 32],
     };
