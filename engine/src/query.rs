@@ -142,12 +142,13 @@ impl Engine {
         if let Some(cached) = self.accountant.cached(plan) {
             return self.repeated(&asker, &bounded, cached, request.row_limit).await;
         }
-        // Memory of its own, so that no other question's data can fail this one. Nothing is spent while it waits.
-        let _memory = self.executor.reserve(plan).await.ok_or_else(busy)?;
-        // Reserve: within every level, the intent durable, before any row is read.
+        // A place first, so that those who wait for one hold nothing that others need; nothing is spent meanwhile.
         let places = self.turns.protocol(&asker.protocol);
         let _place = places.acquire().await;
         let _runs = self.turns.running().acquire().await;
+        // Memory of its own, so that no other question's data can fail this one.
+        let _memory = self.executor.reserve(plan).await.ok_or_else(busy)?;
+        // Reserve: within every level, the intent durable, before any row is read.
         let reserved = loop {
             let ended = self.turns.ended();
             let (accountant, plan, paying) = (Arc::clone(&self.accountant), plan.clone(), asker.clone());
