@@ -1,0 +1,119 @@
+"""Our own side of accuracy.py: the rows are signed, imported, ingested and asked over HTTP, each question paid."""
+
+import datetime
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+
+FIRST = datetime.date(2018, 1, 1)
+CUT = "2025-12-31"
+ENVIRONMENT = os.environ | {"EPILEDGER_TIMING": "immediate"}
+
+
+def command(task, data, *arguments):
+    """Runs the binary; gives its JSON."""
+    line = [task["binary"], *arguments, "--data", str(data), "--json"]
+    run = subprocess.run(line, capture_output=True, text=True, check=False, env=ENVIRONMENT)
+    if run.returncode:
+        sys.exit(f"{' '.join(arguments)}: {run.stderr[-1000:]}")
+    return json.loads(run.stdout)
+
+
+def folder(task):
+    """The data folder up to its first snapshot, made once; every run starts from a copy with a fresh budget."""
+    base, data = pathlib.Path(task["work"]) / "base", pathlib.Path(task["work"]) / "data"
+    if not (base / "ready").exists():
+        shutil.rmtree(base, ignore_errors=True)
+        synthea = str(pathlib.Path(task["work"]) / "synthea")
+        sizes = ["--data-cut", CUT, "--declared-patients", "1000000"]
+        command(task, base, "ledger", "import", "--synthea", synthea, "--consent", "all", *sizes)
+        expert = ["--method", "k-anonymity", "--date", "2025-01-01", "--expires", "2100-01-01", "--risk-max", "0.05"]
+        command(task, base, "ledger", "determine", *expert)
+        command(task, base, "ingest")
+        (base / "ready").touch()
+    shutil.rmtree(data, ignore_errors=True)
+    shutil.copytree(base, data)
+    return data
+
+
+def serve(task, data):
+    """Sets policy, protocol and keys, and serves; gives the process, the address and a researcher's key."""
+    keys = {}
+    for role in ("steward", "board", "researcher"):
+        keys[role] = data / f"{role}.key"
+        keys[role].write_text(command(task, data, "keys", "create", role, "--role", role)["token"])
+        keys[role].chmod(0o600)
+    command(task, data, "budget", "set", "--approver", str(keys["steward"]), "--approver", str(keys["board"]))
+    study = ["--title", "Accuracy", "--purpose", "HMB", "--investigator", "researcher"]
+    dates = ["--valid-from", "2020-01-01", "--valid-to", "2100-01-01"]
+    caps = ["--rho-cap", "0.5", "--delta-cap", "0.000001", "--key-file", str(keys["board"])]
+    command(task, data, "protocol", "approve", "accuracy", *study, *caps, *dates)
+    line = [task["binary"], "serve", "--port", "0", "--data", str(data), "--json"]
+    process = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=ENVIRONMENT)
+    return process, json.loads(process.stdout.readline())["url"], keys["researcher"].read_text()
+
+
+def questions(repeat, days):
+    """One question a measure; the constant changes with the repeat, so that each is drawn anew and none is cached."""
+    where = f"FROM measurement WHERE value_as_number >= {-1 - repeat}"
+    last = FIRST + datetime.timedelta(days=days - 1)
+    shown = f"HAVING measurement_date BETWEEN DATE '{FIRST}' AND DATE '{last}'"
+    by_day = f"GROUP BY measurement_date {shown} ORDER BY measurement_date"
+    return {
+        "count": f"SELECT COUNT(*) AS x {where}",
+        "sum": f"SELECT SUM(value_as_number) AS x {where}",
+        "mean": f"SELECT AVG(value_as_number) AS x {where}",
+        "variance": f"SELECT VAR_SAMP(value_as_number) AS x {where}",
+        "median": f"SELECT MEDIAN(value_as_number) AS x {where}",
+        "groups": f"SELECT measurement_date, COUNT(*) AS x {where} {by_day}",
+    }
+
+
+def ask(url, key, sql, rho):
+    """The values of one answer's column `x`."""
+    body = {"sql": sql, "protocol": "accuracy", "privacy": {"rho": f"{rho:.12f}"}}
+    headers = {"Authorization": "Bearer " + key, "Content-Type": "application/json"}
+    request = urllib.request.Request(url + "/v1/statements", json.dumps(body).encode(), headers)
+    try:
+        with urllib.request.urlopen(request) as reply:
+            answer = json.load(reply)
+    except urllib.error.HTTPError as refusal:
+        sys.exit(f"{sql}: {refusal.read().decode()}")
+    position = [column["name"] for column in answer["columns"]].index("x")
+    return [row[position] for row in answer["rows"]]
+
+
+def main():
+    """Reads the task, prints the draws. The lifetime budget bounds how many repeats one folder can pay."""
+    task = json.load(sys.stdin)
+    draws = {}
+    for measure in questions(0, task["days"]):
+        left = 0.0
+        process = None
+        draws[measure] = []
+        for repeat in range(task["repeats"]):
+            if left < task["rho"]:
+                stop(process)
+                process, url, key = serve(task, folder(task))
+                left = 0.5
+            values = ask(url, key, questions(repeat, task["days"])[measure], task["rho"])
+            left -= task["rho"]
+            draws[measure].append(values if measure == "groups" else values[0])
+        stop(process)
+    print(json.dumps(draws))
+
+
+def stop(process):
+    """Ends a server."""
+    if process:
+        process.terminate()
+        process.wait()
+
+
+if __name__ == "__main__":
+    main()
