@@ -6,11 +6,13 @@
 mod aggregates;
 mod audit;
 mod auditor;
+mod bad_input;
 mod budget;
 mod coverage;
 mod crash;
 mod edges;
 mod first_light;
+mod generated;
 mod library;
 mod oracle;
 mod real_data;
