@@ -40,6 +40,8 @@ pub(super) struct Seen {
     pub(super) private: bool,
     /// For each column, whether it is the patient, never NULL.
     unit: Vec<bool>,
+    /// There are none: the optimizer saw that a condition never holds, and dropped what was below.
+    empty: bool,
 }
 
 impl Seen {
@@ -48,13 +50,13 @@ impl Seen {
     }
 
     fn public(columns: usize) -> Self {
-        Self { private: false, unit: vec![false; columns] }
+        Self { private: false, unit: vec![false; columns], empty: false }
     }
 
     /// The columns at these positions of `self`; None for what is not a bare column.
     fn at(&self, positions: impl Iterator<Item = Option<usize>>) -> Self {
         let unit = positions.map(|position| position.is_some_and(|position| self.is_unit(position))).collect();
-        Self { private: self.private, unit }
+        Self { private: self.private, unit, empty: self.empty }
     }
 }
 
@@ -73,7 +75,7 @@ pub(super) fn walk(plan: &Arc<dyn ExecutionPlan>, operator: bool) -> Result<(), 
     let bound = plan.downcast_ref::<BoundExec>().ok_or_else(|| refused("does not end in the bounding operator"))?;
     let [input] = bound.children()[..] else { return Err(refused("has a bounding operator of several inputs")) };
     let input = Walk { mixes: false }.node(input)?;
-    if input.private && input.is_unit(0) { Ok(()) } else { Err(refused("does not hand the patient on")) }
+    if input.empty || input.private && input.is_unit(0) { Ok(()) } else { Err(refused("does not hand the patient on")) }
 }
 
 /// Walks a part of a plan.
@@ -95,13 +97,19 @@ impl Walk {
         let columns = plan.schema().fields().len();
         if let Some(scan) = plan.downcast_ref::<GuardedScan>() {
             let unit = scan.unit();
-            return Ok(Seen { private: true, unit: (0..columns).map(|column| Some(column) == unit).collect() });
+            let unit = (0..columns).map(|column| Some(column) == unit).collect();
+            return Ok(Seen { private: true, unit, empty: false });
         }
         if inputs.is_empty() {
-            let in_memory = plan.is::<EmptyExec>()
+            let empty = plan.is::<EmptyExec>();
+            let in_memory = empty
                 || plan.is::<PlaceholderRowExec>()
                 || plan.downcast_ref::<DataSourceExec>().is_some_and(|s| s.data_source().is::<MemorySourceConfig>());
-            return if in_memory { Ok(Seen::public(columns)) } else { Err(refused("reads an unknown source")) };
+            return if in_memory {
+                Ok(Seen { empty, ..Seen::public(columns) })
+            } else {
+                Err(refused("reads an unknown source"))
+            };
         }
         if plan.is::<UnionExec>() || plan.is::<InterleaveExec>() {
             return all_alike(&inputs, columns);
@@ -168,7 +176,9 @@ impl Walk {
             return Err(refused("folds several patients' rows"));
         }
         let results = fold.schema().fields().len().saturating_sub(keys.len());
-        Ok(input.at(keys.into_iter().chain(std::iter::repeat_n(None, results))))
+        // Without keys there is a row even of no rows.
+        let empty = input.empty && !keys.is_empty();
+        Ok(Seen { empty, ..input.at(keys.into_iter().chain(std::iter::repeat_n(None, results))) })
     }
 
     fn window(&self, windows: &[Arc<dyn WindowExpr>], input: &Seen) -> Result<Seen, PlanError> {
@@ -207,7 +217,13 @@ impl Walk {
         if left.private && right.private && !on.iter().any(pair) {
             return Err(refused("joins two patients' rows"));
         }
-        let lost = |side: &Seen| Seen { private: side.private, unit: vec![false; side.unit.len()] };
+        let lost = |side: &Seen| Seen { unit: vec![false; side.unit.len()], ..side.clone() };
+        let empty = match kind {
+            JoinType::Inner => left.empty || right.empty,
+            JoinType::Left | JoinType::LeftSemi | JoinType::LeftAnti => left.empty,
+            JoinType::Right | JoinType::RightSemi | JoinType::RightAnti => right.empty,
+            _ => left.empty && right.empty,
+        };
         // The side whose rows all come out, or that alone comes out, must be the private one.
         let kept = match kind {
             JoinType::Inner => true,
@@ -226,7 +242,7 @@ impl Walk {
             JoinType::RightSemi | JoinType::RightAnti => (Seen::public(0), right.clone()),
             _ => (left.clone(), right.clone()),
         };
-        let both = Seen { private: left.private || right.private, unit: [left.unit, right.unit].concat() };
+        let both = Seen { private: left.private || right.private, unit: [left.unit, right.unit].concat(), empty };
         Ok(projected(both, projection))
     }
 }
@@ -245,11 +261,12 @@ fn projected(of: Seen, projection: Option<&[usize]>) -> Seen {
 
 fn all_alike(inputs: &[Seen], columns: usize) -> Result<Seen, PlanError> {
     let private = inputs.iter().any(|input| input.private);
-    if inputs.iter().any(|input| input.private != private) {
+    let with_rows = || inputs.iter().filter(|input| !input.empty);
+    if with_rows().any(|input| input.private != private) {
         return Err(refused("puts patients' rows and others together"));
     }
-    let unit = (0..columns).map(|column| inputs.iter().all(|input| input.is_unit(column))).collect();
-    Ok(Seen { private, unit })
+    let unit = (0..columns).map(|column| with_rows().all(|input| input.is_unit(column))).collect();
+    Ok(Seen { private, unit, empty: inputs.iter().all(|input| input.empty) })
 }
 
 fn check_all(plan: &Arc<dyn ExecutionPlan>, schema: &datafusion::arrow::datatypes::Schema) -> Result<(), PlanError> {
