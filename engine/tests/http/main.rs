@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "set-up and reading of replies: a failure here fails the test")]
 
 mod app;
+mod budget;
 mod dummy;
 mod formats;
 mod logs;

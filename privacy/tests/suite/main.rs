@@ -4,5 +4,6 @@
 
 mod filter;
 mod finer;
+mod policy;
 mod setup;
 mod timing;

@@ -8,6 +8,7 @@ mod audit;
 mod auditor;
 mod bad_input;
 mod budget;
+mod concurrent;
 mod coverage;
 mod crash;
 mod edges;
