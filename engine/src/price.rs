@@ -1,6 +1,7 @@
 //! Prices as people read and write them.
 
 use epiledger_privacy::{
+    budget::Level,
     loss::{Delta, PrivacyLoss, Rho},
     params::Ask,
     refusal::{Code, PlanError},
@@ -56,26 +57,32 @@ impl Engine {
         self.accountant.policy().map_or(Delta::from_units(10_000_000_000), |policy| policy.delta_rep)
     }
 
-    /// What is left at the tightest level, rho and delta each.
+    /// The levels that what is spent never comes back to: all but the rate window, which a refusal, a plan and the
+    /// history show.
+    fn lasting(&self, protocol: &str, principal: &str) -> Vec<Level> {
+        let levels = self.accountant.levels(protocol, principal);
+        levels.into_iter().filter(|level| level.level != "window").collect()
+    }
+
+    /// What is left at the tightest lasting level, rho and delta each.
     pub(crate) fn remaining(&self, protocol: &str, principal: &str) -> Price {
         let left = self
-            .accountant
-            .levels(protocol, principal)
+            .lasting(protocol, principal)
             .iter()
-            .map(epiledger_privacy::budget::Level::remaining)
+            .map(Level::remaining)
             .reduce(|a, b| PrivacyLoss { rho: a.rho.min(b.rho), delta: a.delta.min(b.delta) });
         price(left.unwrap_or_default(), self.delta_rep())
     }
 
-    /// The levels that bind the caller. It changes when something is spent, a policy comes into force, or what was
-    /// spent leaves the 24 hours of the rate window.
+    /// The lasting levels that bind the caller. It changes when something is spent or a policy comes into force, not
+    /// with the hours.
     #[must_use]
     pub fn budget(&self, who: &Principal) -> BudgetReport {
         let delta_rep = self.delta_rep();
         let mut levels: Vec<LevelBudget> = Vec::new();
         let protocols = if who.protocols.is_empty() { vec![String::new()] } else { who.protocols.clone() };
         for protocol in protocols {
-            for level in self.accountant.levels(&protocol, &who.name) {
+            for level in self.lasting(&protocol, &who.name) {
                 if !levels.iter().any(|have| have.level == level.level && have.name == level.name) {
                     levels.push(shown(level, delta_rep));
                 }

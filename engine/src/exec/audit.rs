@@ -270,7 +270,10 @@ fn one_join(plan: &LogicalPlan) -> Result<()> {
 fn allowed(plan: &LogicalPlan) -> Result<()> {
     let refuse = |what: &str| DataFusionError::Plan(format!("{what} is not offered over the audit log"));
     plan.apply_with_subqueries(|node| {
-        if matches!(node, LogicalPlan::RecursiveQuery(_) | LogicalPlan::Unnest(_) | LogicalPlan::Explain(_)) {
+        if matches!(
+            node,
+            LogicalPlan::RecursiveQuery(_) | LogicalPlan::Unnest(_) | LogicalPlan::Explain(_) | LogicalPlan::Analyze(_)
+        ) {
             return Err(refuse(node.display().to_string().split(':').next().unwrap_or("this")));
         }
         node.apply_expressions(|expr| {

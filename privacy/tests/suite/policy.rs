@@ -9,7 +9,7 @@ use std::{
 };
 
 use epiledger_ledger::{
-    Clock, Log, NoteKey, StdFs,
+    Clock, Log, NoteKey, Setup, StdFs,
     entry::{AuditEntry, PolicyTerms, SnapshotPinned},
     verify::{AuditOptions, audit},
 };
@@ -46,9 +46,10 @@ struct World {
 fn opened(dir: &Path, clock: &Arc<Wall>) -> Arc<Accountant> {
     let (dir, key) = (dir.join("audit"), NoteKey::from_seed("test/audit", &[3; 32]).unwrap());
     let clock = Arc::clone(clock) as Arc<dyn Clock>;
+    let setup = Setup { clock, ..Setup::default() };
     let log = match dir.exists() {
-        true => Log::open_with_clock(Arc::new(StdFs), &dir, key, clock),
-        false => Log::create_with_clock(Arc::new(StdFs), &dir, "test/audit", key, clock),
+        true => Log::open_with(Arc::new(StdFs), &dir, key, setup),
+        false => Log::create_with(Arc::new(StdFs), &dir, "test/audit", key, setup),
     };
     Accountant::open(Arc::new(log.unwrap())).unwrap()
 }
