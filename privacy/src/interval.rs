@@ -140,12 +140,12 @@ mod tests {
             (state >> 11) as f64 / (1u64 << 53) as f64
         };
         let mut normal = || (-2.0 * uniform().ln()).sqrt() * (std::f64::consts::TAU * uniform()).cos();
-        let least = 0.95 - 6.5 * (0.95f64 * 0.05 / 20_000.0).sqrt();
+        let least = 0.95 - 6.5 * (0.95f64 * 0.05 / 1_000.0).sqrt();
         for (first, second) in [(20.0, None), (20.0, Some(20.0)), (20.0, Some(5.0)), (20.0, Some(80.0))] {
             for truth in [60.0, 100.0, 140.0] {
                 let over = 90u64;
                 let (mut seen, mut covered, mut naive) = (0u32, 0u32, 0u32);
-                while seen < 20_000 {
+                while seen < 1_000 {
                     let one: f64 = (truth + first * normal()).round();
                     let two = second.map(|sigma: f64| ((truth + sigma * normal()).round(), sigma));
                     if one <= over as f64 {
