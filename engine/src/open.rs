@@ -244,7 +244,7 @@ pub fn default_terms(catalog: &Catalog) -> PolicyTerms {
         delta_cap: decimal("0.000001"),
         principal_rho_cap: decimal("0.5"),
         principal_delta_cap: decimal("0.000001"),
-        window_rho_cap: decimal("0.1"),
+        window_rho_cap: decimal("0.5"),
         query_rho: decimal("0.0005"),
         query_delta: decimal("0.000000001"),
         delta_rep: decimal("0.00000001"),

@@ -84,11 +84,12 @@ fn groups(batches: &[RecordBatch], keys: usize, scale: i8, drop_null_keys: bool)
     found
 }
 
-async fn bounded(plan: &BoundedPlan, partitions: usize) -> Groups {
+async fn bounded(sql: &str, plan: &BoundedPlan, partitions: usize) -> Groups {
     let layout = Layout { partitions: partitions.try_into().unwrap(), ..Layout::default() };
     let context = SessionContext::new_with_config(layout.config());
     let physical = plan.oracle(layout, false).unwrap();
-    let batches = collect(physical, context.task_ctx()).await.unwrap();
+    let batches = collect(physical, context.task_ctx()).await;
+    let batches = batches.unwrap_or_else(|error| panic!("{error}: {sql}"));
     let keys = plan.release_schema().fields().len() - plan.aggregates();
     let scale = plan.needed().last().map_or(0, |(_, scale)| *scale);
     groups(&batches, keys, scale, false)
@@ -113,7 +114,7 @@ async fn the_bounded_plan_counts_what_plain_sql_counts() {
         let query = asked(sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
         let plan = bound(&query, &small::catalog(), &snapshot, &rows::params());
         let plan = plan.unwrap_or_else(|error| panic!("{sql}: {error}"));
-        let found = bounded(&plan, 1 + number % 3).await;
+        let found = bounded(sql, &plan, 1 + number % 3).await;
         if !one_number(&query) {
             continue;
         }
@@ -145,7 +146,7 @@ async fn order_and_layout_do_not_matter() {
         let query = asked(sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
         let in_layout = async |snapshot, partitions| {
             let plan = bound(&query, &small::catalog(), snapshot, &rows::params()).unwrap();
-            bounded(&plan, partitions).await
+            bounded(sql, &plan, partitions).await
         };
         let (one, other) = (in_layout(&one, 1).await, in_layout(&other, 3).await);
         assert_eq!(one, other, "{sql}");
@@ -166,7 +167,7 @@ async fn a_patient_past_the_allowance_of_a_join_contributes_nothing() {
         let dir = tempfile::tempdir().unwrap();
         let snapshot = rows::snapshot(dir.path(), &tables);
         let plan = bound(&asked(sql).unwrap(), &small::catalog(), &snapshot, &rows::params()).unwrap();
-        bounded(&plan, 2).await
+        bounded(sql, &plan, 2).await
     };
     for sql in [
         "SELECT COUNT(*) FROM visit a JOIN visit b ON a.person_id = b.person_id AND a.visit_id = b.visit_id",

@@ -13,7 +13,6 @@ mod coverage;
 mod crash;
 mod edges;
 mod first_light;
-mod generated;
 mod library;
 mod oracle;
 mod real_data;

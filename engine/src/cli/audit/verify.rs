@@ -68,6 +68,9 @@ pub(in super::super) fn verifier_key(text: &str) -> Result<VerifierKey, Failure>
 pub(in super::super) fn read_key_of(folder: &Path) -> Result<VerifierKey, Failure> {
     let path = folder.join("key");
     let text = std::fs::read_to_string(&path).map_err(|error| {
+        if error.kind() == std::io::ErrorKind::NotFound && folder.join("checkpoint").exists() {
+            return Failure::new(Exit::Broken, format!("{} is broken at key: it is not there", folder.display()));
+        }
         let message = format!("{} can't be read ({error}): name the log's verifier key with --key", path.display());
         Failure::usage(message)
     })?;

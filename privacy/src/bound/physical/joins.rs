@@ -4,7 +4,10 @@
 use std::sync::Arc;
 
 use datafusion::{
-    arrow::{compute::SortOptions, datatypes::Schema},
+    arrow::{
+        compute::SortOptions,
+        datatypes::{FieldRef, Schema},
+    },
     common::{
         JoinSide, NullEquality, Result,
         tree_node::{Transformed, TransformedResult, TreeNode},
@@ -62,7 +65,7 @@ fn by_patient(join: &HashJoinExec, left: &Seen, right: &Seen) -> Result<Option<A
     let mut filter = join.filter().cloned();
     for (l, r) in others {
         let (Some(l), Some(r)) = (l.downcast_ref::<Column>(), r.downcast_ref::<Column>()) else { return Ok(None) };
-        filter = Some(with_equality(filter.as_ref(), join, l.index(), r.index()));
+        filter = Some(with_equality(filter.as_ref(), join, l.index(), r.index())?);
     }
     let order = vec![SortOptions::default()];
     let merged = SortMergeJoinExec::try_new(
@@ -78,7 +81,7 @@ fn by_patient(join: &HashJoinExec, left: &Seen, right: &Seen) -> Result<Option<A
 }
 
 /// `filter AND left.l = right.r`, where NULL equals what it equals in the join.
-fn with_equality(filter: Option<&JoinFilter>, join: &HashJoinExec, l: usize, r: usize) -> JoinFilter {
+fn with_equality(filter: Option<&JoinFilter>, join: &HashJoinExec, l: usize, r: usize) -> Result<JoinFilter> {
     let mut columns = filter.map_or_else(Vec::new, |filter| filter.column_indices().to_vec());
     let mut fields: Vec<_> = filter.map_or_else(Vec::new, |filter| filter.schema().fields().to_vec());
     let at = fields.len();
@@ -92,9 +95,27 @@ fn with_equality(filter: Option<&JoinFilter>, join: &HashJoinExec, l: usize, r: 
     };
     let column = |at: usize| Arc::new(Column::new(fields.get(at).map_or("", |f| f.name()), at));
     let equal: Arc<dyn PhysicalExpr> = Arc::new(BinaryExpr::new(column(at), equals, column(at + 1)));
-    let both = match filter {
+    let both: Arc<dyn PhysicalExpr> = match filter {
         Some(filter) => Arc::new(BinaryExpr::new(Arc::clone(filter.expression()), Operator::And, equal)),
         None => equal,
     };
-    JoinFilter::new(both, columns, Arc::new(Schema::new(fields)))
+    left_first(&both, &columns, &fields)
+}
+
+/// The filter as a sort-merge join reads it: the left side's columns, then the right side's. It also puts rows without a
+/// partner through the filter, with NULLs in the partner's columns.
+fn left_first(expression: &Arc<dyn PhysicalExpr>, columns: &[ColumnIndex], fields: &[FieldRef]) -> Result<JoinFilter> {
+    let of = |side: JoinSide| (0..columns.len()).filter(move |at| columns.get(*at).is_some_and(|c| c.side == side));
+    let order: Vec<usize> = of(JoinSide::Left).chain(of(JoinSide::Right)).collect();
+    let expression = Arc::clone(expression).transform_up(|e| match e.downcast_ref::<Column>() {
+        Some(column) => {
+            let at = order.iter().position(|old| *old == column.index()).unwrap_or(column.index());
+            Ok(Transformed::yes(Arc::new(Column::new(column.name(), at)) as Arc<dyn PhysicalExpr>))
+        }
+        None => Ok(Transformed::no(e)),
+    })?;
+    let fields: Vec<_> =
+        order.iter().filter_map(|at| fields.get(*at)).map(|f| f.as_ref().clone().with_nullable(true)).collect();
+    let columns = order.iter().filter_map(|at| columns.get(*at).cloned()).collect();
+    Ok(JoinFilter::new(expression.data, columns, Arc::new(Schema::new(fields))))
 }
