@@ -43,7 +43,10 @@ impl Reserved {
         let (tell, told) = futures::channel::oneshot::channel();
         // The wait for the disk blocks, and the core brings no runtime: a thread of its own costs far less than an fsync.
         std::thread::spawn(move || {
-            let _ = tell.send(accountant.end(&entry, blobs, answered));
+            let ended = accountant.end(&entry, blobs, answered);
+            // Whoever has the answer may close the log: this thread keeps it no longer than that.
+            drop(accountant);
+            let _ = tell.send(ended);
         });
         self.closed = true;
         let index = told.await.map_err(|_| Failed)?.map_err(|_| Failed)?;
