@@ -82,6 +82,18 @@ SELECT COUNT(*) FROM visit a JOIN visit b ON a.person_id = b.person_id JOIN (SEL
 SELECT p.sex, COUNT(*) FROM person p LEFT JOIN visit v ON p.person_id = v.person_id GROUP BY p.sex
 -- accept: conditions in ON of a LEFT JOIN make no row go away
 SELECT COUNT(*) FROM person p LEFT JOIN visit v ON p.person_id = v.person_id AND v.kind = 'IMP'
+-- accept: a condition over both sides of a LEFT JOIN makes no row go away, whether the patient has rows there or not
+SELECT p.sex, COUNT(*) FROM person p LEFT JOIN visit v ON p.person_id = v.person_id AND v.day > make_date(p.born + 65, 1, 1) GROUP BY p.sex
+-- accept: what such a LEFT JOIN found
+SELECT COUNT(v.day) FROM person p LEFT JOIN visit v ON p.person_id = v.person_id AND v.day > make_date(p.born + 65, 1, 1)
+-- accept: two columns of a LEFT JOIN's right side that are never NULL where they are stored, and one of its left
+SELECT COUNT(*) FROM visit v LEFT JOIN drug d ON v.person_id = d.person_id AND d.day > v.day AND d.code <> v.kind
+-- accept: a condition over both sides of a RIGHT JOIN
+SELECT COUNT(*) FROM death x RIGHT JOIN visit v ON v.person_id = x.person_id AND x.died > v.day
+-- accept: an anti-join by such a condition
+SELECT COUNT(*) FROM person p LEFT JOIN death x ON p.person_id = x.person_id AND x.died < make_date(p.born + 70, 1, 1) WHERE x.person_id IS NULL
+-- accept: NOT EXISTS by a condition over both sides
+SELECT COUNT(*) FROM visit v WHERE NOT EXISTS (SELECT 1 FROM drug d WHERE d.person_id = v.person_id AND d.day > v.day)
 -- accept: what is NULL after a LEFT JOIN is not counted
 SELECT COUNT(x.died) FROM person p LEFT JOIN death x ON p.person_id = x.person_id
 -- accept: LEFT JOIN and IS NULL is an anti-join

@@ -5,7 +5,7 @@ use epiledger_tests::App;
 use serde_json::json;
 
 /// `$` is a county: one that has patients, or one that has none.
-const PAIRS: [&str; 5] = [
+const PAIRS: [&str; 7] = [
     // AVG of wide decimals overflowed.
     "SELECT COUNT(*) FROM (SELECT person_id, AVG(CASE WHEN county = '$' THEN \
      CAST('99999999999999999999999999999999999999' AS DECIMAL(38,0)) ELSE CAST(0 AS DECIMAL(38,0)) END) a \
@@ -23,6 +23,11 @@ const PAIRS: [&str; 5] = [
      JOIN (SELECT year, day FROM calendar) a ON a.year = CASE WHEN p.county = '$' THEN 2020 ELSE 0 END \
      JOIN (SELECT year, day FROM calendar) b ON b.year = CASE WHEN p.county = '$' THEN 2020 ELSE 0 END \
      JOIN (SELECT year, day FROM calendar) c ON c.year = CASE WHEN p.county = '$' THEN 2020 ELSE 0 END",
+    // A row without a partner met the join's condition with NULLs in columns that are stored without any.
+    "SELECT COUNT(*) FROM (SELECT person_id, year_of_birth FROM person WHERE county = '$') p \
+     LEFT JOIN visit v ON p.person_id = v.person_id AND v.visit_start_date > make_date(p.year_of_birth + 65, 1, 1)",
+    "SELECT COUNT(*) FROM visit v RIGHT JOIN (SELECT person_id, year_of_birth FROM person WHERE county = '$') p \
+     ON p.person_id = v.person_id AND v.visit_start_date > make_date(p.year_of_birth + 65, 1, 1)",
 ];
 
 #[test]

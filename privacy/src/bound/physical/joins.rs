@@ -62,17 +62,17 @@ fn by_patient(join: &HashJoinExec, left: &Seen, right: &Seen) -> Result<Option<A
         join.on().iter().cloned().partition(|(l, r)| is_unit(l, left) && is_unit(r, right));
     let mut units = units.into_iter();
     let Some(unit) = units.next() else { return Ok(None) };
-    let mut filter = join.filter().cloned();
+    let mut filter = Filter::of(join);
     for (l, r) in others {
         let (Some(l), Some(r)) = (l.downcast_ref::<Column>(), r.downcast_ref::<Column>()) else { return Ok(None) };
-        filter = Some(with_equality(filter.as_ref(), join, l.index(), r.index())?);
+        filter.and_equal(join, l.index(), r.index());
     }
     let order = vec![SortOptions::default()];
     let merged = SortMergeJoinExec::try_new(
         Arc::clone(join.left()),
         Arc::clone(join.right()),
         vec![unit],
-        filter,
+        filter.left_first()?,
         *join.join_type(),
         order,
         join.null_equality(),
@@ -80,42 +80,63 @@ fn by_patient(join: &HashJoinExec, left: &Seen, right: &Seen) -> Result<Option<A
     Ok(Some(Arc::new(merged)))
 }
 
-/// `filter AND left.l = right.r`, where NULL equals what it equals in the join.
-fn with_equality(filter: Option<&JoinFilter>, join: &HashJoinExec, l: usize, r: usize) -> Result<JoinFilter> {
-    let mut columns = filter.map_or_else(Vec::new, |filter| filter.column_indices().to_vec());
-    let mut fields: Vec<_> = filter.map_or_else(Vec::new, |filter| filter.schema().fields().to_vec());
-    let at = fields.len();
-    columns.push(ColumnIndex { index: l, side: JoinSide::Left });
-    columns.push(ColumnIndex { index: r, side: JoinSide::Right });
-    fields.push(Arc::new(join.left().schema().field(l).clone()));
-    fields.push(Arc::new(join.right().schema().field(r).clone()));
-    let equals = match join.null_equality() {
-        NullEquality::NullEqualsNothing => Operator::Eq,
-        NullEquality::NullEqualsNull => Operator::IsNotDistinctFrom,
-    };
-    let column = |at: usize| Arc::new(Column::new(fields.get(at).map_or("", |f| f.name()), at));
-    let equal: Arc<dyn PhysicalExpr> = Arc::new(BinaryExpr::new(column(at), equals, column(at + 1)));
-    let both: Arc<dyn PhysicalExpr> = match filter {
-        Some(filter) => Arc::new(BinaryExpr::new(Arc::clone(filter.expression()), Operator::And, equal)),
-        None => equal,
-    };
-    left_first(&both, &columns, &fields)
+/// A join's condition beside its equalities, and the columns that it reads.
+#[derive(Default)]
+struct Filter {
+    condition: Option<Arc<dyn PhysicalExpr>>,
+    columns: Vec<ColumnIndex>,
+    fields: Vec<FieldRef>,
 }
 
-/// The filter as a sort-merge join reads it: the left side's columns, then the right side's. It also puts rows without a
-/// partner through the filter, with NULLs in the partner's columns.
-fn left_first(expression: &Arc<dyn PhysicalExpr>, columns: &[ColumnIndex], fields: &[FieldRef]) -> Result<JoinFilter> {
-    let of = |side: JoinSide| (0..columns.len()).filter(move |at| columns.get(*at).is_some_and(|c| c.side == side));
-    let order: Vec<usize> = of(JoinSide::Left).chain(of(JoinSide::Right)).collect();
-    let expression = Arc::clone(expression).transform_up(|e| match e.downcast_ref::<Column>() {
-        Some(column) => {
-            let at = order.iter().position(|old| *old == column.index()).unwrap_or(column.index());
-            Ok(Transformed::yes(Arc::new(Column::new(column.name(), at)) as Arc<dyn PhysicalExpr>))
-        }
-        None => Ok(Transformed::no(e)),
-    })?;
-    let fields: Vec<_> =
-        order.iter().filter_map(|at| fields.get(*at)).map(|f| f.as_ref().clone().with_nullable(true)).collect();
-    let columns = order.iter().filter_map(|at| columns.get(*at).cloned()).collect();
-    Ok(JoinFilter::new(expression.data, columns, Arc::new(Schema::new(fields))))
+impl Filter {
+    fn of(join: &HashJoinExec) -> Self {
+        join.filter().map_or_else(Self::default, |filter| Self {
+            condition: Some(Arc::clone(filter.expression())),
+            columns: filter.column_indices().to_vec(),
+            fields: filter.schema().fields().to_vec(),
+        })
+    }
+
+    /// Adds `left.l = right.r`, where NULL equals what it equals in the join.
+    fn and_equal(&mut self, join: &HashJoinExec, l: usize, r: usize) {
+        let equals = match join.null_equality() {
+            NullEquality::NullEqualsNothing => Operator::Eq,
+            NullEquality::NullEqualsNull => Operator::IsNotDistinctFrom,
+        };
+        let left = self.column(join.left(), JoinSide::Left, l);
+        let right = self.column(join.right(), JoinSide::Right, r);
+        let equal: Arc<dyn PhysicalExpr> = Arc::new(BinaryExpr::new(left, equals, right));
+        self.condition = Some(match self.condition.take() {
+            Some(condition) => Arc::new(BinaryExpr::new(condition, Operator::And, equal)),
+            None => equal,
+        });
+    }
+
+    fn column(&mut self, of: &Arc<dyn ExecutionPlan>, side: JoinSide, index: usize) -> Arc<dyn PhysicalExpr> {
+        let (field, at) = (Arc::new(of.schema().field(index).clone()), self.columns.len());
+        let column = Arc::new(Column::new(field.name(), at));
+        self.columns.push(ColumnIndex { index, side });
+        self.fields.push(field);
+        column
+    }
+
+    /// As a sort-merge join reads it: the left side's columns, then the right side's. It also puts rows without a
+    /// partner through the filter, with NULLs in the partner's columns, whatever those hold where they are stored: so
+    /// every column is nullable here, or a question would fail for a patient that one side lacks.
+    fn left_first(self) -> Result<Option<JoinFilter>> {
+        let Self { condition: Some(condition), columns, fields } = self else { return Ok(None) };
+        let of = |side: JoinSide| (0..columns.len()).filter(move |at| columns.get(*at).is_some_and(|c| c.side == side));
+        let order: Vec<usize> = of(JoinSide::Left).chain(of(JoinSide::Right)).collect();
+        let condition = condition.transform_up(|e| match e.downcast_ref::<Column>() {
+            Some(column) => {
+                let at = order.iter().position(|old| *old == column.index()).unwrap_or(column.index());
+                Ok(Transformed::yes(Arc::new(Column::new(column.name(), at)) as Arc<dyn PhysicalExpr>))
+            }
+            None => Ok(Transformed::no(e)),
+        })?;
+        let fields: Vec<_> =
+            order.iter().filter_map(|at| fields.get(*at)).map(|f| f.as_ref().clone().with_nullable(true)).collect();
+        let columns = order.iter().filter_map(|at| columns.get(*at).cloned()).collect();
+        Ok(Some(JoinFilter::new(condition.data, columns, Arc::new(Schema::new(fields)))))
+    }
 }
