@@ -125,7 +125,8 @@ impl Filter {
     /// every column is nullable here, or a question would fail for a patient that one side lacks.
     fn left_first(self) -> Result<Option<JoinFilter>> {
         let Self { condition: Some(condition), columns, fields } = self else { return Ok(None) };
-        let of = |side: JoinSide| (0..columns.len()).filter(move |at| columns.get(*at).is_some_and(|c| c.side == side));
+        let sides: &[ColumnIndex] = &columns;
+        let of = |side: JoinSide| (0..sides.len()).filter(move |at| sides.get(*at).is_some_and(|c| c.side == side));
         let order: Vec<usize> = of(JoinSide::Left).chain(of(JoinSide::Right)).collect();
         let condition = condition.transform_up(|e| match e.downcast_ref::<Column>() {
             Some(column) => {
