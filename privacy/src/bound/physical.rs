@@ -25,8 +25,7 @@ use datafusion::{
     optimizer::{Optimizer, OptimizerRule},
     physical_optimizer::{
         PhysicalOptimizerRule, combine_partial_final_agg::CombinePartialFinalAggregate, ensure_coop::EnsureCooperative,
-        ensure_requirements::EnsureRequirements, projection_pushdown::ProjectionPushdown,
-        sanity_checker::SanityCheckPlan,
+        ensure_requirements::EnsureRequirements, sanity_checker::SanityCheckPlan,
     },
     physical_plan::{
         ExecutionPlan, ExecutionPlanProperties,
@@ -158,7 +157,8 @@ fn laid_out(plan: &LogicalPlan, shape: Option<&Arc<Shape>>, layout: Layout) -> R
     physical = EnsureRequirements::new().optimize(physical, options)?;
     physical = CombinePartialFinalAggregate::new().optimize(physical, options)?;
     physical = sorts_by_patient(physical)?;
-    physical = ProjectionPushdown::new().optimize(physical, options)?;
+    // Not `ProjectionPushdown`: below a sort-merge join it moves columns that the join's filter goes on reading where they
+    // were. Plans come narrow from `optimize_projections`.
     physical = EnsureCooperative::new().optimize(physical, options)?;
     SanityCheckPlan::new().optimize(physical, options)
 }

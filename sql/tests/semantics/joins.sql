@@ -92,6 +92,8 @@ SELECT COUNT(*) FROM visit v LEFT JOIN drug d ON v.person_id = d.person_id AND d
 SELECT COUNT(*) FROM death x RIGHT JOIN visit v ON v.person_id = x.person_id AND x.died > v.day
 -- accept: an anti-join by such a condition
 SELECT COUNT(*) FROM person p LEFT JOIN death x ON p.person_id = x.person_id AND x.died < make_date(p.born + 70, 1, 1) WHERE x.person_id IS NULL
+-- accept: an anti-join by a second equality of columns that nothing above reads
+SELECT COUNT(*) FROM visit v LEFT JOIN drug d ON v.person_id = d.person_id AND v.visit_id = d.visit_id AND d.day = v.day WHERE d.person_id IS NULL
 -- accept: NOT EXISTS by a condition over both sides
 SELECT COUNT(*) FROM visit v WHERE NOT EXISTS (SELECT 1 FROM drug d WHERE d.person_id = v.person_id AND d.day > v.day)
 -- accept: what is NULL after a LEFT JOIN is not counted

@@ -5,8 +5,9 @@
 use std::sync::Arc;
 
 use datafusion::{
+    arrow::datatypes::FieldRef,
     catalog::memory::MemorySourceConfig,
-    common::JoinType,
+    common::{JoinSide, JoinType},
     datasource::source::DataSourceExec,
     functions_aggregate as aggregates,
     physical_expr::{PhysicalExpr, expressions::Column},
@@ -17,7 +18,10 @@ use datafusion::{
         coop::CooperativeExec,
         empty::EmptyExec,
         filter::FilterExec,
-        joins::{CrossJoinExec, HashJoinExec, NestedLoopJoinExec, SortMergeJoinExec, utils::JoinOn},
+        joins::{
+            CrossJoinExec, HashJoinExec, NestedLoopJoinExec, SortMergeJoinExec,
+            utils::{ColumnIndex, JoinFilter, JoinOn},
+        },
         placeholder_row::PlaceholderRowExec,
         projection::ProjectionExec,
         repartition::RepartitionExec,
@@ -210,6 +214,7 @@ impl Walk {
         }
         if let Some(filter) = filter {
             expr::check(filter.expression(), filter.schema())?;
+            reads_what_it_names(filter, plan)?;
         }
         let pair = |(l, r): &(Arc<dyn PhysicalExpr>, Arc<dyn PhysicalExpr>)| {
             position(l).is_some_and(|l| left.is_unit(l)) && position(r).is_some_and(|r| right.is_unit(r))
@@ -245,6 +250,23 @@ impl Walk {
         let both = Seen { private: left.private || right.private, unit: [left.unit, right.unit].concat(), empty };
         Ok(projected(both, projection))
     }
+}
+
+/// A filter holds names and types of its own beside the places that it reads: a rule that moved columns below it and
+/// forgot it would have it read others, or none, once there are rows.
+fn reads_what_it_names(filter: &JoinFilter, plan: &Arc<dyn ExecutionPlan>) -> Result<(), PlanError> {
+    let [left, right] = plan.children()[..] else { return Err(refused("has a join of other than two inputs")) };
+    let (left, right) = (left.schema(), right.schema());
+    let as_named = |(column, named): (&ColumnIndex, &FieldRef)| {
+        let side = if column.side == JoinSide::Left { &left } else { &right };
+        let read = side.fields().get(column.index);
+        read.is_some_and(|read| read.name() == named.name() && read.data_type() == named.data_type())
+    };
+    let named = filter.schema().fields();
+    if named.len() == filter.column_indices().len() && filter.column_indices().iter().zip(named).all(as_named) {
+        return Ok(());
+    }
+    Err(refused("has a join whose filter reads other columns than it names"))
 }
 
 /// The column that an expression is, if it is nothing else.
