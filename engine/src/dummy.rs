@@ -96,11 +96,7 @@ impl Engine {
 }
 
 /// Opens the folder of simulated people for this catalog, or makes it.
-fn simulated(
-    data: &Path,
-    catalog: &Catalog,
-    public: &std::collections::BTreeMap<String, Vec<arrow::record_batch::RecordBatch>>,
-) -> Result<Snapshot, OpenError> {
+fn simulated(data: &Path, catalog: &Catalog, public: &post::PublicTables) -> Result<Snapshot, OpenError> {
     let hash = catalog.hash();
     let place = data.join(DUMMY).join(hash.get(..16).unwrap_or(&hash));
     let manifest = match snapshot::newest(&place)? {

@@ -7,6 +7,7 @@
 //! ```
 //! [`api`] holds what goes in and out, [`server::permission`] who may call what.
 
+mod accuracy;
 pub mod api;
 pub mod chart;
 pub mod cli;

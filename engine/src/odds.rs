@@ -4,7 +4,7 @@
 //! most e^epsilon either way (Kasiviswanathan and Smith 2014). For k linked people (a household, one person under
 //! several ids) zCDP's rho grows to k^2 rho (Bun and Steinke 2016, proposition 1.9).
 
-use epiledger_privacy::loss::{Delta, PrivacyLoss, Rho};
+use epiledger_privacy::loss::{Delta, Rho};
 use serde::{Deserialize, Serialize};
 
 /// Sizes of groups that are told: one person, and a household.
@@ -22,6 +22,10 @@ pub struct GroupLoss {
     pub rho: String,
     /// Its epsilon at `delta_rep`.
     pub epsilon: f64,
+    /// Their delta, a decimal: with unknown keys k G P[noise > t - k + 1] for each question. None for a cap, since what
+    /// a cap leaves room for depends on the questions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delta: Option<String>,
     /// The odds of a suspicion change by at most this factor, up or down.
     pub odds_factor: f64,
     /// What a suspicion of 1 in 100 becomes at most.
@@ -32,15 +36,15 @@ pub struct GroupLoss {
     pub words: String,
 }
 
-/// A loss told for one person and for a household.
+/// A loss told for one person and for a household; `delta` is that of so many linked people, where it is known.
 #[must_use]
-pub fn groups(loss: PrivacyLoss, delta_rep: Delta) -> Vec<GroupLoss> {
-    PEOPLE.into_iter().map(|people| group(people, loss, delta_rep)).collect()
+pub fn groups(rho: Rho, delta_rep: Delta, delta: impl Fn(u64) -> Option<Delta>) -> Vec<GroupLoss> {
+    PEOPLE.into_iter().map(|people| group(people, rho, delta(people), delta_rep)).collect()
 }
 
-fn group(people: u64, loss: PrivacyLoss, delta_rep: Delta) -> GroupLoss {
+fn group(people: u64, rho: Rho, delta: Option<Delta>, delta_rep: Delta) -> GroupLoss {
     let square = u128::from(people) * u128::from(people);
-    let rho = Rho::from_units(loss.rho.units().saturating_mul(square));
+    let rho = Rho::from_units(rho.units().saturating_mul(square));
     let epsilon = if rho == Rho::ZERO { 0.0 } else { rho.epsilon(delta_rep) };
     let odds_factor = epsilon.exp();
     let after = |factor: f64| {
@@ -50,10 +54,13 @@ fn group(people: u64, loss: PrivacyLoss, delta_rep: Delta) -> GroupLoss {
     };
     let (most, least) = (after(odds_factor), after(1.0 / odds_factor));
     let whom = if people == 1 { "someone is".to_owned() } else { format!("{people} linked people are") };
-    let but = delta_rep.plus(loss.delta);
+    let but = match delta {
+        Some(delta) => format!("a chance of {}", delta_rep.plus(delta)),
+        None => format!("a chance of {delta_rep} and what each question's estimate adds to it for unknown keys"),
+    };
     let words = format!(
         "a suspicion of 1 in 100 that {whom} in the data could become at most {} in 100 and at least {} in 100, \
-         but for a chance of {but}",
+         but for {but}",
         digits(most * 100.0),
         digits(least * 100.0)
     );
@@ -61,6 +68,7 @@ fn group(people: u64, loss: PrivacyLoss, delta_rep: Delta) -> GroupLoss {
         people,
         rho: rho.to_string(),
         epsilon,
+        delta: delta.map(|delta| delta.to_string()),
         odds_factor,
         one_in_100_at_most: most,
         one_in_100_at_least: least,
@@ -89,8 +97,9 @@ mod tests {
     #[test]
     fn a_price_is_told_as_odds_for_one_and_for_a_household() {
         let delta = Delta::parse("0.00000001").unwrap();
-        let loss = PrivacyLoss { rho: Rho::parse("0.0005").unwrap(), delta: Delta::ZERO };
-        let told = groups(loss, delta);
+        let told = groups(Rho::parse("0.0005").unwrap(), delta, |people| Some(Delta::from_units(u128::from(people))));
+        assert_eq!(told[1].delta.as_deref(), Some("0.000000000000000004"));
+        assert!(told[1].words.ends_with("but for a chance of 0.000000010000000004"), "{}", told[1].words);
         assert_eq!((told[0].people, told[1].people), (1, 4));
         assert_eq!((told[0].rho.as_str(), told[1].rho.as_str()), ("0.0005", "0.008"));
         // epsilon 0.1925: odds of 1 to 99 times 1.2123.
@@ -105,9 +114,10 @@ mod tests {
     #[test]
     fn nothing_teaches_nothing_and_everything_is_certainty() {
         let delta = Delta::parse("0.00000001").unwrap();
-        let nothing = groups(PrivacyLoss::ZERO, delta);
+        let nothing = groups(Rho::ZERO, delta, |_| None);
+        assert_eq!(nothing[1].delta, None);
         assert_eq!((nothing[0].odds_factor, nothing[0].one_in_100_at_most), (1.0, 0.01));
-        let all = groups(PrivacyLoss { rho: Rho::parse("100000").unwrap(), delta: Delta::ZERO }, delta);
+        let all = groups(Rho::parse("100000").unwrap(), delta, |_| None);
         assert_eq!((all[1].one_in_100_at_most, all[1].one_in_100_at_least), (1.0, 0.0));
     }
 }

@@ -1,6 +1,7 @@
 //! Opening a data folder: snapshot, catalog, audit log, budget; and making the demo's.
 
 use std::{
+    collections::BTreeMap,
     fs::{self, File},
     io::Write,
     os::unix::fs::{OpenOptionsExt, PermissionsExt},
@@ -9,7 +10,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use arrow::record_batch::RecordBatch;
+use axum::body::Bytes;
 use datafusion::parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use epiledger_ingest::{
     Folder, Options, Pipeline, Progress,
@@ -24,7 +25,7 @@ use epiledger_privacy::{
     accountant::{Accountant, AccountantError},
     catalog::Catalog,
     day::Day,
-    snapshot::{Snapshot, StoredFile},
+    snapshot::{PublicTable, Snapshot, StoredFile},
 };
 use sha2::{Digest, Sha256};
 
@@ -107,7 +108,7 @@ pub(crate) fn open(data: &Path) -> Result<Opened, OpenError> {
     let manifest = snapshot::newest(data)?.ok_or_else(|| OpenError::NoSnapshot(data.display().to_string()))?;
     let snapshot = pinned(data, &catalog, &manifest)?;
     let accountant = Accountant::open(Arc::new(audit_log(data)?))?;
-    pin(&accountant, &manifest)?;
+    pin(&accountant, &manifest, &snapshot)?;
     Ok(Opened { catalog, snapshot, accountant, secret: secret(data)?, build: build_hash()? })
 }
 
@@ -153,25 +154,31 @@ pub(crate) fn pinned(data: &Path, catalog: &Catalog, manifest: &SnapshotManifest
     }
     for name in catalog.tables.iter().filter(|(_, table)| table.private.is_none()).map(|(name, _)| name) {
         let path = Folder::new(data).public().join(format!("{name}.parquet"));
-        found.public.insert(name.clone(), read_parquet(&path)?);
+        found.public.insert(name.clone(), public_table(&path)?);
     }
     Ok(found)
 }
 
-fn read_parquet(path: &Path) -> Result<Vec<RecordBatch>, OpenError> {
-    let file = File::open(path).map_err(io(path))?;
-    let reader = ParquetRecordBatchReaderBuilder::try_new(file)
+/// Rows and hash of the same bytes, whatever becomes of the file meanwhile.
+fn public_table(path: &Path) -> Result<PublicTable, OpenError> {
+    let bytes = Bytes::from(fs::read(path).map_err(io(path))?);
+    let version = hex(&Sha256::digest(&bytes));
+    let reader = ParquetRecordBatchReaderBuilder::try_new(bytes)
         .and_then(ParquetRecordBatchReaderBuilder::build)
         .map_err(|e| OpenError::Engine(e.into()))?;
-    reader.map(|batch| batch.map_err(|e| OpenError::Engine(e.into()))).collect()
+    let rows = reader.map(|batch| batch.map_err(|e| OpenError::Engine(e.into()))).collect::<Result<_, _>>()?;
+    Ok(PublicTable { version, rows })
 }
 
-/// Logs the snapshot when it is read for the first time, its manifest as a commitment.
-pub(crate) fn pin(accountant: &Accountant, manifest: &SnapshotManifest) -> Result<(), OpenError> {
+/// Logs the snapshot when it is read for the first time: its manifest and the versions of public tables as a commitment.
+pub(crate) fn pin(accountant: &Accountant, manifest: &SnapshotManifest, snapshot: &Snapshot) -> Result<(), OpenError> {
     if accountant.snapshots().contains_key(&manifest.number) {
         return Ok(());
     }
-    let text = serde_json::to_vec(manifest).map_err(|e| OpenError::Io("snapshot".into(), e.into()))?;
+    let mut text = serde_json::to_value(manifest).map_err(|e| OpenError::Io("snapshot".into(), e.into()))?;
+    let versions: BTreeMap<&String, &String> = snapshot.public.iter().map(|(n, table)| (n, &table.version)).collect();
+    text["public"] = serde_json::json!(versions);
+    let text = text.to_string().into_bytes();
     let blob = [&rand::random::<[u8; 32]>()[..], &text].concat();
     let entry = SnapshotPinned {
         number: manifest.number,
@@ -244,7 +251,7 @@ pub fn default_terms(catalog: &Catalog) -> PolicyTerms {
         delta_cap: decimal("0.000001"),
         principal_rho_cap: decimal("0.5"),
         principal_delta_cap: decimal("0.000001"),
-        window_rho_cap: decimal("0.5"),
+        window_rho_cap: decimal("0.1"),
         query_rho: decimal("0.0005"),
         query_delta: decimal("0.000000001"),
         delta_rep: decimal("0.00000001"),

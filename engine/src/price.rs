@@ -27,7 +27,7 @@ pub fn nothing() -> Price {
     Price { rho: "0".into(), delta: "0".into(), epsilon: 0.0 }
 }
 
-/// Reads an asked price.
+/// Reads an asked price; an accuracy became a rho before (`Engine::priced`).
 ///
 /// # Errors
 /// `BAD_PRIVACY_PARAM`.
@@ -36,7 +36,7 @@ pub fn asked(ask: &PrivacyAsk) -> Result<Ask, QueryError> {
     let number = |name: &str, text: &str| text.parse::<f64>().map_err(|_| bad(format!("{name} is not a number")));
     Ok(match ask {
         PrivacyAsk::Epsilon(text) => Ask::Epsilon(number("epsilon", text)?),
-        PrivacyAsk::Accuracy(text, _) => Ask::HalfWidth(number("accuracy", text)?),
+        PrivacyAsk::Accuracy(..) => return Err(bad("an accuracy has no price of its own".into())),
         PrivacyAsk::Rho(text) => Ask::Rho(Rho::parse(&plain(text)).map_err(|e| bad(format!("rho: {e}")))?),
     })
 }
@@ -93,7 +93,9 @@ impl Engine {
             .first()
             .map_or_else(|| self.remaining("", &who.name), |protocol| self.remaining(protocol, &who.name));
         let cap = self.accountant.policy().map_or(PrivacyLoss::ZERO, |policy| policy.cap);
-        BudgetReport { levels, remaining, delta_rep: delta_rep.to_string(), groups: groups(cap, delta_rep) }
+        // What a policy caps is the loss of one patient; a group's delta depends on the questions that are asked.
+        let groups = groups(cap.rho, delta_rep, |people| (people == 1).then_some(cap.delta));
+        BudgetReport { levels, remaining, delta_rep: delta_rep.to_string(), groups }
     }
 
     /// Every protocol of the log.

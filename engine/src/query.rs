@@ -199,7 +199,7 @@ impl Engine {
             threshold: plan.threshold().map(|t| t.over),
             deadline_seconds: plan.deadline().as_secs_f64(),
             remaining: self.remaining(&asker.protocol, &asker.principal),
-            groups: groups(plan.loss(), self.delta_rep()),
+            groups: groups(plan.loss().rho, self.delta_rep(), |people| plan.group_delta(people)),
         })
     }
 

@@ -1,4 +1,4 @@
-//! How far the budget reaches: an accuracy turned into a price, questions planned ahead, and what was spent when.
+//! How far the budget reaches: questions planned ahead, and what was spent when.
 //! Everything here is decided from texts, catalog and log; nothing reads data, nothing is spent.
 
 use std::collections::VecDeque;
@@ -8,13 +8,13 @@ use epiledger_privacy::{
     accountant::Asker,
     bound::BoundedPlan,
     budget::{Budget, Level},
-    loss::{PrivacyLoss, Rho},
+    loss::{Delta, PrivacyLoss, Rho},
     refusal::{Code, PlanError},
 };
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    api::{GroupLoss, LevelBudget, Price, Principal, PrivacyAsk, QueryError, QueryRequest, Role},
+    api::{GroupLoss, LevelBudget, Price, Principal, QueryError, QueryRequest, Role},
     odds::groups,
     price::price,
     query::{Engine, stopped},
@@ -76,44 +76,6 @@ pub struct HistoryFilter {
 }
 
 impl Engine {
-    /// The asked price as the core takes it: an accuracy of a mean under an assumption becomes a rho.
-    pub(crate) fn priced(&self, request: &QueryRequest, purpose: &str) -> Result<QueryRequest, QueryError> {
-        let Some(PrivacyAsk::Accuracy(width, Some(n))) = &request.privacy else {
-            return Ok(request.clone());
-        };
-        let bad = |what: &str| refused(&PlanError::new(Code::BadPrivacyParam, what.to_owned()));
-        let wanted: f64 = width.parse().map_err(|_| bad("accuracy is not a number"))?;
-        if !wanted.is_finite() || wanted <= 0.0 {
-            return Err(bad("accuracy must be a finite half-width above 0"));
-        }
-        let at = |rho: Rho| {
-            let asked = QueryRequest { privacy: Some(PrivacyAsk::Rho(rho.to_string())), ..request.clone() };
-            let found = self.bounded(&asked, purpose)?.plan.width(Some(*n));
-            found.map(|width| (asked, width)).ok_or_else(|| {
-                bad("`assume_n` is for a question with an AVG; a count or a sum takes an accuracy without it")
-            })
-        };
-        // Each sigma falls with the root of rho, so one step is right but for the grid of sigma; then a few small ones.
-        let mut rho = self.accountant.policy().map_or(Rho::from_units(500_000_000), |policy| policy.query_rho);
-        for step in 0..8 {
-            let (asked, width) = at(rho)?;
-            if step > 0 && width <= wanted {
-                return Ok(asked);
-            }
-            let factor = (width / wanted).powi(2) * if step == 0 { 1.0 } else { 1.002 };
-            rho = scaled(rho, factor).ok_or_else(|| bad("no price reaches this accuracy: ask for a wider interval"))?;
-        }
-        Err(bad("no price reaches this accuracy: ask for a wider interval"))
-    }
-
-    /// The half-width that this rho would buy, for a question that asked for one.
-    pub(crate) fn reachable(&self, request: &QueryRequest, purpose: &str, left: PrivacyLoss) -> Option<f64> {
-        let Some(PrivacyAsk::Accuracy(_, assume_n)) = &request.privacy else { return None };
-        let privacy = Some(PrivacyAsk::Rho(left.rho.to_string()));
-        let asked = QueryRequest { privacy, ..request.clone() };
-        self.bounded(&asked, purpose).ok()?.plan.width(*assume_n)
-    }
-
     /// How far the budget would reach for these questions, each as many times.
     ///
     /// # Errors
@@ -125,6 +87,7 @@ impl Engine {
             return Err(bad(what));
         }
         let (mut once, mut seen): (PrivacyLoss, Vec<String>) = (PrivacyLoss::ZERO, Vec::new());
+        let mut plans = Vec::new();
         let mut asker: Option<Asker> = None;
         for question in questions {
             let (asking, plan) = self.planned(who, question)?;
@@ -135,6 +98,7 @@ impl Engine {
             if !seen.iter().any(|key| key == plan.cache_key()) {
                 seen.push(plan.cache_key().to_owned());
                 once = once.plus(plan.loss());
+                plans.push(plan);
             }
             asker = Some(asking);
         }
@@ -143,9 +107,12 @@ impl Engine {
         let least =
             lasting.map(|level| (rounds(level.remaining(), once), level.level)).min_by_key(|(rounds, _)| *rounds);
         let window = levels.iter().find(|level| level.level == "window").map_or(0, |level| level.cap.rho.units());
-        let planned = PrivacyLoss {
-            rho: Rho::from_units(once.rho.units().saturating_mul(u128::from(repeats))),
-            delta: epiledger_privacy::loss::Delta::from_units(once.delta.units().saturating_mul(u128::from(repeats))),
+        let all = |delta: Delta| Delta::from_units(delta.units().saturating_mul(u128::from(repeats)));
+        let rho = Rho::from_units(once.rho.units().saturating_mul(u128::from(repeats)));
+        let planned = PrivacyLoss { rho, delta: all(once.delta) };
+        let of_group = |people| {
+            let one_round = plans.iter().try_fold(Delta::ZERO, |sum, plan| Some(sum.plus(plan.group_delta(people)?)));
+            one_round.map(all)
         };
         let delta_rep = self.delta_rep();
         Ok(Reach {
@@ -155,7 +122,7 @@ impl Engine {
             reaches: least.map_or(0, |(rounds, _)| rounds),
             level: least.map_or_else(String::new, |(_, level)| level.to_owned()),
             days: u64::try_from(planned.rho.units().div_ceil(window.max(1))).unwrap_or(u64::MAX),
-            groups: groups(planned, delta_rep),
+            groups: groups(planned.rho, delta_rep, of_group),
         })
     }
 
@@ -176,7 +143,7 @@ impl Engine {
             let AuditEntry::QueryIntent(intent) = &entry else { continue };
             let loss = PrivacyLoss {
                 rho: Rho::parse(&intent.rho).unwrap_or_default(),
-                delta: epiledger_privacy::loss::Delta::parse(&intent.delta).unwrap_or_default(),
+                delta: Delta::parse(&intent.delta).unwrap_or_default(),
             };
             let levels = budget.levels(&protocol, &who.name, intent.time);
             let levels = levels.into_iter().map(|level| shown(level, delta_rep)).collect();
@@ -198,7 +165,7 @@ impl Engine {
 }
 
 /// A level as people read it.
-pub(crate) fn shown(level: Level, delta_rep: epiledger_privacy::loss::Delta) -> LevelBudget {
+pub(crate) fn shown(level: Level, delta_rep: Delta) -> LevelBudget {
     LevelBudget {
         level: level.level.to_owned(),
         cap: price(level.cap, delta_rep),
@@ -215,18 +182,9 @@ fn rounds(left: PrivacyLoss, once: PrivacyLoss) -> u64 {
     u64::try_from(least).unwrap_or(u64::MAX)
 }
 
-/// A rho times a factor, rounded up; None past what a policy can hold.
-fn scaled(rho: Rho, factor: f64) -> Option<Rho> {
-    #[expect(clippy::cast_precision_loss, reason = "a price to about a part in 10^15")]
-    let units = (rho.units() as f64 * factor).ceil().max(2.0);
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "positive and at most 1e18 here")]
-    (units <= 1e18).then(|| Rho::from_units(units as u128))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use epiledger_privacy::loss::Delta;
 
     #[test]
     fn rounds_are_those_of_the_scarcer_of_rho_and_delta() {

@@ -50,7 +50,7 @@ impl Engine {
         if current.number >= snapshot.number {
             return Ok(false);
         }
-        pin(&self.accountant, &manifest)?;
+        pin(&self.accountant, &manifest, &snapshot)?;
         *current = snapshot;
         Ok(true)
     }

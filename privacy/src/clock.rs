@@ -73,12 +73,17 @@ impl Clock for MonotonicClock {
     }
 }
 
-/// The class of a question: its deadline, from the declared number of rows it reads.
+/// Rows whose reading takes as long as weighing one candidate of one cell of a quantile.
+const ROWS_OF_A_CHOICE: u64 = 10;
+
+/// The class of a question: its deadline, from the declared number of rows it reads, and the products of cells and
+/// candidates that its quantiles choose from.
 ///
-/// A scan of a million rows fits into a second with a wide margin; the class grows with the rows.
+/// A scan of a million rows fits into a second with a wide margin; the class grows with the work.
 #[must_use]
-pub fn deadline(declared_rows: u64) -> Duration {
-    let wanted = Duration::from_secs(1 + declared_rows / 1_000_000);
+pub fn deadline(declared_rows: u64, choices: u64) -> Duration {
+    let rows = declared_rows.saturating_add(choices.saturating_mul(ROWS_OF_A_CHOICE));
+    let wanted = Duration::from_secs(1 + rows / 1_000_000);
     TIME_CLASSES.into_iter().find(|class| *class >= wanted).unwrap_or(LONGEST)
 }
 
@@ -107,9 +112,10 @@ mod tests {
     }
 
     #[test]
-    fn the_deadline_grows_with_declared_rows_and_nothing_else() {
-        assert_eq!(deadline(0), Duration::from_secs(1));
-        assert_eq!(deadline(2_000_000), Duration::from_secs(3));
-        assert_eq!(deadline(u64::MAX), LONGEST);
+    fn the_deadline_grows_with_declared_rows_and_choices_and_nothing_else() {
+        assert_eq!(deadline(0, 0), Duration::from_secs(1));
+        assert_eq!(deadline(2_000_000, 0), Duration::from_secs(3));
+        assert_eq!(deadline(0, 2_000_000), Duration::from_secs(30));
+        assert_eq!((deadline(u64::MAX, 0), deadline(1, u64::MAX)), (LONGEST, LONGEST));
     }
 }

@@ -37,9 +37,13 @@ pub(crate) fn symmetric(value: i64, sigma: f64, half_width: u64) -> Interval {
 /// The interval of `a + factor b`, two noisy integers, rounded outwards by a step of each.
 #[must_use]
 pub(crate) fn linear(value: f64, sigma_a: f64, factor: f64, sigma_b: f64) -> Interval {
-    let sigma = sigma_a.hypot(factor * sigma_b);
-    let half = (NORMAL * sigma).ceil() + 1.0 + factor.abs();
-    Interval { low: value - half, high: value + half, sigma: Some(sigma) }
+    let half = linear_half(sigma_a, factor, sigma_b);
+    Interval { low: value - half, high: value + half, sigma: Some(sigma_a.hypot(factor * sigma_b)) }
+}
+
+/// Half-width of [`linear`].
+pub(crate) fn linear_half(sigma_a: f64, factor: f64, sigma_b: f64) -> f64 {
+    (NORMAL * sigma_a.hypot(factor * sigma_b)).ceil() + 1.0 + factor.abs()
 }
 
 /// A threshold that decided whether a count is seen at all.

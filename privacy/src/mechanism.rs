@@ -213,14 +213,7 @@ impl Gaussian {
     /// # Errors
     /// [`MechanismError::NoScale`] when no threshold reaches `delta`.
     pub fn threshold(&self, groups: u64, delta: Delta) -> Result<(u64, Delta), MechanismError> {
-        let product = |t: u64| -> Result<Delta, MechanismError> {
-            let p = conservative_discrete_gaussian_tail_to_alpha(self.sigma_rational(), UBig::from(t))
-                .map_err(|_| MechanismError::Source)?;
-            #[expect(clippy::cast_precision_loss, reason = "rounded up by more than the loss")]
-            let units = (p * groups as f64 * DELTA_ONE as f64 * (1.0 + 1e-12)).ceil();
-            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates")]
-            Ok(Delta::from_units((units as u128).saturating_add(1)))
-        };
+        let product = |t: u64| self.passing(groups, t);
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "under 2^58, saturates")]
         let mut high = (self.sigma() * 40.0).ceil() as u64 + 2;
         if product(high)? > delta {
@@ -233,6 +226,19 @@ impl Gaussian {
             if product(middle)? <= delta { high = middle } else { low = middle }
         }
         Ok((high, product(high)?))
+    }
+
+    /// `groups * P[noise > t]`, rounded up.
+    ///
+    /// # Errors
+    /// [`MechanismError::Source`]: OpenDP knows no tail of this scale.
+    pub(crate) fn passing(&self, groups: u64, t: u64) -> Result<Delta, MechanismError> {
+        let p = conservative_discrete_gaussian_tail_to_alpha(self.sigma_rational(), UBig::from(t))
+            .map_err(|_| MechanismError::Source)?;
+        #[expect(clippy::cast_precision_loss, reason = "rounded up by more than the loss")]
+        let units = (p * groups as f64 * DELTA_ONE as f64 * (1.0 + 1e-12)).ceil();
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates")]
+        Ok(Delta::from_units((units as u128).saturating_add(1)))
     }
 
     /// Adds one draw to each value. The values come out in their order.
@@ -373,6 +379,16 @@ mod tests {
             let half = draw.half_width() as i64;
             assert!(inside(half) >= 0.95 && inside(half - 1) < 0.95, "{price}: {half}");
         }
+    }
+
+    /// k G P[noise > t - k + 1]: more than k times one's own, and the whole of it where t is under k.
+    #[test]
+    fn linked_patients_pass_a_lower_threshold() {
+        let draw = Gaussian::priced(1, rho("0.02")).unwrap();
+        let (t, one) = draw.threshold(2, Delta::parse("0.00001").unwrap()).unwrap();
+        assert_eq!(draw.passing(2, t).unwrap(), one);
+        let four = draw.passing(4 * 2, t - 3).unwrap();
+        assert!(four.units() > 4 * one.units() && four.units() < 100 * one.units(), "{one} {four}");
     }
 
     #[test]

@@ -16,8 +16,6 @@ pub enum Ask {
     Rho(Rho),
     /// An epsilon at the policy's `delta_rep`.
     Epsilon(f64),
-    /// The half-width of the 95 % interval of the first count or sum, in the value's own unit.
-    HalfWidth(f64),
 }
 
 /// Everything beside plan and snapshot that decides what is drawn and charged.
@@ -47,21 +45,18 @@ pub struct PrivacyParams {
 pub const K_MIN: u64 = 11;
 
 impl PrivacyParams {
-    /// The rho that is asked, where it does not depend on the plan.
+    /// The rho that is asked.
     ///
     /// # Errors
     /// `BAD_PRIVACY_PARAM`: not positive, not finite, or out of range.
-    pub(crate) fn asked_rho(&self) -> Result<Option<Rho>, PlanError> {
+    pub(crate) fn asked_rho(&self) -> Result<Rho, PlanError> {
         let bad = |what: &str| PlanError::new(Code::BadPrivacyParam, what.to_owned());
         match self.ask {
-            None => Ok(Some(self.query_rho)),
+            None => Ok(self.query_rho),
             Some(Ask::Rho(rho)) if rho == Rho::ZERO => Err(bad("rho must be above 0")),
-            Some(Ask::Rho(rho)) => Ok(Some(rho)),
+            Some(Ask::Rho(rho)) => Ok(rho),
             Some(Ask::Epsilon(epsilon)) => Rho::from_epsilon(epsilon, self.delta_rep)
-                .map(Some)
                 .map_err(|_| bad("epsilon must be a finite number above 0 and at most 1000000")),
-            Some(Ask::HalfWidth(width)) if width.is_finite() && width > 0.0 => Ok(None),
-            Some(Ask::HalfWidth(_)) => Err(bad("accuracy must be a finite half-width above 0")),
         }
     }
 }

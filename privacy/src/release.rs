@@ -45,10 +45,13 @@ mod exact;
 
 use std::{str::FromStr, sync::Arc};
 
-use datafusion::arrow::{
-    array::{Array, ArrayRef, AsArray, RecordBatch, StringArray},
-    compute::{CastOptions, cast_with_options},
-    datatypes::DataType,
+use datafusion::{
+    arrow::{
+        array::{Array, ArrayRef, AsArray, RecordBatch, StringArray},
+        compute::{CastOptions, cast_with_options},
+        datatypes::DataType,
+    },
+    physical_plan::ExecutionPlan,
 };
 use exact::{Column, at_keys, ordered, zero_filled};
 use futures::future::{Either, select};
@@ -82,11 +85,15 @@ impl RawBatches {
 
 /// Runs bounded plans; the engine's `exec` folder holds the implementations.
 pub trait Executor: Send + Sync {
-    /// Runs [`BoundedPlan::plan`] to its end.
+    /// Runs V of a paid question to its end, in at most `memory` bytes. Nothing else hands V out.
     ///
     /// # Errors
     /// [`Failed`], whatever happened.
-    fn execute(&self, plan: &BoundedPlan) -> impl Future<Output = Result<RawBatches, Failed>> + Send;
+    fn execute(
+        &self,
+        v: Arc<dyn ExecutionPlan>,
+        memory: usize,
+    ) -> impl Future<Output = Result<RawBatches, Failed>> + Send;
 }
 
 /// A key column of a release: released keys as text, NULL kept apart.
@@ -267,7 +274,7 @@ pub async fn release(
     let deadline = reserved.plan().deadline();
     // None when the deadline came first: the failure leaves then, and no later.
     let finished = {
-        let run = std::pin::pin!(executor.execute(reserved.plan()));
+        let run = std::pin::pin!(run(reserved.plan(), executor));
         let limit = clock.sleep_until(started + deadline);
         match select(run, limit).await {
             Either::Left((Ok(raw), _)) => Some(match reserved.finer() {
@@ -289,6 +296,10 @@ pub async fn release(
     reserved.close(noisy).await
 }
 
+async fn run(plan: &BoundedPlan, executor: &impl Executor) -> Result<RawBatches, Failed> {
+    executor.execute(plan.executable().map_err(|_| Failed)?, plan.memory()).await
+}
+
 /// Answers a plan over simulated people, for a dummy twin. Its noise has the plan's sigma and protects nothing: it is
 /// a function of `seed`. Nothing is paid and nothing is logged.
 ///
@@ -298,7 +309,7 @@ pub async fn rehearse(plan: &BoundedPlan, executor: &impl Executor, seed: [u8; 3
     if !plan.synthetic() {
         return Err(Failed);
     }
-    let raw = executor.execute(plan).await?;
+    let raw = run(plan, executor).await?;
     add_noise(plan, &"0".repeat(32), raw, &mut Noise::Simulated(Box::new(StdRng::from_seed(seed))))
 }
 
@@ -327,9 +338,13 @@ impl Noise {
                     })
                     .collect()),
             },
-            (Draw::NoisyMax(draw), Drawn::Selected { quantile, end, candidates, .. }, Column::Values(cells)) => {
-                let scores = |values: &Vec<i64>| quantile.scores(&candidates.count_of(values), end, draw.margin());
-                let scores = cells.iter().map(scores);
+            (Draw::NoisyMax(draw), Drawn::Selected { quantile, end, candidates, .. }, Column::Candidates(cells)) => {
+                let all = usize::try_from(candidates.count).map_err(|_| Failed)?;
+                let scores = cells.iter().map(|counts| {
+                    let mut counts = counts.clone();
+                    counts.resize(all, 0);
+                    quantile.scores(&counts, end, draw.margin())
+                });
                 let chosen = match self {
                     Self::Private => draw.select(scores).map_err(|_| Failed)?,
                     Self::Simulated(rng) => scores.map(|scores| likely(&scores, draw.price().sigma(), rng)).collect(),

@@ -29,6 +29,16 @@ pub struct Snapshot {
     /// Do the private files hold simulated people alone? Then plans over them can be rehearsed
     /// ([`crate::release::rehearse`]), and can't be paid.
     pub synthetic: bool,
-    /// Rows of each public table.
-    pub public: BTreeMap<String, Vec<RecordBatch>>,
+    /// Public tables.
+    pub public: BTreeMap<String, PublicTable>,
+}
+
+/// A public table.
+#[derive(Clone, Debug, Default)]
+pub struct PublicTable {
+    /// What tells its content from another's: the SHA-256 of its file, hex. It is part of the cache key of every
+    /// question that reads the table, so an answer is never given again over other public rows.
+    pub version: String,
+    /// Its rows.
+    pub rows: Vec<RecordBatch>,
 }

@@ -53,7 +53,7 @@ fn main() {
     let catalog = world::catalog(Contribution { scan_rows: 1_000, rows: 5, groups: 3 });
     let people = world::patients(&mut world::rng(1), patients, 40);
     let rows: usize = people.iter().map(|person| person.visits.len()).sum();
-    let snapshot = world::write(dir.path(), &catalog, &people, 16);
+    let snapshot = world::simulated(world::write(dir.path(), &catalog, &people, 16));
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(partitions).build().unwrap();
     println!("{rows} rows of {patients} patients, {partitions} partitions; seconds, and ratio to the operator");
     println!("{:>10} {:>18} {:>18}  question", "operator", "relational form", "without privacy");

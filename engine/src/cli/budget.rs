@@ -53,14 +53,24 @@ struct Planning {
     /// Pay this rho for each.
     #[arg(long, group = "privacy")]
     rho: Option<String>,
+    /// Pay for this half-width of each one's first 95 % interval.
+    #[arg(long, group = "privacy")]
+    accuracy: Option<String>,
+    /// Values in a cell that the accuracy of a mean, a variance or a ratio is reckoned with.
+    #[arg(long, requires = "accuracy")]
+    assume_n: Option<u64>,
 }
 
 impl Planning {
     fn body(&self) -> Value {
-        let question = |sql: &String| match (&self.epsilon, &self.rho) {
-            (Some(epsilon), _) => json!({ "sql": sql, "privacy": { "epsilon": epsilon } }),
-            (None, Some(rho)) => json!({ "sql": sql, "privacy": { "rho": rho } }),
-            (None, None) => json!({ "sql": sql }),
+        let named = [("epsilon", &self.epsilon), ("rho", &self.rho), ("accuracy", &self.accuracy)];
+        let mut privacy = named.into_iter().find_map(|(name, value)| value.as_ref().map(|v| json!({ name: v })));
+        if let (Some(privacy), Some(n)) = (&mut privacy, self.assume_n) {
+            privacy["assume_n"] = json!(n);
+        }
+        let question = |sql: &String| match &privacy {
+            Some(privacy) => json!({ "sql": sql, "privacy": privacy }),
+            None => json!({ "sql": sql }),
         };
         let questions: Vec<Value> = self.sql.iter().map(question).collect();
         json!({ "questions": questions, "repeats": self.repeats, "protocol": self.protocol })
@@ -201,4 +211,26 @@ fn set(context: &Context, setting: &Setting) -> Result<(), Failure> {
 fn as_key(settings: &Settings, file: &Path) -> Result<Client, Failure> {
     let settings = Settings { key_file: Some(file.to_path_buf()), ..settings.clone() };
     Client::find(&settings, Role::Steward)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plan_takes_one_price_and_what_an_accuracy_assumes() {
+        let plan = Planning {
+            sql: vec!["SELECT 1".into()],
+            repeats: 3,
+            protocol: None,
+            epsilon: None,
+            rho: None,
+            accuracy: Some("2".into()),
+            assume_n: Some(50),
+        };
+        let asked = json!([{ "sql": "SELECT 1", "privacy": { "accuracy": "2", "assume_n": 50 } }]);
+        assert_eq!((&plan.body()["questions"], &plan.body()["repeats"]), (&asked, &json!(3)));
+        let free = Planning { accuracy: None, assume_n: None, ..plan };
+        assert_eq!(free.body()["questions"], json!([{ "sql": "SELECT 1" }]));
+    }
 }

@@ -117,7 +117,7 @@ pub(super) fn carry(
 fn with_public_rows(post: &LogicalPlan, public: &PublicTables) -> Result<LogicalPlan> {
     let sourced = post.clone().transform_up_with_subqueries(|node| match &node {
         LogicalPlan::TableScan(scan) if scan.table_name.table() != NOISY => {
-            let batches = public.get(scan.table_name.table()).cloned().unwrap_or_default();
+            let batches = public.get(scan.table_name.table()).map_or_else(Vec::new, |table| table.rows.clone());
             let schema = batches.first().map_or_else(|| scan.source.schema(), |batch| batch.schema());
             let provider = provider_as_source(Arc::new(MemTable::try_new(schema, vec![batches])?));
             let projection = scan.projection.clone();

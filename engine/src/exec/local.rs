@@ -70,6 +70,7 @@ pub struct LocalExecutor {
     workers: Workers,
     /// Free pages.
     memory: Arc<Semaphore>,
+    patience: Duration,
 }
 
 /// Memory that is one question's alone, from before its price is paid until its outcome left.
@@ -95,7 +96,12 @@ impl LocalExecutor {
             .enable_all()
             .build()?;
         let engine = Arc::new(Local { post: runtime(MEMORY_OF_POST_PLANS)? });
-        Ok(Self { engine, workers: Workers(Some(workers)), memory: Arc::new(Semaphore::new(MEMORY / PAGE)) })
+        Ok(Self {
+            engine,
+            workers: Workers(Some(workers)),
+            memory: Arc::new(Semaphore::new(MEMORY / PAGE)),
+            patience: PATIENCE,
+        })
     }
 
     /// Waits until the memory of a question is free, first come first served; None when that takes too long. What it
@@ -104,7 +110,7 @@ impl LocalExecutor {
     pub async fn reserve(&self, plan: &BoundedPlan) -> Option<Reservation> {
         let pages = u32::try_from(plan.memory().min(MEMORY).div_ceil(PAGE)).unwrap_or(u32::MAX);
         let free = Arc::clone(&self.memory).acquire_many_owned(pages);
-        let pages = tokio::time::timeout(PATIENCE, free).await.ok()?.ok()?;
+        let pages = tokio::time::timeout(self.patience, free).await.ok()?.ok()?;
         Some(Reservation { _pages: pages })
     }
 
@@ -115,11 +121,11 @@ impl LocalExecutor {
     }
 
     /// Runs V, within the memory that was reserved for it.
-    async fn bounded(&self, plan: &BoundedPlan) -> Result<Vec<RecordBatch>> {
-        let (physical, runtime) = (plan.executable()?, runtime(plan.memory())?);
+    async fn bounded(&self, v: Arc<dyn ExecutionPlan>, memory: usize) -> Result<Vec<RecordBatch>> {
+        let runtime = runtime(memory)?;
         self.on_workers(async move {
             let context = SessionContext::new_with_config_rt(Layout::default().config(), runtime);
-            run(physical, context.task_ctx()).await
+            run(v, context.task_ctx()).await
         })
         .await
     }
@@ -174,8 +180,8 @@ fn runtime(bytes: usize) -> Result<Arc<RuntimeEnv>> {
 }
 
 impl Executor for LocalExecutor {
-    async fn execute(&self, plan: &BoundedPlan) -> Result<RawBatches, Failed> {
-        match self.bounded(plan).await {
+    async fn execute(&self, v: Arc<dyn ExecutionPlan>, memory: usize) -> Result<RawBatches, Failed> {
+        match self.bounded(v, memory).await {
             Ok(batches) => Ok(RawBatches::new(batches)),
             Err(error) => {
                 // The operator's log alone: the text may depend on data and goes to no researcher.
@@ -183,5 +189,42 @@ impl Executor for LocalExecutor {
                 Err(Failed)
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        api::{Principal, PrivacyAsk, QueryError, QueryRequest, Role},
+        open::{DEMO_PROTOCOL, OpenOptions, create_demo, demo_principal},
+        query::Engine,
+    };
+
+    /// While others hold all memory, a question waits, is told that nothing was spent, and nothing was.
+    #[tokio::test]
+    async fn a_question_without_memory_is_refused_before_its_intent() {
+        let dir = tempfile::tempdir().unwrap();
+        let data = dir.path().join("data");
+        create_demo(&data, 60, 1, &mut |_| {}).unwrap();
+        let mut engine = Engine::open(&data, OpenOptions { immediate: true }).await.unwrap();
+        Arc::get_mut(&mut engine).unwrap().executor.patience = Duration::from_millis(50);
+        let who = Principal {
+            name: demo_principal(Role::Researcher).to_owned(),
+            key_id: "test".to_owned(),
+            role: Role::Researcher,
+            protocols: vec![DEMO_PROTOCOL.to_owned()],
+        };
+        let privacy = Some(PrivacyAsk::Rho("0.001".to_owned()));
+        let request = QueryRequest { sql: "SELECT COUNT(*) FROM person".into(), privacy, ..QueryRequest::default() };
+        let free = Arc::clone(&engine.executor.memory);
+        let held = free.acquire_many(u32::try_from(MEMORY / PAGE).unwrap()).await.unwrap();
+        let (entries, budget) = (engine.audit().size(), engine.budget(&who));
+        let refused = engine.query(&who, request.clone()).await.unwrap_err();
+        assert!(matches!(&refused, QueryError::Unavailable(why) if why.contains("nothing was spent")), "{refused:?}");
+        assert_eq!((engine.audit().size(), engine.budget(&who)), (entries, budget));
+        drop(held);
+        assert!(engine.query(&who, request).await.is_ok());
+        assert_eq!(engine.audit().size(), entries + 2, "an intent and its outcome");
     }
 }

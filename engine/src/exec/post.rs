@@ -12,7 +12,7 @@ use datafusion::{
     common::{DataFusionError, Result},
     datasource::{MemTable, TableProvider},
 };
-use epiledger_privacy::{bound::BoundedPlan, release::Release};
+use epiledger_privacy::{bound::BoundedPlan, release::Release, snapshot::PublicTable};
 
 use super::{
     intervals::{Value, intervals},
@@ -30,7 +30,7 @@ pub struct Answered {
 }
 
 /// Public tables by name.
-pub type PublicTables = BTreeMap<String, Vec<RecordBatch>>;
+pub type PublicTables = BTreeMap<String, PublicTable>;
 
 /// Runs the post plan of `plan` over `release`.
 ///

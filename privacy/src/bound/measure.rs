@@ -109,6 +109,14 @@ pub(crate) struct Size {
     pub(crate) k_min: u64,
 }
 
+impl Size {
+    /// Most cells that are released: an unknown key has `k_min` patients, and a patient has G keys.
+    fn most_cells(&self) -> u128 {
+        let unknown = u128::from(self.patients) * u128::from(self.groups) / u128::from(self.k_min.max(1));
+        self.cells.map_or(unknown, u128::from).max(1)
+    }
+}
+
 /// What is measured for a list of aggregates.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Measured {
@@ -240,6 +248,16 @@ impl Measured {
         u128::from(size.groups).saturating_mul(in_one_group.saturating_mul(in_one_group))
     }
 
+    /// Products of cells and candidates over all choices.
+    pub(crate) fn choices(&self, size: &Size) -> u64 {
+        let candidates = |drawn: &Drawn| match drawn {
+            Drawn::Selected { candidates, .. } => candidates.count,
+            Drawn::Noisy(_) => 0,
+        };
+        let products = size.most_cells().saturating_mul(self.drawn.iter().map(candidates).sum::<u64>().into());
+        u64::try_from(products).unwrap_or(u64::MAX)
+    }
+
     /// What a draw measures, in words, and the digits of its grid after the point.
     pub(crate) fn describe(&self, drawn: Drawn) -> (String, i8) {
         let value = |index: usize| self.values.get(index);
@@ -296,10 +314,7 @@ fn most_candidates(measures: &[Measure], size: &Size) -> u64 {
             quantiles.push(measure);
         }
     }
-    // A released unknown key has k_min patients, and a patient has G keys.
-    let unknown = u128::from(size.patients) * u128::from(size.groups) / u128::from(size.k_min.max(1));
-    let cells = size.cells.map_or(unknown, u128::from).max(1);
-    let selections = cells.saturating_mul(End::ALL.len() as u128 * quantiles.len().max(1) as u128);
+    let selections = size.most_cells().saturating_mul(End::ALL.len() as u128 * quantiles.len().max(1) as u128);
     u64::try_from(u128::from(LARGEST_SELECTION) / selections).map_or(0, |most| most.min(MOST_CANDIDATES))
 }
 

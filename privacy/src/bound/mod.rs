@@ -9,9 +9,9 @@ pub mod keys;
 pub(crate) mod lineage;
 pub(crate) mod measure;
 mod operator;
+mod oracle;
 pub mod physical;
 pub(crate) mod post;
-mod relational;
 pub(crate) mod scan;
 pub(crate) mod shares;
 mod sources;
@@ -20,11 +20,11 @@ pub(crate) mod values;
 pub(crate) mod walk;
 mod width;
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use datafusion::{
     arrow::datatypes::{DataType, SchemaRef},
-    common::ScalarValue,
+    common::{ScalarValue, tree_node::TreeNodeRecursion},
     logical_expr::LogicalPlan,
     physical_plan::{ExecutionPlan, execution_plan::reset_plan_states},
 };
@@ -34,19 +34,20 @@ use sha2::{Digest, Sha256};
 use crate::{
     catalog::Catalog,
     clock,
-    loss::{Delta, PrivacyLoss, Rho},
+    loss::{DELTA_ONE, Delta, PrivacyLoss, Rho},
     mechanism::{Draw, Gaussian, NoisyMax},
-    params::{Ask, PrivacyParams, SEMANTICS_VERSION},
+    params::{PrivacyParams, SEMANTICS_VERSION},
     query::Query,
     refusal::{Code, PlanError},
     snapshot::Snapshot,
 };
 pub(crate) use canonical::hex;
 use canonical::{derived_key, literals};
-use form::Form;
+use form::{Form, Parts};
 use keys::{Keys, PublicValues};
-use measure::{Drawn, Measured, Needed, Output, Size};
+use measure::{Drawn, Measured, Needed, Size};
 use physical::Layout;
+pub use width::Wanted;
 
 /// A question that was proved to keep its bounds, with its noise and its price. It was not paid yet:
 /// only [`crate::accountant::Accountant::reserve`] takes it further. A copy is no more paid than the original.
@@ -59,6 +60,7 @@ pub struct BoundedPlan {
     cells: Option<Vec<Vec<ScalarValue>>>,
     release_schema: SchemaRef,
     measured: Measured,
+    size: Size,
     draws: Vec<Draw>,
     threshold: Option<Threshold>,
     loss: PrivacyLoss,
@@ -123,7 +125,7 @@ pub fn bound(
         k_min: params.k_min,
     };
     let measured = Measured::plan(&measures, &size)?;
-    let draws = price(params, &measured, &size)?;
+    let draws = price(params.asked_rho()?, &measured, &size)?;
     let rho = draws.iter().fold(Rho::ZERO, |sum, draw| sum.plus(draw.rho()));
 
     let counts = |drawn: &Drawn| measured.needed.get(drawn.column()) == Some(&Needed::Patients);
@@ -149,19 +151,21 @@ pub fn bound(
         .unwrap_or(1);
     let declared: u64 =
         relation.tables.iter().filter_map(|name| catalog.table(name)).map(|table| table.declared_rows).sum();
+    let choices = measured.choices(&size);
     let bounds = Bounds { rows, groups, scan_rows, k_min: threshold.map(|t| t.k_min) };
 
     // The canonical text below post-processing. Debug output of plans names every node, expression, type and
     // literal; sources print as their schema.
     let text = format!(
         "semantics {SEMANTICS_VERSION}\nid space {}\ncut {} {}\npolicy {}\npurpose {}\nbounds {bounds:?}\n\
-         catalog {}\nkeys {:?}\nmeasures {:?}\ninput {:?}\nliterals {}\n",
+         catalog {}\npublic {:?}\nkeys {:?}\nmeasures {:?}\ninput {:?}\nliterals {}\n",
         params.id_space,
         snapshot.number,
         snapshot.cut_at,
         params.policy,
         params.purpose_bit,
         catalog.hash(),
+        public_versions(&relation.plan, snapshot),
         group,
         measured,
         relation.plan,
@@ -179,7 +183,7 @@ pub fn bound(
         derived_key(&params.secret, "rows", ""),
     )
     .map_err(internal)?;
-    let parts = relational::Parts {
+    let parts = Parts {
         input,
         unit: relation.unit,
         keys: group,
@@ -191,11 +195,11 @@ pub fn bound(
         allowance: relation.allowance,
         group_key: derived_key(&params.secret, "groups", &cache_key),
     };
-    let memory = physical::memory(cells.as_ref().map(Vec::len), groups, catalog.declared_patients);
+    let of_a_unit = parts.allowance.unwrap_or(scan_rows);
     let form = Form::of(parts).map_err(internal)?;
+    let memory = form.shape.memory(catalog.declared_patients, of_a_unit, Layout::default());
     let physical = form.planned(Layout::default())?;
-    let key_types =
-        physical.schema().fields().iter().take(form.parts.keys.len()).map(|f| f.data_type().clone()).collect();
+    let key_types = form.key_types().to_vec();
     Ok(BoundedPlan {
         form: Arc::new(form),
         physical,
@@ -204,13 +208,14 @@ pub fn bound(
         cells,
         release_schema: Arc::new(release_schema(query)),
         measured,
+        size,
         draws,
         threshold,
         loss: PrivacyLoss { rho, delta },
         bounds,
         cache_key,
         text,
-        deadline: clock::deadline(declared),
+        deadline: clock::deadline(declared, choices),
         memory,
         snapshot: snapshot.number,
         synthetic: snapshot.synthetic,
@@ -219,34 +224,9 @@ pub fn bound(
     })
 }
 
-/// Divides the asked price between the draws; for a wanted half-width, prices the first count or sum for it.
-fn price(params: &PrivacyParams, measured: &Measured, size: &Size) -> Result<Vec<Draw>, PlanError> {
+/// Divides the asked price between the draws.
+fn price(rho: Rho, measured: &Measured, size: &Size) -> Result<Vec<Draw>, PlanError> {
     let bad = |e: crate::mechanism::MechanismError| PlanError::new(Code::BadPrivacyParam, e.to_string());
-    let shares = shares::shares(measured);
-    let rho = match params.asked_rho()? {
-        Some(rho) => rho,
-        None => {
-            let width = match params.ask {
-                Some(Ask::HalfWidth(width)) => width,
-                _ => return Err(PlanError::new(Code::BadPrivacyParam, "no price was named")),
-            };
-            let (position, scale) = measured
-                .outputs
-                .iter()
-                .find_map(|output| match output {
-                    Output::Count(position) => Some((*position, 0)),
-                    Output::Sum { total, scale } => Some((*total, *scale)),
-                    _ => None,
-                })
-                .ok_or_else(|| {
-                    PlanError::new(Code::BadPrivacyParam, "accuracy needs a COUNT or a SUM; name an epsilon for a mean")
-                })?;
-            let d_squared = measured.drawn.get(position).map_or(1, |drawn| measured.d_squared(*drawn, size));
-            let one = rho_for(width * 10f64.powi(i32::from(scale)), d_squared)?;
-            let share = shares.get(position).copied().unwrap_or(1).max(1);
-            Rho::from_units(one.units().saturating_mul(shares.iter().sum()).div_ceil(share))
-        }
-    };
     let draw = |(drawn, rho): (&Drawn, Rho)| {
         Ok(match drawn {
             Drawn::Noisy(_) => Draw::Gaussian(Gaussian::priced(measured.d_squared(*drawn, size), rho).map_err(bad)?),
@@ -256,33 +236,23 @@ fn price(params: &PrivacyParams, measured: &Measured, size: &Size) -> Result<Vec
             }
         })
     };
-    measured.drawn.iter().zip(shares::divide(rho, &shares)).map(draw).collect()
+    measured.drawn.iter().zip(shares::divide(rho, &shares::shares(measured))).map(draw).collect()
 }
 
-/// The least rho, to about a part in a thousand, whose 95 % half-width is at most `width` grid units.
-fn rho_for(width: f64, d_squared: u128) -> Result<Rho, PlanError> {
-    let unreachable =
-        || PlanError::new(Code::BadPrivacyParam, "no price reaches this accuracy: ask for a wider interval");
-    if width < 1.0 {
-        return Err(unreachable());
-    }
-    let fits = |units: u128| {
-        Gaussian::priced(d_squared, Rho::from_units(units)).is_ok_and(|draw| {
-            #[expect(clippy::cast_precision_loss, reason = "half-widths are under 2^53")]
-            let half = draw.half_width() as f64;
-            half <= width
-        })
-    };
-    let (mut low, mut high) = (0u128, 1u128);
-    while !fits(high) {
-        low = high;
-        high = high.checked_mul(2).filter(|h| *h < 1_000_000 * crate::loss::RHO_ONE).ok_or_else(unreachable)?;
-    }
-    while high - low > 1 + high / 2048 {
-        let middle = low + (high - low) / 2;
-        if fits(middle) { high = middle } else { low = middle }
-    }
-    Ok(Rho::from_units(high))
+/// The version of each public table that a plan reads: keys and joined rows depend on it.
+fn public_versions<'a>(plan: &LogicalPlan, snapshot: &'a Snapshot) -> BTreeMap<&'a str, &'a str> {
+    let mut read = BTreeMap::new();
+    let scanned = plan.apply_with_subqueries(|node| {
+        if let LogicalPlan::TableScan(scan) = node
+            && let Some((name, table)) = snapshot.public.get_key_value(scan.table_name.table())
+        {
+            read.insert(name.as_str(), table.version.as_str());
+        }
+        Ok(TreeNodeRecursion::Continue)
+    });
+    // The visitor never fails, so neither does the walk.
+    let _ = scanned;
+    read
 }
 
 /// The noisy table's schema: `c0..` with the aggregate's own types, nullable.
@@ -308,7 +278,7 @@ impl PublicValues for SnapshotValues<'_> {
             return None;
         }
         let mut values = Vec::new();
-        for batch in self.snapshot.public.get(table)? {
+        for batch in &self.snapshot.public.get(table)?.rows {
             let array = batch.column_by_name(column)?;
             for row in 0..batch.num_rows() {
                 values.push(ScalarValue::try_from_array(array, row).ok()?);
@@ -319,11 +289,11 @@ impl PublicValues for SnapshotValues<'_> {
 }
 
 impl BoundedPlan {
-    /// V as a plan that passed both walks, ready to run once: run it only behind [`crate::release::Executor`].
+    /// V as a plan that passed both walks, ready to run once: only a paid question's release hands it to an executor.
     ///
     /// # Errors
     /// DataFusion can't make a fresh copy.
-    pub fn executable(&self) -> datafusion::common::Result<Arc<dyn ExecutionPlan>> {
+    pub(crate) fn executable(&self) -> datafusion::common::Result<Arc<dyn ExecutionPlan>> {
         reset_plan_states(Arc::clone(&self.physical))
     }
 
@@ -331,15 +301,6 @@ impl BoundedPlan {
     #[must_use]
     pub const fn memory(&self) -> usize {
         self.memory
-    }
-
-    /// The same V in another layout, and with the operator or in relational form: for tests that compare them.
-    ///
-    /// # Errors
-    /// As [`bound`].
-    #[doc(hidden)]
-    pub fn oracle(&self, layout: Layout, relational: bool) -> Result<Arc<dyn ExecutionPlan>, PlanError> {
-        if relational { self.form.relational(layout) } else { self.form.planned(layout) }
     }
 
     /// What is made of the released numbers, over [`crate::query::NOISY`].
@@ -382,6 +343,18 @@ impl BoundedPlan {
     #[must_use]
     pub const fn threshold(&self) -> Option<Threshold> {
         self.threshold
+    }
+
+    /// Delta for `people` linked patients: with unknown keys `k G P[noise > t - k + 1]`, rounded up (`mechanism.md`,
+    /// claim 4); None where OpenDP knows no such tail.
+    #[must_use]
+    pub fn group_delta(&self, people: u64) -> Option<Delta> {
+        let Some(Threshold { k_min, over, draw }) = self.threshold else { return Some(Delta::ZERO) };
+        let Some(t) = (over - k_min + 1).checked_sub(people).filter(|t| *t > 0) else {
+            return Some(Delta::from_units(DELTA_ONE));
+        };
+        let passing = self.draws.get(draw)?.price().passing(people.saturating_mul(self.size.groups), t);
+        passing.ok().map(|delta| delta.min(Delta::from_units(DELTA_ONE)))
     }
 
     /// Longest time to an outcome.

@@ -112,38 +112,27 @@ impl Layout {
     }
 }
 
-/// Bytes that every run may hold: batches, one patient at a time, public sides of joins.
-const MEMORY_OF_A_RUN: u64 = 256 << 20;
-
-/// Bytes of a group in the operator's tables, over all partitions.
-const MEMORY_OF_A_GROUP: u64 = 1024;
-
-/// Bytes that no run may pass, so that several fit side by side.
-const MOST_MEMORY: u64 = 1 << 30;
-
-/// Bytes that a run may hold: with unknown keys every patient could bring G groups of its own.
-pub(super) fn memory(cells: Option<usize>, groups: u64, patients: u64) -> usize {
-    let groups = cells.map_or_else(|| patients.saturating_mul(groups), |cells| cells as u64);
-    let bytes = groups.saturating_mul(MEMORY_OF_A_GROUP).saturating_add(MEMORY_OF_A_RUN).min(MOST_MEMORY);
-    usize::try_from(bytes).unwrap_or(usize::MAX)
-}
-
 /// The plan that runs.
 ///
 /// # Errors
 /// `NON_TOTAL_FN` for a plan that does not pass the second walk; `NOT_A_QUERY` for one that can't be laid out.
 pub(super) fn planned(
     plan: &LogicalPlan,
-    shape: Option<&Arc<Shape>>,
+    shape: &Arc<Shape>,
     layout: Layout,
 ) -> std::result::Result<Arc<dyn ExecutionPlan>, PlanError> {
     let internal = |_| PlanError::new(Code::NotAQuery, "the question could not be laid out as a plan that runs");
-    let physical = laid_out(plan, shape, layout).map_err(internal)?;
-    walk::walk(&physical, shape.is_some())?;
+    let physical = laid_out(plan, Some(shape), layout).map_err(internal)?;
+    walk::walk(&physical)?;
     Ok(physical)
 }
 
-fn laid_out(plan: &LogicalPlan, shape: Option<&Arc<Shape>>, layout: Layout) -> Result<Arc<dyn ExecutionPlan>> {
+/// Lays a plan out, under the operator where there is one.
+pub(super) fn laid_out(
+    plan: &LogicalPlan,
+    shape: Option<&Arc<Shape>>,
+    layout: Layout,
+) -> Result<Arc<dyn ExecutionPlan>> {
     let state = layout.state();
     let logical = state.optimize(plan)?;
     // Our sources answer at once, so planning never waits.
@@ -181,12 +170,4 @@ fn sorts_by_patient(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPla
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_listed_rule_exists() {
-        let names: Vec<String> = rules().iter().map(|rule| rule.name().to_owned()).collect();
-        assert_eq!(names, RULES.map(str::to_owned));
-    }
-}
+mod tests;

@@ -88,6 +88,7 @@ fn public_scan(scan: &TableScan, name: &str, snapshot: &Snapshot) -> Result<Logi
     let batches = snapshot
         .public
         .get(name)
+        .map(|table| &table.rows)
         .ok_or_else(|| DataFusionError::Internal("a public table is not in the snapshot".into()))?;
     let schema = batches
         .first()

@@ -1,18 +1,6 @@
-//! Values that are not summed: the distinct ones of a group, and the grid that quantiles are chosen from.
+//! The grid that quantiles are chosen from.
 
-use std::sync::Arc;
-
-use datafusion::{
-    arrow::{
-        array::{Array, AsArray, Int64Array},
-        datatypes::DataType,
-    },
-    common::{DataFusionError, Result},
-    logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility},
-    prelude::Expr,
-};
-
-use super::integer::{ClampRange, arrays, int64};
+use super::integer::ClampRange;
 
 /// The public grid of a quantile: candidate j stands for `low + j step` on the value's own grid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -45,107 +33,10 @@ impl Candidates {
         (clamped.clamp(self.range.low, self.range.high) - self.range.low + self.step / 2) / self.step
     }
 
-    /// How many of these indices stand at each candidate.
-    pub(crate) fn count_of(self, indices: &[i64]) -> Vec<u64> {
-        let mut counts = vec![0; usize::try_from(self.count).unwrap_or(0)];
-        for index in indices {
-            if let Some(count) = usize::try_from(*index).ok().and_then(|index| counts.get_mut(index)) {
-                *count += 1;
-            }
-        }
-        counts
-    }
-
     /// The value that a candidate stands for, in grid units.
     pub(crate) fn value(self, index: i64) -> i64 {
         self.range.low.saturating_add(index.saturating_mul(self.step)).clamp(self.range.low, self.range.high)
     }
-}
-
-/// [`Candidates::index`] of a clamped value. NULL stays NULL.
-#[derive(Debug, PartialEq, Eq, Hash)]
-struct Nearest {
-    candidates: Candidates,
-    signature: Signature,
-}
-
-impl ScalarUDFImpl for Nearest {
-    fn name(&self) -> &'static str {
-        "nearest_candidate"
-    }
-
-    fn signature(&self) -> &Signature {
-        &self.signature
-    }
-
-    fn return_type(&self, _: &[DataType]) -> Result<DataType> {
-        Ok(DataType::Int64)
-    }
-
-    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let arrays = arrays(&args)?;
-        let clamped = arrays.first().ok_or_else(|| DataFusionError::Internal("nearest takes a value".into()))?;
-        let nearest: Int64Array = int64(clamped)?.iter().map(|x| x.map(|x| self.candidates.index(x))).collect();
-        Ok(ColumnarValue::Array(Arc::new(nearest)))
-    }
-}
-
-/// The candidate nearest to a clamped value.
-pub(crate) fn nearest_candidate(clamped: Expr, candidates: Candidates) -> Expr {
-    let signature = Signature::exact(vec![DataType::Int64], Volatility::Immutable);
-    ScalarUDF::from(Nearest { candidates, signature }).call(vec![clamped])
-}
-
-/// How many different hashes, NULL left out, lie in a list of lists of them.
-#[derive(Debug, PartialEq, Eq, Hash)]
-struct Different {
-    signature: Signature,
-}
-
-impl ScalarUDFImpl for Different {
-    fn name(&self) -> &'static str {
-        "different_values"
-    }
-
-    fn signature(&self) -> &Signature {
-        &self.signature
-    }
-
-    fn return_type(&self, _: &[DataType]) -> Result<DataType> {
-        Ok(DataType::Int64)
-    }
-
-    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let wrong = || DataFusionError::Internal("different_values takes lists of lists of hashes".into());
-        let arrays = arrays(&args)?;
-        let groups = arrays.first().and_then(|groups| groups.as_list_opt::<i32>()).ok_or_else(wrong)?;
-        let mut counts = Vec::with_capacity(groups.len());
-        for group in 0..groups.len() {
-            let mut seen: std::collections::HashSet<Vec<u8>> = std::collections::HashSet::new();
-            if !groups.is_null(group) {
-                let patients = groups.value(group);
-                let patients = patients.as_list_opt::<i32>().ok_or_else(wrong)?;
-                for patient in (0..patients.len()).filter(|patient| !patients.is_null(*patient)) {
-                    let hashes = patients.value(patient);
-                    let hashes = hashes.as_fixed_size_binary_opt().ok_or_else(wrong)?;
-                    seen.extend(hashes.iter().flatten().map(<[u8]>::to_vec));
-                }
-            }
-            counts.push(i64::try_from(seen.len()).unwrap_or(i64::MAX));
-        }
-        Ok(ColumnarValue::Array(Arc::new(Int64Array::from(counts))))
-    }
-}
-
-/// Is this one of the functions of this file? All are total.
-pub(crate) fn is_ours(function: &ScalarUDF) -> bool {
-    let inner = function.inner();
-    inner.is::<Nearest>() || inner.is::<Different>()
-}
-
-/// The number of distinct values of a group, from a list for each patient.
-pub(crate) fn different_values(lists: Expr) -> Expr {
-    ScalarUDF::from(Different { signature: Signature::any(1, Volatility::Immutable) }).call(vec![lists])
 }
 
 #[cfg(test)]

@@ -19,8 +19,8 @@ use crate::bound::{BoundedPlan, measure::Needed};
 pub(super) enum Column {
     /// Integers; NULL sums (of no rows) are 0.
     Sums(Vec<i64>),
-    /// One candidate of each patient that has one, in no order.
-    Values(Vec<Vec<i64>>),
+    /// Patients at each candidate; none where no patient has a value.
+    Candidates(Vec<Vec<u64>>),
 }
 
 impl Column {
@@ -34,15 +34,16 @@ impl Column {
                 return Ok(Vec::new());
             }
             let values = lists.value(row);
-            Ok(values.as_primitive_opt::<Int64Type>().ok_or(Failed)?.iter().flatten().collect())
+            let counts = values.as_primitive_opt::<Int64Type>().ok_or(Failed)?;
+            Ok(counts.iter().map(|count| count.and_then(|count| u64::try_from(count).ok()).unwrap_or(0)).collect())
         };
-        (0..lists.len()).map(cell).collect::<Result<_, Failed>>().map(Self::Values)
+        (0..lists.len()).map(cell).collect::<Result<_, Failed>>().map(Self::Candidates)
     }
 
     pub(super) fn sums(&self) -> Result<&[i64], Failed> {
         match self {
             Self::Sums(sums) => Ok(sums),
-            Self::Values(_) => Err(Failed),
+            Self::Candidates(_) => Err(Failed),
         }
     }
 
@@ -52,9 +53,9 @@ impl Column {
             Self::Sums(sums) => {
                 Self::Sums(cells.map(|cell| cell.and_then(|c| sums.get(c).copied()).unwrap_or(0)).collect())
             }
-            Self::Values(values) => {
-                Self::Values(cells.map(|cell| cell.and_then(|c| values.get(c).cloned()).unwrap_or_default()).collect())
-            }
+            Self::Candidates(counts) => Self::Candidates(
+                cells.map(|cell| cell.and_then(|c| counts.get(c).cloned()).unwrap_or_default()).collect(),
+            ),
         }
     }
 }
@@ -67,7 +68,7 @@ fn columns(plan: &BoundedPlan, raw: RawBatches) -> Result<Exact, Failed> {
     let Some(first) = raw.0.first() else {
         let keys = plan.key_types().iter().map(new_empty_array).collect();
         let empty = |needed: &Needed| match needed {
-            Needed::Medians { .. } => Column::Values(Vec::new()),
+            Needed::Medians { .. } => Column::Candidates(Vec::new()),
             _ => Column::Sums(Vec::new()),
         };
         return Ok((keys, plan.measured().needed.iter().map(empty).collect()));

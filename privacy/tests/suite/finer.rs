@@ -15,6 +15,7 @@ use datafusion::{
     datasource::{empty::EmptyTable, provider_as_source},
     functions_aggregate::expr_fn::count_distinct,
     logical_expr::{LogicalPlanBuilder, col},
+    physical_plan::ExecutionPlan,
 };
 use epiledger_ledger::{
     Log, NoteKey, StdFs,
@@ -62,7 +63,7 @@ impl Clock for Still {
 struct Exact(Mutex<BTreeMap<String, i64>>);
 
 impl Executor for Exact {
-    async fn execute(&self, _: &BoundedPlan) -> Result<RawBatches, Failed> {
+    async fn execute(&self, _: Arc<dyn ExecutionPlan>, _: usize) -> Result<RawBatches, Failed> {
         let exact = self.0.lock().unwrap();
         let keys: ArrayRef = Arc::new(exact.keys().map(Some).collect::<StringArray>());
         let values: ArrayRef = Arc::new(exact.values().copied().collect::<Int64Array>());

@@ -17,6 +17,7 @@ use datafusion::{
     datasource::{empty::EmptyTable, provider_as_source},
     functions_aggregate::expr_fn::count,
     logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, lit},
+    physical_plan::ExecutionPlan,
 };
 use epiledger_ledger::entry::{
     AuditEntry, AuditLogEntry, ProtocolSuspend, QueryOutcome, parse_audit_entry, query::Outcome as Ending,
@@ -116,7 +117,7 @@ struct Takes<'a> {
 }
 
 impl Executor for Takes<'_> {
-    async fn execute(&self, _: &BoundedPlan) -> Result<RawBatches, Failed> {
+    async fn execute(&self, _: Arc<dyn ExecutionPlan>, _: usize) -> Result<RawBatches, Failed> {
         if self.holds {
             self.clock.0.lock().unwrap().passed += self.time;
         } else {

@@ -14,7 +14,7 @@ use datafusion::arrow::record_batch::RecordBatch;
 use datafusion::parquet::arrow::ArrowWriter;
 use epiledger_privacy::loss::{Delta, Rho};
 use epiledger_privacy::params::{Ask, PrivacyParams};
-use epiledger_privacy::snapshot::{Snapshot, StoredFile};
+use epiledger_privacy::snapshot::{PublicTable, Snapshot, StoredFile};
 
 use crate::dice::Dice;
 use crate::small::catalog;
@@ -116,11 +116,12 @@ pub(crate) fn snapshot(dir: &Path, tables: &BTreeMap<String, RecordBatch>) -> Sn
 /// The same tables as files of the patients up to `last` and of the others; a patient's rows backwards when `turned`.
 pub(crate) fn laid_out(dir: &Path, tables: &BTreeMap<String, RecordBatch>, last: i64, turned: bool) -> Snapshot {
     let catalog = catalog();
-    let mut snapshot = Snapshot { number: 1, cut_at: "2020-12-31".into(), ..Snapshot::default() };
+    let mut snapshot = Snapshot { number: 1, cut_at: "2020-12-31".into(), synthetic: true, ..Snapshot::default() };
     for (name, batch) in tables {
         let table = catalog.table(name).unwrap();
         if table.private.is_none() {
-            snapshot.public.insert(name.clone(), vec![batch.clone()]);
+            let table = PublicTable { rows: vec![batch.clone()], ..PublicTable::default() };
+            snapshot.public.insert(name.clone(), table);
             continue;
         }
         let number = |row: usize| i64::try_from(row).unwrap() * if turned { -1 } else { 1 };

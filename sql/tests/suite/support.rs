@@ -13,7 +13,7 @@ use epiledger_privacy::params::PrivacyParams;
 use epiledger_privacy::query::Query;
 use epiledger_privacy::refusal::PlanError;
 use epiledger_privacy::research::{Region, research_catalog};
-use epiledger_privacy::snapshot::Snapshot;
+use epiledger_privacy::snapshot::{PublicTable, Snapshot};
 use epiledger_sql::{SqlError, Value, bind, parse};
 
 pub fn catalog(profile: Profile) -> Catalog {
@@ -45,7 +45,8 @@ fn snapshot(catalog: &Catalog) -> Snapshot {
             }
         };
         let columns = table.schema().fields().iter().map(|field| value(field.data_type())).collect();
-        snapshot.public.insert(name.clone(), vec![RecordBatch::try_new(table.schema(), columns).unwrap()]);
+        let rows = vec![RecordBatch::try_new(table.schema(), columns).unwrap()];
+        snapshot.public.insert(name.clone(), PublicTable { rows, ..PublicTable::default() });
     }
     snapshot
 }

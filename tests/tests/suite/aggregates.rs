@@ -9,7 +9,7 @@ use rand::RngExt;
 
 use crate::{
     setup::Bench,
-    statistics::{Held, draw_from, draws},
+    statistics::{Held, draw_from, draws, raw},
     world::{self, Patient, Visit},
 };
 
@@ -110,7 +110,7 @@ fn coverage(of_each: usize) {
         shown.join(", ")
     );
     let plan = world::plan(&sql, &catalog, &snapshot, &world::params(Ask::Rho(Rho::parse("0.5").unwrap()))).unwrap();
-    let held = Held(world::raw(&plan, 2));
+    let held = Held(raw(&plan));
     let bench = Bench::new("900000");
     let executor = LocalExecutor::new().unwrap();
     let rounds = draws() / 160;

@@ -15,7 +15,7 @@ use epiledger_privacy::{
 
 use crate::{
     setup::Bench,
-    statistics::{Held, draw_from, draws},
+    statistics::{Held, draw_from, draws, exact as exact_of, raw},
     world::{self, Patient, Visit},
 };
 
@@ -137,7 +137,7 @@ fn plan_of(dir: &Path, sql: &str, patients: &[Patient], limits: Contribution, hi
 
 /// The numbers of many releases: for each release the values of each draw.
 fn releases(bench: &Bench, plan: &BoundedPlan, count: usize) -> Vec<Vec<Vec<i64>>> {
-    let held = Held(world::raw(plan, 2));
+    let held = Held(raw(plan));
     let mut found = Vec::new();
     tokio::runtime::Runtime::new().unwrap().block_on(async {
         for _ in 0..count {
@@ -150,7 +150,7 @@ fn releases(bench: &Bench, plan: &BoundedPlan, count: usize) -> Vec<Vec<Vec<i64>
 
 /// V of every draw over the public cells in order.
 fn exact(plan: &BoundedPlan) -> Vec<Vec<i64>> {
-    let found = world::exact(plan, 2);
+    let found = exact_of(plan);
     let cell = |kind: &str, draw: usize| found.get(&vec![kind.to_owned()]).map_or(0, |v| v[draw]);
     (0..plan.draws().len()).map(|draw| KINDS.iter().map(|kind| cell(kind, draw)).collect()).collect()
 }

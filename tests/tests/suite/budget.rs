@@ -77,6 +77,49 @@ fn an_estimate_is_free_not_logged_and_equals_the_price() {
     }
 }
 
+/// Whatever an accuracy is of, it has a price, and the answer shows an interval that is no wider.
+#[test]
+fn a_wanted_accuracy_is_what_the_answer_shows() {
+    let dir = tempfile::tempdir().unwrap();
+    let app = App::demo(&dir.path().join("data"), 600);
+    let x = "days_supply";
+    let counted = app.ask(&format!("SELECT COUNT({x}) AS n FROM drug_exposure"), "0.2").json();
+    let n = counted["rows"][0][0].as_f64().unwrap() as u64;
+    assert!(n > 300, "{counted}");
+    let some = format!("COUNT(*) FILTER (WHERE {x} > 30)");
+    for (asked, width, assumed, shown) in [
+        (format!("SUM({x}) AS a, AVG({x}) AS b"), 300_000.0, false, 1.0),
+        (format!("COUNT({x}) AS a"), 300.0, false, 1.0),
+        (format!("AVG({x}) AS a"), 100.0, true, 1.1),
+        (format!("VAR_POP({x}) AS a"), 30_000.0, true, 1.1),
+        (format!("STDDEV({x}) AS a"), 180.0, true, 1.1),
+        (format!("{some} * 1.0 / COUNT(*) AS a"), 0.8, true, 1.1),
+        (format!("1 - CAST({some} AS DOUBLE) / NULLIF(COUNT({x}), 0) AS a"), 0.8, true, 1.1),
+    ] {
+        let sql = format!("SELECT {asked} FROM drug_exposure");
+        let privacy = if assumed { json!({ "accuracy": width, "assume_n": n }) } else { json!({ "accuracy": width }) };
+        let reply = app.post("researcher", "/v1/statements", &json!({ "sql": sql, "privacy": privacy }));
+        assert_eq!(reply.status, 200, "{sql}: {}", reply.text());
+        let row = reply.json()["rows"][0].clone();
+        let half = (row[2].as_f64().unwrap() - row[1].as_f64().unwrap()) / 2.0;
+        assert!(half <= width * shown, "{sql}: {half} is wider than {width}");
+    }
+    for (asked, privacy) in [
+        (format!("AVG({x})"), json!({ "accuracy": 10 })),
+        (format!("COUNT({x})"), json!({ "accuracy": 10, "assume_n": 100 })),
+        (format!("MEDIAN({x})"), json!({ "accuracy": 10, "assume_n": 100 })),
+        (format!("VAR({x})"), json!({ "accuracy": 1e-9, "assume_n": 1 })),
+    ] {
+        let body = json!({ "sql": format!("SELECT {asked} FROM drug_exposure"), "privacy": privacy });
+        let problem = app.post("researcher", "/v1/statements", &body).json();
+        assert_eq!(problem["code"], "BAD_PRIVACY_PARAM", "{body} {problem}");
+    }
+    let plan = json!({ "questions": [{ "sql": format!("SELECT AVG({x}) FROM drug_exposure"),
+        "privacy": { "accuracy": 100, "assume_n": n } }], "repeats": 2 });
+    let planned = app.post("researcher", "/v1/budget/plan", &plan).json();
+    assert!(rho(&planned["once"]["rho"]) > 0.0, "{planned}");
+}
+
 #[test]
 fn unknown_keys_are_released_only_past_k_min_and_the_threshold() {
     let dir = tempfile::tempdir().unwrap();
@@ -87,6 +130,10 @@ fn unknown_keys_are_released_only_past_k_min_and_the_threshold() {
     assert_eq!((estimate["keys"].as_str(), estimate["k_min"].as_u64()), (Some("unknown"), Some(11)));
     let threshold = estimate["threshold"].as_f64().unwrap();
     assert!(threshold > 11.0);
+    // One patient's delta is what is charged; four linked ones lower the threshold by three besides.
+    let delta = |people: usize| rho(&estimate["groups"][people]["delta"]);
+    assert_eq!(estimate["groups"][0]["delta"], estimate["price"]["delta"]);
+    assert!(delta(1) > 4.0 * delta(0) && delta(1) < 1e-3, "{estimate}");
     let answer = app.post("researcher", "/v1/statements", &body).json();
     assert!(answer["price"]["delta"].as_str().unwrap().parse::<f64>().unwrap() > 0.0);
     let rows = answer["rows"].as_array().unwrap();

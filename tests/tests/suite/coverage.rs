@@ -17,7 +17,7 @@ use epiledger_privacy::{bound::BoundedPlan, snapshot::Snapshot};
 
 use crate::{
     setup::Bench,
-    statistics::{draw, draws, world_plan},
+    statistics::{draw, draws, exact, world_plan},
     world,
 };
 
@@ -44,7 +44,7 @@ impl Asked {
 
     /// The exact counts by county.
     fn truth(&self) -> BTreeMap<String, f64> {
-        world::exact(&self.plan, 2).into_iter().map(|(key, values)| (key[0].clone(), values[0] as f64)).collect()
+        exact(&self.plan).into_iter().map(|(key, values)| (key[0].clone(), values[0] as f64)).collect()
     }
 
     /// A new release and its answer.

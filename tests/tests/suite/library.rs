@@ -23,7 +23,7 @@ use epiledger_privacy::{
     day::Day,
     loss::Rho,
     params::Ask,
-    snapshot::{Snapshot, StoredFile},
+    snapshot::{PublicTable, Snapshot, StoredFile},
 };
 use epiledger_sql::{Value, bind, parse};
 use epiledger_tests::App;
@@ -83,7 +83,7 @@ fn data(dir: &Path, people: u64) -> Data {
     simulate(dir, people, 7, &|_: Progress| {}).unwrap();
     Pipeline::run(dir, Options::at(DATA_CUT)).unwrap();
     let manifest = snapshot::newest(dir).unwrap().unwrap();
-    let mut found = Snapshot { number: 1, cut_at: manifest.cut_at.clone(), ..Snapshot::default() };
+    let mut found = Snapshot { number: 1, cut_at: manifest.cut_at.clone(), synthetic: true, ..Snapshot::default() };
     for (name, table) in &manifest.tables {
         let stored = table.files.iter().map(|file| StoredFile {
             path: dir.join(&file.path).to_string_lossy().trim_start_matches('/').to_owned(),
@@ -95,7 +95,8 @@ fn data(dir: &Path, people: u64) -> Data {
     }
     for (name, _) in Folder::new(dir).catalog().unwrap().tables.iter().filter(|(_, table)| table.private.is_none()) {
         let path = Folder::new(dir).public().join(format!("{name}.parquet"));
-        found.public.insert(name.clone(), vec![read(vec![path])]);
+        let table = PublicTable { rows: vec![read(vec![path])], ..PublicTable::default() };
+        found.public.insert(name.clone(), table);
     }
     Data { snapshot: found, patients: patients(dir, &manifest) }
 }

@@ -14,6 +14,7 @@ mod crash;
 mod edges;
 mod first_light;
 mod library;
+mod memory;
 mod oracle;
 mod real_data;
 mod refusals;

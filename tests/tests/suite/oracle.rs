@@ -18,7 +18,7 @@ fn ask() -> Ask {
 fn run(sql: &str, patients: &[Patient], limits: Contribution, files: usize, partitions: usize) -> Exact {
     let dir = tempfile::tempdir().unwrap();
     let catalog = world::catalog(limits);
-    let snapshot = world::write(dir.path(), &catalog, patients, files);
+    let snapshot = world::simulated(world::write(dir.path(), &catalog, patients, files));
     let plan = world::plan(sql, &catalog, &snapshot, &world::params(ask())).unwrap();
     world::exact(&plan, partitions)
 }
@@ -230,6 +230,7 @@ fn the_operator_equals_the_relational_form() {
             let dir = tempfile::tempdir().unwrap();
             let catalog = world::catalog(limits);
             let snapshot = world::write(dir.path(), &catalog, &patients, 1 + (case as usize * 3) % 7);
+            let snapshot = world::simulated(snapshot);
             let plan = world::plan(sql, &catalog, &snapshot, &world::params(ask())).unwrap();
             let relational = world::exact_of(&plan, world::layout(2, 8192), true);
             for (partitions, rows) in [(1, 8192), (2, 7), (3, 1), (8, 64)] {

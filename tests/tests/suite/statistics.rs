@@ -1,10 +1,14 @@
 //! The released numbers through the whole path: reserve, execute, release. `audit.rs` compares those of neighbours.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::{Arc, Mutex};
 
-use datafusion::{arrow::record_batch::RecordBatch, physical_plan::collect, prelude::SessionContext};
+use datafusion::{
+    arrow::record_batch::RecordBatch,
+    physical_plan::{ExecutionPlan, collect},
+    prelude::SessionContext,
+};
 use epiledger_privacy::{
-    bound::BoundedPlan,
+    bound::{BoundedPlan, physical::Layout},
     catalog::Contribution,
     clock::{Clock, Timing},
     loss::Rho,
@@ -15,7 +19,7 @@ use epiledger_privacy::{
 
 use crate::{
     setup::{Bench, asker},
-    world::{self, Patient},
+    world::{self, Exact, Patient, by_key},
 };
 
 /// Draws of each side; a nightly run sets more.
@@ -23,27 +27,42 @@ pub fn draws() -> usize {
     std::env::var("EPILEDGER_AUDIT_DRAWS").ok().and_then(|n| n.parse().ok()).unwrap_or(4_000)
 }
 
-struct Plain;
+/// Keeps the V that it ran.
+#[derive(Default)]
+struct Kept(Mutex<Vec<RecordBatch>>);
 
-impl Executor for Plain {
-    async fn execute(&self, plan: &BoundedPlan) -> Result<RawBatches, Failed> {
-        let layout = world::layout(2, 8192);
-        let context = SessionContext::new_with_config(layout.config());
-        let physical = plan.oracle(layout, false).map_err(|_| Failed)?;
-        collect(physical, context.task_ctx()).await.map(RawBatches::new).map_err(|_| Failed)
+impl Executor for Kept {
+    async fn execute(&self, v: Arc<dyn ExecutionPlan>, _: usize) -> Result<RawBatches, Failed> {
+        let context = SessionContext::new_with_config(Layout::default().config());
+        let batches = collect(v, context.task_ctx()).await.map_err(|_| Failed)?;
+        self.0.lock().unwrap().clone_from(&batches);
+        Ok(RawBatches::new(batches))
     }
+}
+
+/// The exact V of a plan, as an executor sees it: by paying for the question.
+pub fn raw(plan: &BoundedPlan) -> Vec<RecordBatch> {
+    let kept = Kept::default();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(draw_from(&Bench::new("900000"), plan, &kept));
+    kept.0.into_inner().unwrap()
+}
+
+/// [`raw`] by key.
+pub fn exact(plan: &BoundedPlan) -> Exact {
+    by_key(plan, &raw(plan))
 }
 
 /// Gives the V that was computed before.
 pub struct Held(pub Vec<RecordBatch>);
 
 impl Executor for Held {
-    async fn execute(&self, _: &BoundedPlan) -> Result<RawBatches, Failed> {
+    async fn execute(&self, _: Arc<dyn ExecutionPlan>, _: usize) -> Result<RawBatches, Failed> {
         Ok(RawBatches::new(self.0.clone()))
     }
 }
 
-struct Still;
+pub struct Still;
 
 impl Clock for Still {
     fn now(&self) -> std::time::Duration {
@@ -57,7 +76,7 @@ impl Clock for Still {
 }
 
 pub async fn draw(bench: &Bench, plan: &BoundedPlan) -> Arc<Release> {
-    draw_from(bench, plan, &Plain).await
+    draw_from(bench, plan, &Kept::default()).await
 }
 
 pub async fn draw_from(bench: &Bench, plan: &BoundedPlan, executor: &impl Executor) -> Arc<Release> {
@@ -79,7 +98,7 @@ fn released_noise_has_the_logged_sigma() {
     let dir = tempfile::tempdir().unwrap();
     let patients = world::patients(&mut world::rng(5), 20, 5);
     let plan = world_plan(dir.path(), "SELECT county, COUNT(*) FROM person GROUP BY county", &patients, "0.02");
-    let exact: BTreeMap<Vec<String>, Vec<i64>> = world::exact(&plan, 2);
+    let exact = exact(&plan);
     let truth: Vec<f64> =
         world::COUNTIES.iter().map(|c| exact.get(&vec![(*c).to_owned()]).map_or(0.0, |v| v[0] as f64)).collect();
     let bench = Bench::new("900000");

@@ -76,12 +76,31 @@ fn the_trusted_core_stays_small_and_silent() {
     assert!(lines < 11_600, "{lines} lines");
 }
 
-/// Plans over a snapshot that is marked as synthetic are answered without a price: one place may mark one.
+fn is_test(path: &Path) -> bool {
+    path.components().any(|c| matches!(c.as_os_str().to_str(), Some("tests" | "benches")))
+}
+
+/// Exact integers leave the core on two ways: to an executor, for a question that was paid, and to the oracle's tests,
+/// of simulated people alone.
+#[test]
+fn exact_integers_reach_executors_and_tests_alone() {
+    for (path, text) in all().into_iter().filter(|(path, _)| !is_test(path)) {
+        let at = path.display().to_string();
+        if text.contains("Executor for ") {
+            assert!(at.contains("engine/src/exec/"), "{at} runs bounded plans");
+        }
+        if text.contains(".oracle(") || text.contains("fn oracle") {
+            assert!(at.ends_with("privacy/src/bound/oracle.rs"), "{at} names the oracle");
+        }
+    }
+}
+
+/// Plans over a snapshot that is marked as synthetic are answered without a price: one place may mark one, beside tests.
 #[test]
 fn one_place_marks_a_snapshot_as_synthetic() {
     let marks: Vec<PathBuf> = all()
         .into_iter()
-        .filter(|(path, text)| !path.ends_with("suite/style.rs") && text.contains("synthetic: true"))
+        .filter(|(path, text)| !is_test(path) && text.contains("synthetic: true"))
         .map(|(path, _)| path)
         .collect();
     assert!(matches!(marks.as_slice(), [only] if only.ends_with("engine/src/dummy.rs")), "{marks:?}");

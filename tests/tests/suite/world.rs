@@ -114,6 +114,11 @@ pub fn rng(seed: u64) -> StdRng {
     StdRng::seed_from_u64(seed)
 }
 
+/// The same files, marked as what they are: exact numbers are shown of simulated people alone, and those can't be paid.
+pub fn simulated(snapshot: Snapshot) -> Snapshot {
+    Snapshot { synthetic: true, ..snapshot }
+}
+
 /// Writes the tables into `files` files each, every file with a range of patients of its own.
 pub fn write(dir: &Path, catalog: &Catalog, patients: &[Patient], files: usize) -> Snapshot {
     let mut snapshot = Snapshot { number: 1, cut_at: "2020-12-31".into(), ..Snapshot::default() };
@@ -174,7 +179,7 @@ pub fn plan(
     bound(&query, catalog, snapshot, params)
 }
 
-/// Candidates that an exact list of them is counted over.
+/// Candidates that are shown, whether there are as many or not.
 pub const CANDIDATES: usize = 1_000;
 
 /// A column of V at one row: its integer, or how many patients chose each candidate.
@@ -183,30 +188,18 @@ fn integers(column: &ArrayRef, row: usize) -> Vec<i64> {
         let sums = column.as_primitive::<Int64Type>();
         return vec![if sums.is_null(row) { 0 } else { sums.value(row) }];
     };
-    let mut counts = vec![0; CANDIDATES];
+    let mut counts: Vec<i64> = Vec::new();
     if !lists.is_null(row) {
-        lists
-            .value(row)
-            .as_primitive::<Int64Type>()
-            .iter()
-            .flatten()
-            .for_each(|j| counts[usize::try_from(j).unwrap()] += 1);
+        counts.extend(lists.value(row).as_primitive::<Int64Type>().iter().flatten());
     }
+    counts.resize(CANDIDATES, 0);
     counts
-}
-
-/// V of a plan as the noise gets it.
-pub fn raw(plan: &BoundedPlan, partitions: usize) -> Vec<RecordBatch> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let layout = layout(partitions, 8192);
-    let context = SessionContext::new_with_config(layout.config());
-    runtime.block_on(collect(plan.oracle(layout, false).unwrap(), context.task_ctx())).unwrap()
 }
 
 /// V by key text. A list of candidates is [`CANDIDATES`] counts.
 pub type Exact = BTreeMap<Vec<String>, Vec<i64>>;
 
-/// The exact V of a plan: what only the noise may see in the product.
+/// The exact V of a plan over [`simulated`] people.
 pub fn exact(plan: &BoundedPlan, partitions: usize) -> Exact {
     exact_of(plan, layout(partitions, 8192), false)
 }
@@ -226,18 +219,22 @@ pub fn exact_on(runtime: &Runtime, plan: &BoundedPlan, layout: Layout, relationa
     runtime.block_on(async {
         let context = SessionContext::new_with_config(layout.config());
         let physical = plan.oracle(layout, relational).unwrap();
-        let batches = collect(physical, context.task_ctx()).await.unwrap();
-        let keys = plan.release_schema().fields().len() - plan.aggregates();
-        let mut found = BTreeMap::new();
-        for batch in batches {
-            for row in 0..batch.num_rows() {
-                let text = |column: &ArrayRef| arrow::util::display::array_value_to_string(column, row).unwrap();
-                let key: Vec<String> = batch.columns()[..keys].iter().map(text).collect();
-                let values = batch.columns()[keys..].iter().flat_map(|c| integers(c, row)).collect();
-                assert!(found.insert(key, values).is_none(), "a group came twice");
-            }
-        }
-        found.retain(|_, values: &mut Vec<i64>| values.iter().any(|v| *v != 0));
-        found
+        by_key(plan, &collect(physical, context.task_ctx()).await.unwrap())
     })
+}
+
+/// V by key text; groups of nothing left out.
+pub fn by_key(plan: &BoundedPlan, batches: &[RecordBatch]) -> Exact {
+    let keys = plan.release_schema().fields().len() - plan.aggregates();
+    let mut found = BTreeMap::new();
+    for batch in batches {
+        for row in 0..batch.num_rows() {
+            let text = |column: &ArrayRef| arrow::util::display::array_value_to_string(column, row).unwrap();
+            let key: Vec<String> = batch.columns()[..keys].iter().map(text).collect();
+            let values = batch.columns()[keys..].iter().flat_map(|c| integers(c, row)).collect();
+            assert!(found.insert(key, values).is_none(), "a group came twice");
+        }
+    }
+    found.retain(|_, values: &mut Vec<i64>| values.iter().any(|v| *v != 0));
+    found
 }

@@ -41,6 +41,7 @@ pub(super) fn all() -> Vec<(&'static str, Shape)> {
                 must("people", integer()),
                 must("rho", text()),
                 must("epsilon", number()),
+                may("delta", text()),
                 must("odds_factor", number()),
                 must("one_in_100_at_most", number()),
                 must("one_in_100_at_least", number()),

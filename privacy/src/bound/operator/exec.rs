@@ -5,7 +5,10 @@ use std::{fmt, sync::Arc};
 use datafusion::{
     arrow::datatypes::DataType,
     common::{DataFusionError, Result, runtime::SpawnedTask, tree_node::TreeNodeRecursion},
-    execution::{SendableRecordBatchStream, TaskContext, memory_pool::MemoryConsumer},
+    execution::{
+        SendableRecordBatchStream, TaskContext,
+        memory_pool::{MemoryConsumer, MemoryReservation},
+    },
     physical_expr::{
         Distribution, EquivalenceProperties, LexOrdering, OrderingRequirements, PhysicalExpr, PhysicalSortExpr,
         expressions::Column,
@@ -14,6 +17,7 @@ use datafusion::{
         ChildrenPropertiesMode, DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties,
         InputDistributionRequirements, Partitioning, PlanProperties, ReplaceChildrenOptions,
         execution_plan::{Boundedness, EmissionType},
+        spill::get_record_batch_memory_size,
         stream::RecordBatchStreamAdapter,
     },
 };
@@ -35,9 +39,8 @@ impl BoundExec {
     pub(crate) fn new(input: Arc<dyn ExecutionPlan>, shape: Arc<Shape>) -> Result<Self> {
         let schema = input.schema();
         let types: Vec<&DataType> = schema.fields().iter().map(|field| field.data_type()).collect();
-        let fits = types.len() == shape.values().end
-            && types.first() == Some(&&DataType::Int64)
-            && types.iter().skip(1).zip(&shape.keys).all(|(have, want)| *have == want);
+        let wanted = shape.keys.iter().chain(&shape.values);
+        let fits = types.first() == Some(&&DataType::Int64) && types.iter().skip(1).copied().eq(wanted);
         if !fits {
             return Err(DataFusionError::Internal("the bounding operator takes other columns".into()));
         }
@@ -136,11 +139,19 @@ impl ExecutionPlan for BoundExec {
                 let stream = input.execute(partition, Arc::clone(&context))?;
                 Ok(SpawnedTask::spawn(one_partition(stream, Arc::clone(&shape), Arc::clone(&context))))
             });
-            let mut parts = Vec::with_capacity(partitions);
+            let (mut parts, mut held) = (Vec::with_capacity(partitions), Vec::with_capacity(partitions));
             for task in tasks.collect::<Result<Vec<_>>>()? {
-                parts.push(task.join().await.map_err(|_| DataFusionError::Execution("a partition stopped".into()))??);
+                let done = task.join().await.map_err(|_| DataFusionError::Execution("a partition stopped".into()))?;
+                let (part, memory) = done?;
+                parts.push(part);
+                held.push(memory);
             }
-            merged(parts)?.finish()
+            // What is merged holds no more than its parts did; V as it is handed on comes beside it.
+            let all = merged(parts)?;
+            if let Some(memory) = held.first() {
+                memory.try_grow(all.size())?;
+            }
+            all.finish()
         };
         Ok(Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.shape.schema), stream::once(v))))
     }
@@ -153,18 +164,16 @@ async fn one_partition(
     mut input: SendableRecordBatchStream,
     shape: Arc<Shape>,
     context: Arc<TaskContext>,
-) -> Result<Part> {
+) -> Result<(Part, MemoryReservation)> {
     let memory = MemoryConsumer::new("BoundExec").register(context.memory_pool());
     let mut units = Units::new(shape)?;
-    let mut known = usize::MAX;
     while let Some(batch) = input.next().await {
-        units.push(&batch?)?;
-        if units.groups.len() != known {
-            known = units.groups.len();
-            memory.try_resize(units.groups.size())?;
-        }
+        let batch = batch?;
+        memory.try_resize(units.size() + get_record_batch_memory_size(&batch))?;
+        units.push(&batch)?;
+        memory.try_resize(units.size())?;
     }
-    Ok(units.finish())
+    Ok((units.finish(), memory))
 }
 
 /// Adds the partitions up; a unit that two of them could hold is a fault.
@@ -176,6 +185,6 @@ pub(super) fn merged(parts: Vec<Part>) -> Result<Groups> {
     }
     let mut parts = parts.into_iter().map(|(groups, _)| groups);
     let mut all = parts.next().ok_or_else(|| storage_fault("no partition"))?;
-    parts.try_for_each(|part| all.merge(&part))?;
+    parts.try_for_each(|part| all.merge(part))?;
     Ok(all)
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use datafusion::{
     arrow::{
-        array::{ArrayRef, Int64Array, RecordBatch, UInt32Array},
+        array::{ArrayRef, RecordBatch, UInt32Array},
         compute::take,
         datatypes::{Field, Schema},
         row::{RowConverter, Rows, SortField},
@@ -17,7 +17,11 @@ use datafusion::{
     },
 };
 
-use super::{Shape, columns};
+use super::{
+    Shape,
+    column::{Column, add},
+    columns,
+};
 
 /// Rows that belong to no public cell.
 pub(super) const FOREIGN: u32 = u32::MAX;
@@ -34,8 +38,8 @@ pub(super) struct Groups {
     converter: RowConverter,
     /// Each group's keys as Arrow rows: typed, self-delimiting, ordered as the keys are.
     encoded: Rows,
-    /// One list for each needed integer, by group.
-    pub(super) sums: Vec<Vec<i128>>,
+    /// One for each needed integer.
+    pub(super) columns: Vec<Column>,
     /// Units that count in each group.
     pub(super) patients: Vec<u64>,
     numbers: Vec<usize>,
@@ -55,7 +59,7 @@ impl Groups {
             cell_of: Vec::new(),
             encoded: converter.empty_rows(0, 0),
             converter,
-            sums: vec![Vec::new(); shape.needed.len()],
+            columns: shape.needed.iter().map(Column::of).collect(),
             patients: Vec::new(),
             numbers: Vec::new(),
             shape,
@@ -91,7 +95,7 @@ impl Groups {
 
     fn grow(&mut self, groups: usize) {
         self.patients.resize(groups, 0);
-        self.sums.iter_mut().for_each(|sums| sums.resize(groups, 0));
+        self.columns.iter_mut().for_each(|column| column.grow(groups));
     }
 
     pub(super) fn len(&self) -> usize {
@@ -151,12 +155,13 @@ impl Groups {
 
     /// Bytes held.
     pub(super) fn size(&self) -> usize {
-        let integers = self.len() * (8 + 16 * self.sums.len());
-        self.interned.size() + self.encoded.size() + integers
+        let numbers = self.patients.capacity() * 8 + self.cell_of.capacity() * 4 + self.numbers.capacity() * 8;
+        let columns: usize = self.columns.iter().map(Column::size).sum();
+        self.interned.size() + self.encoded.size() + numbers + columns
     }
 
     /// Adds another partition's V.
-    pub(super) fn merge(&mut self, other: &Self) -> Result<()> {
+    pub(super) fn merge(&mut self, other: Self) -> Result<()> {
         let mut places = Vec::new();
         if self.shape.cells.is_some() || self.shape.keys.is_empty() {
             places.extend((0..other.len()).map(|place| u32::try_from(place).unwrap_or(FOREIGN)));
@@ -165,14 +170,13 @@ impl Groups {
             self.intern(&keys, other.len(), &mut places)?;
         }
         add(&mut self.patients, &other.patients, &places);
-        for (sums, others) in self.sums.iter_mut().zip(&other.sums) {
-            add(sums, others, &places);
+        for (column, other) in self.columns.iter_mut().zip(other.columns) {
+            column.merge(other, &places);
         }
         Ok(())
     }
 
-    /// V: groups in which at least one patient counts. Sums that pass 64 bits stay at the end of their range, which
-    /// changes by no more than the sum does.
+    /// V: groups in which at least one patient counts.
     pub(super) fn finish(&self) -> Result<RecordBatch> {
         let kept: Vec<usize> =
             (0..self.len()).filter(|group| self.patients.get(*group).is_some_and(|n| *n > 0)).collect();
@@ -183,21 +187,9 @@ impl Groups {
         } else {
             self.converter.convert_rows(kept.iter().map(|group| self.encoded.row(*group)))?
         };
-        for sums in &self.sums {
-            let sums = kept.iter().map(|group| {
-                let sum = sums.get(*group).copied().unwrap_or(0);
-                i64::try_from(sum).unwrap_or(if sum < 0 { i64::MIN } else { i64::MAX })
-            });
-            arrays.push(Arc::new(sums.collect::<Int64Array>()) as ArrayRef);
+        for column in &self.columns {
+            arrays.push(column.array(&kept)?);
         }
         Ok(RecordBatch::try_new(Arc::clone(&self.shape.schema), arrays)?)
-    }
-}
-
-fn add<T: Copy + std::ops::AddAssign>(to: &mut [T], from: &[T], places: &[u32]) {
-    for (place, value) in places.iter().zip(from) {
-        if let Some(to) = to.get_mut(*place as usize) {
-            *to += *value;
-        }
     }
 }

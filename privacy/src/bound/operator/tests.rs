@@ -2,11 +2,17 @@
 
 #![expect(clippy::disallowed_methods, reason = "compares exact numbers of made-up records")]
 
-use std::{collections::BTreeMap, fs::File, hash::Hasher, path::Path, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs::File,
+    hash::Hasher,
+    path::Path,
+    sync::Arc,
+};
 
 use datafusion::{
     arrow::{
-        array::{Array, ArrayRef, AsArray, Date32Array, Int64Array, RecordBatch, StringArray},
+        array::{Array, ArrayRef, AsArray, Date32Array, FixedSizeBinaryArray, Int64Array, RecordBatch, StringArray},
         datatypes::{DataType, Field, Int64Type, Schema, SchemaRef},
         row::{RowConverter, SortField},
         util::display::array_value_to_string,
@@ -24,18 +30,21 @@ use siphasher::sip128::{Hasher128, SipHasher24};
 use super::{Shape, groups::Groups, unit::Units};
 use crate::{
     bound::{
-        form::Form,
+        form::{Form, Parts},
         integer::ClampRange,
         measure::Needed,
         physical::Layout,
-        relational::Parts,
         scan::{GuardedTable, ranges::Blocks},
+        values::Candidates,
     },
     snapshot::StoredFile,
 };
 
 const RANGE: ClampRange = ClampRange { scale: 0, low: -7, high: 20 };
 const KEY: [u8; 16] = [3; 16];
+
+/// Of -7..20 each second number.
+const CANDIDATES: Candidates = Candidates { range: RANGE, step: 2, count: 14 };
 
 /// person, text key, date key, summed value, counted value.
 type Row = (i64, Option<u8>, Option<i32>, Option<i64>, Option<u8>);
@@ -53,6 +62,7 @@ struct Case {
     scan_rows: u64,
     r: u64,
     g: u64,
+    d: u64,
     allowance: Option<u64>,
 }
 
@@ -62,15 +72,15 @@ fn case() -> impl Strategy<Value = Case> {
         prop::option::weighted(0.9, 0u8..5),
         prop::option::weighted(0.9, 0i32..3),
         prop::option::weighted(0.9, -30i64..40),
-        prop::option::weighted(0.5, 0u8..2),
+        prop::option::weighted(0.7, 0u8..5),
     );
     let sizes = (0usize..3, any::<bool>(), 1usize..6, 1usize..5, 1usize..20);
-    let bounds = (prop_oneof![1u64..6, Just(1000)], 1u64..5, 1u64..5, prop::option::of(1u64..8));
+    let bounds = (prop_oneof![1u64..6, Just(1000)], 1u64..5, 1u64..5, 1u64..4, prop::option::of(1u64..8));
     (prop::collection::vec(row, 0..120), sizes, bounds).prop_map(|(mut rows, sizes, bounds)| {
         rows.sort_by_key(|row| row.0);
         let (keys, public, files, partitions, batch) = sizes;
-        let (scan_rows, r, g, allowance) = bounds;
-        Case { rows, keys, public, files, partitions, batch, scan_rows, r, g, allowance }
+        let (scan_rows, r, g, d, allowance) = bounds;
+        Case { rows, keys, public, files, partitions, batch, scan_rows, r, g, d, allowance }
     })
 }
 
@@ -149,6 +159,10 @@ fn form(case: &Case, dir: &Path) -> Form {
             Needed::Total(0),
             Needed::Centred(0),
             Needed::Count(1),
+            Needed::Having(1),
+            Needed::Squares(0),
+            Needed::Distinct { value: 1, limit: case.d },
+            Needed::Medians { value: 0, candidates: CANDIDATES },
         ],
         rows: case.r,
         groups: case.g,
@@ -167,10 +181,7 @@ fn run(plan: Arc<dyn ExecutionPlan>, keys: usize, layout: Layout) -> Result<V> {
     for batch in batches {
         for row in 0..batch.num_rows() {
             let key = batch.columns()[..keys].iter().map(|c| array_value_to_string(c, row).unwrap()).collect();
-            let values: Vec<i64> = batch.columns()[keys..]
-                .iter()
-                .map(|c| Some(c.as_primitive::<Int64Type>()).filter(|c| !c.is_null(row)).map_or(0, |c| c.value(row)))
-                .collect();
+            let values: Vec<i64> = batch.columns()[keys..].iter().flat_map(|column| numbers(column, row)).collect();
             if values.iter().any(|v| *v != 0) {
                 assert!(found.insert(key, values).is_none(), "a group came twice");
             }
@@ -179,21 +190,51 @@ fn run(plan: Arc<dyn ExecutionPlan>, keys: usize, layout: Layout) -> Result<V> {
     Ok(found)
 }
 
-/// Hash and encoding of (unit, keys), row by row.
-fn rank(unit: i64, key: &Key, keys: usize) -> (u128, Vec<u8>) {
-    let all: Vec<ArrayRef> = vec![
+/// An integer, or how many patients chose each candidate.
+fn numbers(column: &ArrayRef, row: usize) -> Vec<i64> {
+    let of = |column: &Int64Array| column.iter().map(Option::unwrap_or_default).collect();
+    match column.as_list_opt::<i32>() {
+        Some(lists) => of(lists.value(row).as_primitive::<Int64Type>()),
+        None => of(&column.as_primitive::<Int64Type>().slice(row, 1)),
+    }
+}
+
+fn encode(columns: &[ArrayRef]) -> Vec<u8> {
+    let fields = columns.iter().map(|c| SortField::new(c.data_type().clone())).collect();
+    RowConverter::new(fields).unwrap().convert_columns(columns).unwrap().row(0).data().to_vec()
+}
+
+fn hash(columns: &[ArrayRef]) -> u128 {
+    let mut hasher = SipHasher24::new_with_key(&KEY);
+    hasher.write(&encode(columns));
+    hasher.finish128().as_u128()
+}
+
+fn of_unit(unit: i64, key: &Key, keys: usize) -> Vec<ArrayRef> {
+    let all: [ArrayRef; 3] = [
         Arc::new(Int64Array::from(vec![unit])),
         Arc::new(StringArray::from(vec![text(key.0)])),
         Arc::new(Date32Array::from(vec![key.1])),
     ];
-    let encode = |columns: &[ArrayRef]| {
-        let fields = columns.iter().map(|c| SortField::new(c.data_type().clone())).collect();
-        RowConverter::new(fields).unwrap().convert_columns(columns).unwrap().row(0).data().to_vec()
-    };
-    let mut hasher = SipHasher24::new_with_key(&KEY);
-    hasher.write(&encode(&all[..=keys]));
-    let order = if keys == 0 { Vec::new() } else { encode(&all[1..=keys]) };
-    (hasher.finish128().as_u128(), order)
+    all[..=keys].to_vec()
+}
+
+/// Hash and encoding of (unit, keys), row by row.
+fn rank(unit: i64, key: &Key, keys: usize) -> (u128, Vec<u8>) {
+    let all = of_unit(unit, key, keys);
+    (hash(&all), if keys == 0 { Vec::new() } else { encode(&all[1..]) })
+}
+
+/// The D values of a unit in a group that are least by the hash of (unit, keys, value), as hashes.
+fn kept(unit: i64, key: &Key, keys: usize, values: impl Iterator<Item = u8>, d: u64) -> Vec<u128> {
+    let ranked = values.map(|value| {
+        let value = hash(&[Arc::new(StringArray::from(vec![text(Some(value))])) as ArrayRef]);
+        let bytes = FixedSizeBinaryArray::try_from_iter(std::iter::once(value.to_be_bytes())).unwrap();
+        let mut all = of_unit(unit, key, keys);
+        all.push(Arc::new(bytes));
+        (hash(&all), value)
+    });
+    ranked.collect::<BTreeSet<_>>().into_iter().take(d as usize).map(|(_, value)| value).collect()
 }
 
 /// V as `bound.md` states it, in big integers, for a case whose row cap cuts nothing.
@@ -211,6 +252,7 @@ fn reference(case: &Case) -> V {
         }
     }
     let mut v: BTreeMap<Vec<String>, Vec<i128>> = BTreeMap::new();
+    let mut different: BTreeMap<Vec<String>, BTreeSet<u128>> = BTreeMap::new();
     let within = |groups: &BTreeMap<Key, Vec<&Row>>| {
         case.allowance.is_none_or(|most| groups.values().map(Vec::len).sum::<usize>() as u64 <= most)
     };
@@ -224,14 +266,29 @@ fn reference(case: &Case) -> V {
             let centred: i128 = x.iter().map(|x| x - 6).sum();
             let weigh = |sum: i128| if n > r { sum * r / n } else { sum };
             let counted = rows.iter().filter(|row| row.4.is_some()).count() as i128;
-            let part = [1, (rows.len() as i128).min(r), n.min(r), weigh(total), weigh(centred), counted.min(r)];
-            let names = [text(key.0).unwrap_or("").to_owned(), day(key.1)];
-            let sums = v.entry(names[..case.keys].to_vec()).or_insert_with(|| vec![0; 6]);
+            // h = 14, w = 1.
+            let squares: i128 = x.iter().map(|x| (x - 6) * (x - 6) - 14 * 14 / 2).sum();
+            let mut part = vec![1, (rows.len() as i128).min(r), n.min(r), weigh(total), weigh(centred), counted.min(r)];
+            part.extend([counted.min(1), weigh(squares), 0]);
+            let mut candidates: Vec<usize> = x.iter().map(|x| usize::try_from((x + 7 + 1) / 2).unwrap()).collect();
+            candidates.sort_unstable();
+            let median = candidates.len().checked_sub(1).map(|last| candidates[last / 2]);
+            part.extend((0..CANDIDATES.count as usize).map(|candidate| i128::from(median == Some(candidate))));
+            let names = [text(key.0).unwrap_or("").to_owned(), day(key.1)][..case.keys].to_vec();
+            let sums = v.entry(names.clone()).or_insert_with(|| vec![0; part.len()]);
             sums.iter_mut().zip(part).for_each(|(sum, part)| *sum += part);
+            let values = rows.iter().filter_map(|row| row.4);
+            different.entry(names).or_default().extend(kept(unit, &key, case.keys, values, case.d));
         }
+    }
+    for (names, values) in different {
+        v.get_mut(&names).unwrap()[DISTINCT] = values.len() as i128;
     }
     v.into_iter().map(|(k, v)| (k, v.into_iter().map(|v| i64::try_from(v).unwrap()).collect())).collect()
 }
+
+/// Where the different values are counted.
+const DISTINCT: usize = 8;
 
 fn day(day: Option<i32>) -> String {
     day.map_or_else(String::new, |day| array_value_to_string(&Date32Array::from(vec![day]), 0).unwrap())
@@ -273,6 +330,7 @@ fn a_scan_reaches_the_operator_without_moving_a_row() {
         scan_rows: 1000,
         r: 9,
         g: 9,
+        d: 2,
         allowance: None,
     };
     let dir = tempfile::tempdir().unwrap();
@@ -285,7 +343,7 @@ fn a_scan_reaches_the_operator_without_moving_a_row() {
 
 #[test]
 fn one_patient_reaches_every_bound() {
-    let row = |key: u8, x: i64| (4, Some(key), Some(0), Some(x), Some(1));
+    let row = |key: u8, x: i64, y: u8| (4, Some(key), Some(0), Some(x), Some(y));
     let mut case = Case {
         rows: Vec::new(),
         keys: 1,
@@ -296,13 +354,17 @@ fn one_patient_reaches_every_bound() {
         scan_rows: 1000,
         r: 3,
         g: 2,
+        d: 2,
         allowance: None,
     };
-    for (x, total, centred) in [(99, 60, 42), (-99, -21, -39)] {
-        case.rows = (0..20).map(|n| row(1 + n % 4, x)).collect();
+    // R = 3 rows, D = 2 of 5 values, and squares of h^2 - floor(h^2/2) = 98.
+    for (x, total, centred, squares, candidate) in [(99, 60, 42, 294, 13), (-99, -21, -39, 213, 0)] {
+        case.rows = (0..20).map(|n| row(1 + n % 4, x, n / 4)).collect();
         let dir = tempfile::tempdir().unwrap();
         let v = run(form(&case, dir.path()).planned(layout(&case)).unwrap(), 1, layout(&case)).unwrap();
-        assert_eq!(v.into_values().collect::<Vec<_>>(), vec![vec![1, 3, 3, total, centred, 3]; 2]);
+        let mut expected = vec![1, 3, 3, total, centred, 3, 1, squares, 2];
+        expected.extend((0..14).map(|index| i64::from(index == candidate)));
+        assert_eq!(v.into_values().collect::<Vec<_>>(), vec![expected; 2]);
     }
 }
 
@@ -317,17 +379,18 @@ fn shape() -> Arc<Shape> {
         scan_rows: 9,
         r: 3,
         g: 1,
+        d: 2,
         allowance: None,
     };
     let dir = tempfile::tempdir().unwrap();
-    let parts = form(&case, dir.path()).parts;
-    Arc::new(Shape::of(&parts, Vec::new()).unwrap().unwrap())
+    form(&case, dir.path()).shape
 }
 
 fn p(units: &[Option<i64>]) -> RecordBatch {
     let units: ArrayRef = Arc::new(Int64Array::from(units.to_vec()));
     let x: ArrayRef = Arc::new(Int64Array::from(vec![Some(5); units.len()]));
-    RecordBatch::try_from_iter([("u", units), ("x", Arc::clone(&x)), ("y", x)]).unwrap()
+    let y: ArrayRef = Arc::new(StringArray::from(vec!["a"; units.len()]));
+    RecordBatch::try_from_iter([("u", units), ("x", x), ("y", y)]).unwrap()
 }
 
 fn v(units: Units) -> (Groups, Option<(i64, i64)>) {

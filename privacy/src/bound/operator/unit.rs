@@ -17,16 +17,19 @@ use siphasher::sip128::{Hasher128, SipHasher24};
 
 use super::{
     super::scan::storage_fault,
-    Fold, Measured, Shape,
+    Measured, Shape,
     groups::{FOREIGN, Groups},
+    listed::{Listed, Rows},
 };
 
 /// A value column of U: the state of each slot.
 #[derive(Debug, Default)]
 struct Folded {
     counts: Vec<i64>,
-    /// Clamped values are below 2^24, so the sum of a unit's rows fits.
+    /// Clamped values are at most 2^24, so the sum of a unit's rows fits.
     sums: Vec<i64>,
+    /// Squares are at most 2^27.
+    squares: Vec<i64>,
 }
 
 /// The open units of one partition, and V of those that ended.
@@ -41,12 +44,15 @@ pub(super) struct Units {
     slots: Vec<u32>,
     rows: Vec<i64>,
     folded: Vec<Folded>,
+    /// For each integer of V the values that it needs one by one.
+    listed: Vec<Option<Listed>>,
     /// For each group the last slot that was opened for it; it may be of a unit that ended.
     last_slot: Vec<usize>,
     // Reused from batch to batch.
     row_groups: Vec<u32>,
     row_slots: Vec<usize>,
     kept: Vec<usize>,
+    group_of: Vec<u32>,
     hashed: Vec<(u128, usize)>,
 }
 
@@ -59,10 +65,12 @@ impl Units {
             slots: Vec::new(),
             rows: Vec::new(),
             folded: shape.folds.iter().map(|_| Folded::default()).collect(),
+            listed: shape.needed.iter().map(|needed| Listed::of(needed, &shape)).collect::<Result<_>>()?,
             last_slot: Vec::new(),
             row_groups: Vec::new(),
             row_slots: Vec::new(),
             kept: Vec::new(),
+            group_of: Vec::new(),
             hashed: Vec::new(),
             shape,
         })
@@ -94,18 +102,39 @@ impl Units {
         let units = batch.columns().first().and_then(|unit| unit.as_primitive_opt::<Int64Type>());
         let units = units.ok_or_else(|| storage_fault("the unit is not a 64-bit integer"))?;
         self.assign(units.values(), &row_groups)?;
-        self.row_groups = row_groups;
-        for ((folded, fold), column) in self.folded.iter_mut().zip(&shape.folds).zip(shape.values()) {
-            let column = batch.columns().get(column).ok_or_else(|| storage_fault("a value column is missing"))?;
-            match fold {
-                Fold::Count => folded.count(column.as_ref(), &self.row_slots),
-                Fold::Sum => {
-                    let values = column.as_primitive_opt::<Int64Type>();
-                    folded.sum(values.ok_or_else(|| storage_fault("a value is off the grid"))?, &self.row_slots);
+        let column = |value: usize| {
+            batch.columns().get(shape.column_of(value)).ok_or_else(|| storage_fault("a value column is missing"))
+        };
+        for (value, (folded, fold)) in self.folded.iter_mut().zip(&shape.folds).enumerate() {
+            let column = column(value)?;
+            folded.count(column.as_ref(), &self.row_slots);
+            if fold.sum || fold.squares.is_some() {
+                let values = column.as_primitive_opt::<Int64Type>();
+                let values = values.ok_or_else(|| storage_fault("a value is off the grid"))?;
+                if fold.sum {
+                    add(&mut folded.sums, values, &self.row_slots, |value| value);
+                }
+                if let Some(range) = fold.squares {
+                    add(&mut folded.squares, values, &self.row_slots, |value| range.square(value));
                 }
             }
         }
+        let rows = Rows { units: units.values(), groups: &row_groups, slots: &self.row_slots };
+        for listed in self.listed.iter_mut().flatten() {
+            listed.push(column(listed.value())?, &rows, &self.groups, &shape.group_key)?;
+        }
+        self.row_groups = row_groups;
         Ok(())
+    }
+
+    /// Bytes held.
+    pub(super) fn size(&self) -> usize {
+        let folded = self.folded.iter().map(|f| f.counts.capacity() + f.sums.capacity() + f.squares.capacity());
+        let listed: usize = self.listed.iter().flatten().map(Listed::size).sum();
+        let slots = self.slots.capacity() / 2 + self.rows.capacity() + self.last_slot.capacity();
+        let rows = self.row_slots.capacity() + self.row_groups.capacity() / 2 + self.kept.capacity();
+        let units = 2 * self.open.capacity() + self.group_of.capacity() / 2 + 4 * self.hashed.capacity();
+        self.groups.size() + listed + 8 * (folded.sum::<usize>() + slots + rows + units)
     }
 
     /// Gives each row its slot; a slot past the last for rows of no public cell.
@@ -144,8 +173,7 @@ impl Units {
             self.range = Some((self.range.map_or(*first, |(first, _)| first), current));
         }
         for folded in &mut self.folded {
-            folded.counts.resize(self.slots.len(), 0);
-            folded.sums.resize(self.slots.len(), 0);
+            folded.resize(self.slots.len());
         }
         Ok(())
     }
@@ -160,19 +188,26 @@ impl Units {
                 self.choose(unit, start..end);
             }
         }
+        self.group_of.clear();
+        self.group_of.resize(end, FOREIGN);
         for slot in &self.kept {
             let group = self.slots.get(*slot).copied().unwrap_or(FOREIGN);
             if let Some(patients) = self.groups.patients.get_mut(group as usize) {
                 *patients += 1;
             }
+            if let Some(of_slot) = self.group_of.get_mut(*slot) {
+                *of_slot = group;
+            }
         }
-        for (at, measured) in self.shape.needed.iter().enumerate() {
-            let Some(sums) = self.groups.sums.get_mut(at) else { continue };
+        let measures = self.shape.needed.iter().zip(&mut self.listed).zip(&mut self.groups.columns);
+        for ((measured, listed), column) in measures {
+            if let Some(listed) = listed {
+                listed.close(end, &self.group_of, column);
+                continue;
+            }
             for slot in &self.kept {
                 let group = self.slots.get(*slot).copied().unwrap_or(FOREIGN);
-                if let Some(sum) = sums.get_mut(group as usize) {
-                    *sum += measured.of(*slot, &self.rows, &self.folded, self.shape.rows);
-                }
+                column.add(group, measured.of(*slot, &self.rows, &self.folded, self.shape.rows));
             }
         }
         self.open.drain(..units);
@@ -180,8 +215,7 @@ impl Units {
         self.slots.drain(..end);
         self.rows.drain(..end);
         for folded in &mut self.folded {
-            folded.counts.drain(..end);
-            folded.sums.drain(..end);
+            folded.forget(end);
         }
         for (slot, group) in self.slots.iter().enumerate() {
             if let Some(last) = self.last_slot.get_mut(*group as usize) {
@@ -216,7 +250,7 @@ impl Units {
 }
 
 /// A 64-bit integer as Arrow's rows encode it: not NULL, then big-endian with the sign flipped.
-fn encoded_unit(unit: i64) -> [u8; 9] {
+pub(super) fn encoded_unit(unit: i64) -> [u8; 9] {
     let mut bytes = [1; 9];
     for (to, from) in bytes.iter_mut().skip(1).zip((unit ^ i64::MIN).to_be_bytes()) {
         *to = from;
@@ -234,41 +268,57 @@ impl Folded {
         }
     }
 
-    fn sum(&mut self, column: &Int64Array, slots: &[usize]) {
-        if column.null_count() > 0 {
-            for (value, slot) in column.iter().zip(slots) {
-                if let (Some(value), Some(count), Some(sum)) =
-                    (value, self.counts.get_mut(*slot), self.sums.get_mut(*slot))
-                {
-                    *count += 1;
-                    *sum = sum.saturating_add(value);
-                }
-            }
-            return;
+    fn resize(&mut self, slots: usize) {
+        for list in [&mut self.counts, &mut self.sums, &mut self.squares] {
+            list.resize(slots, 0);
         }
-        for (value, slot) in column.values().iter().zip(slots) {
-            if let (Some(count), Some(sum)) = (self.counts.get_mut(*slot), self.sums.get_mut(*slot)) {
-                *count += 1;
-                *sum = sum.saturating_add(*value);
-            }
+    }
+
+    fn forget(&mut self, slots: usize) {
+        for list in [&mut self.counts, &mut self.sums, &mut self.squares] {
+            list.drain(..slots);
         }
     }
 }
 
+/// Adds `part` of each value to the sum of its slot.
+fn add(sums: &mut [i64], column: &Int64Array, slots: &[usize], part: impl Fn(i64) -> i64) {
+    let mut add = |value: i64, slot: &usize| {
+        if let Some(sum) = sums.get_mut(*slot) {
+            *sum = sum.saturating_add(part(value));
+        }
+    };
+    if column.null_count() > 0 {
+        for (value, slot) in column.iter().zip(slots) {
+            if let Some(value) = value {
+                add(value, slot);
+            }
+        }
+        return;
+    }
+    column.values().iter().zip(slots).for_each(|(value, slot)| add(*value, slot));
+}
+
 impl Measured {
-    /// U1 of a slot.
-    fn of(self, slot: usize, rows: &[i64], folded: &[Folded], most: i64) -> i128 {
+    /// U1 of a slot; 0 for what is listed.
+    fn of(self, slot: usize, rows: &[i64], folded: &[Folded], most_rows: i64) -> i128 {
         let at = |list: &[i64]| list.get(slot).copied().unwrap_or(0);
-        let value = |value: usize| folded.get(value).map_or((0, 0), |f| (at(&f.counts), at(&f.sums)));
+        let of_value = |value: usize, list: fn(&Folded) -> &[i64]| folded.get(value).map_or(0, |f| at(list(f)));
+        let count = |value: usize| of_value(value, |f| &f.counts);
+        let weighed = |sum: i128, count: i64| {
+            if count <= most_rows { sum } else { sum * i128::from(most_rows) / i128::from(count) }
+        };
         match self {
             Self::Patients => 1,
-            Self::Rows => i128::from(at(rows).min(most)),
-            Self::Count { value: v } => i128::from(value(v).0.min(most)),
-            Self::Sum { value: v, middle } => {
-                let (count, sum) = value(v);
-                let sum = i128::from(sum) - i128::from(middle) * i128::from(count);
-                if count <= most { sum } else { sum * i128::from(most) / i128::from(count) }
+            Self::Rows => i128::from(at(rows).min(most_rows)),
+            Self::Count { value, most } => i128::from(count(value).min(most)),
+            Self::Sum { value, middle } => {
+                let count = count(value);
+                let sum = i128::from(of_value(value, |f| &f.sums)) - i128::from(middle) * i128::from(count);
+                weighed(sum, count)
             }
+            Self::Squares { value } => weighed(of_value(value, |f| &f.squares).into(), count(value)),
+            Self::Distinct { .. } | Self::Medians { .. } => 0,
         }
     }
 }

@@ -15,7 +15,7 @@ use datafusion::{
 };
 
 use crate::{
-    bound::{integer, values},
+    bound::integer,
     functions,
     refusal::{Code, PlanError},
 };
@@ -33,9 +33,9 @@ pub(super) fn check(expr: &Arc<dyn PhysicalExpr>, schema: &Schema) -> Result<(),
         || expr.is::<TryCastExpr>()
         || expr.downcast_ref::<BinaryExpr>().is_some_and(|binary| total_operator(binary, schema))
         || expr.downcast_ref::<CastExpr>().is_some_and(|cast| widens(cast, schema))
-        || expr.downcast_ref::<ScalarFunctionExpr>().is_some_and(|call| {
-            functions::allowed(call.fun()) || integer::is_ours(call.fun()) || values::is_ours(call.fun())
-        });
+        || expr
+            .downcast_ref::<ScalarFunctionExpr>()
+            .is_some_and(|call| functions::allowed(call.fun()) || integer::is_clamp(call.fun()));
     if !total {
         return Err(PlanError::new(Code::NonTotalFn, "the plan that would run has an expression that could fail"));
     }
@@ -54,8 +54,8 @@ fn total_operator(binary: &BinaryExpr, schema: &Schema) -> bool {
         | Operator::GtEq
         | Operator::IsDistinctFrom
         | Operator::IsNotDistinctFrom => true,
-        // The consent filter, and the centring and the medians of the relational form: bit by bit, and wrapping.
-        Operator::BitwiseAnd | Operator::Minus | Operator::Plus | Operator::Multiply => {
+        // The consent filter.
+        Operator::BitwiseAnd => {
             [binary.left(), binary.right()].into_iter().all(|side| side.data_type(schema).is_ok_and(|t| t.is_integer()))
         }
         _ => false,

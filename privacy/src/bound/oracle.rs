@@ -1,7 +1,12 @@
-//! The bounded plan in relational form: P -> P1 -> U -> U1 -> U2 -> V of `bound.md`, step by step.
+//! The oracle that tests hold the operator to: P -> P1 -> U -> U1 -> U2 -> V of `bound.md` step by step, of
+//! DataFusion's own operators.
 //!
-//! The oracle that tests hold the operator to. It runs for nobody's question as long as the operator knows every
-//! primitive ([`super::operator::Shape::of`]).
+//! Nobody's question runs it: [`BoundedPlan::oracle`] gives plans over simulated people alone, which can't be paid. The
+//! tests that compare live in other crates, since they need the SQL; and a feature for them would be everybody's, since
+//! Cargo unifies features. So exact integers of patients are reached by an executor, for a paid question, and on no
+//! other way.
+
+mod functions;
 
 use std::sync::Arc;
 
@@ -19,72 +24,51 @@ use datafusion::{
         Expr, ExprFunctionExt, LogicalPlan, LogicalPlanBuilder, Operator, WindowFunctionDefinition, binary_expr,
         expr::WindowFunction, ident, lit, try_cast, when,
     },
+    physical_plan::ExecutionPlan,
 };
 
+use self::functions::{
+    centred_square, chosen_candidates, different_values, down_weight, group_hash, nearest_candidate,
+};
 use super::{
-    integer::{ClampRange, centred_square, clamp, down_weight, group_hash},
+    BoundedPlan,
+    form::{Form, Parts, UNIT_COLUMN, key_column, value_column},
     measure::Needed,
-    values::{different_values, nearest_candidate},
+    physical::{self, Layout},
 };
+use crate::refusal::{Code, PlanError};
 
-/// Columns of U, U1 and U2 that no SQL can name: the parser's identifiers never reach these plans.
-const UNIT_COLUMN: &str = "__unit";
 const RANK: &str = "__rank";
-
-fn key_column(index: usize) -> String {
-    format!("__key{index}")
-}
-
-fn value_column(index: usize) -> String {
-    format!("__value{index}")
-}
 
 /// One of a unit's values in a group that V takes as it is, at the row that was chosen for it.
 fn kept_column(position: usize) -> String {
     format!("__kept{position}")
 }
 
-/// Everything that V is made of, all of it decided from text and catalog.
-pub(super) struct Parts {
-    /// P: the walked private sub-plan.
-    pub(super) input: LogicalPlan,
-    /// Its unit, bare and non-null.
-    pub(super) unit: Column,
-    /// Group expressions over P.
-    pub(super) keys: Vec<Expr>,
-    /// Public cells; None for unknown keys.
-    pub(super) cells: Option<Vec<Vec<ScalarValue>>>,
-    /// Values that are counted or summed.
-    pub(super) values: Vec<(Expr, Option<ClampRange>)>,
-    /// Which integers V must hold, in order.
-    pub(super) needed: Vec<Needed>,
-    /// R.
-    pub(super) rows: u64,
-    /// G.
-    pub(super) groups: u64,
-    /// Most rows of a unit in P, where they are not the scan's to cap.
-    pub(super) allowance: Option<u64>,
-    /// k_q.
-    pub(super) group_key: [u8; 16],
+impl BoundedPlan {
+    /// The exact V of simulated people, in a layout, by the operator or in relational form.
+    ///
+    /// # Errors
+    /// The plan is over patients, or as [`super::bound`].
+    pub fn oracle(&self, layout: Layout, relational: bool) -> std::result::Result<Arc<dyn ExecutionPlan>, PlanError> {
+        if !self.synthetic {
+            return Err(PlanError::new(Code::NotAQuery, "exact numbers are those of simulated people alone"));
+        }
+        if relational { self.form.relational(layout) } else { self.form.planned(layout) }
+    }
 }
 
-impl Parts {
-    /// P, reduced to the unit, the keys and the clamped values.
-    pub(super) fn reduced(&self) -> Result<LogicalPlan> {
-        let mut columns = vec![Expr::Column(self.unit.clone()).alias(UNIT_COLUMN)];
-        let keys = self.keys.iter().enumerate();
-        columns.extend(keys.map(|(index, key)| key.clone().unalias_nested().data.alias(key_column(index))));
-        for (index, (value, range)) in self.values.iter().enumerate() {
-            let value = value.clone();
-            let value = range.map_or(value.clone(), |range| clamp(value, range));
-            columns.push(value.alias(value_column(index)));
-        }
-        LogicalPlanBuilder::from(self.input.clone()).project(columns)?.filter(ident(UNIT_COLUMN).is_not_null())?.build()
+impl Form {
+    /// The relational form of the same V. Its last steps fold patients together, so it is laid out and not walked.
+    pub(super) fn relational(&self, layout: Layout) -> std::result::Result<Arc<dyn ExecutionPlan>, PlanError> {
+        bounded(&self.parts)
+            .and_then(|plan| physical::laid_out(&plan, None, layout))
+            .map_err(|_| PlanError::new(Code::NotAQuery, "the relational form could not be built"))
     }
 }
 
 /// V: columns `__key0..`, then one column for each needed: Int64, and a list of Int64 for [`Needed::Medians`].
-pub(super) fn bounded(parts: &Parts) -> Result<LogicalPlan> {
+fn bounded(parts: &Parts) -> Result<LogicalPlan> {
     let key_names: Vec<String> = (0..parts.keys.len()).map(key_column).collect();
     let keys = || key_names.iter().map(ident).collect::<Vec<_>>();
     let p = parts.reduced()?;
@@ -188,6 +172,7 @@ pub(super) fn bounded(parts: &Parts) -> Result<LogicalPlan> {
         let name = format!("__sum{position}");
         columns.push(match needed {
             Needed::Distinct { .. } => different_values(ident(&name)).alias(name),
+            Needed::Medians { candidates, .. } => chosen_candidates(ident(&name), *candidates).alias(name),
             _ => ident(&name),
         });
     }

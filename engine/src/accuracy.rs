@@ -1,0 +1,142 @@
+//! A wanted accuracy turned into a price: the least rho whose interval is narrow enough. Decided from text, catalog and
+//! what the asker assumes; nothing reads data, nothing is spent.
+
+use datafusion::{
+    common::tree_node::{TreeNode, TreeNodeRecursion},
+    logical_expr::{BinaryExpr, Expr, Operator},
+};
+use epiledger_privacy::{
+    bound::{BoundedPlan, Wanted},
+    loss::{PrivacyLoss, RHO_ONE, Rho},
+    query::noisy_column,
+    refusal::{Code, PlanError},
+};
+
+use crate::{
+    api::{PrivacyAsk, QueryError, QueryRequest},
+    query::Engine,
+    question::refused,
+};
+
+/// Past this no price is looked for.
+const MOST: u128 = 1_000_000 * RHO_ONE;
+
+impl Engine {
+    /// The asked price as the core takes it: an accuracy becomes a rho.
+    pub(crate) fn priced(&self, request: &QueryRequest, purpose: &str) -> Result<QueryRequest, QueryError> {
+        let Some(PrivacyAsk::Accuracy(width, assume_n)) = &request.privacy else {
+            return Ok(request.clone());
+        };
+        let bad = |what: &str| refused(&PlanError::new(Code::BadPrivacyParam, what.to_owned()));
+        let width: f64 = width.parse().map_err(|_| bad("accuracy is not a number"))?;
+        if !width.is_finite() || width <= 0.0 {
+            return Err(bad("accuracy must be a finite half-width above 0"));
+        }
+        let plan = self.at(request, Rho::from_units(RHO_ONE), purpose)?;
+        let wanted = wanted(&plan, *assume_n).ok_or_else(|| {
+            bad(match assume_n {
+                None => "accuracy is for a COUNT or a SUM; for AVG, VAR, STDDEV or a ratio of counts name `assume_n` too",
+                Some(_) => {
+                    "`assume_n` is for AVG, VAR, STDDEV or a ratio of counts; a count or a sum takes an accuracy without it"
+                }
+            })
+        })?;
+        let rho = least(|rho| plan.width(rho, wanted).is_some_and(|reached| reached <= width));
+        let rho = rho.ok_or_else(|| bad("no price reaches this accuracy: ask for a wider interval"))?;
+        Ok(QueryRequest { privacy: Some(PrivacyAsk::Rho(rho.to_string())), ..request.clone() })
+    }
+
+    /// The half-width that this rho would buy, for a question that asked for one.
+    pub(crate) fn reachable(&self, request: &QueryRequest, purpose: &str, left: PrivacyLoss) -> Option<f64> {
+        let Some(PrivacyAsk::Accuracy(_, assume_n)) = &request.privacy else { return None };
+        let plan = self.at(request, Rho::from_units(RHO_ONE), purpose).ok()?;
+        plan.width(left.rho, wanted(&plan, *assume_n)?).filter(|width| width.is_finite())
+    }
+
+    fn at(&self, request: &QueryRequest, rho: Rho, purpose: &str) -> Result<BoundedPlan, QueryError> {
+        let asked = QueryRequest { privacy: Some(PrivacyAsk::Rho(rho.to_string())), ..request.clone() };
+        Ok(self.bounded(&asked, purpose)?.plan)
+    }
+}
+
+/// The value that an accuracy is of: the first count or sum; under an assumption the first mean, variance or
+/// deviation, or else the first ratio of two counts.
+fn wanted(plan: &BoundedPlan, assume_n: Option<u64>) -> Option<Wanted> {
+    let has = |wanted: Wanted| plan.width(Rho::from_units(RHO_ONE), wanted).map(|_| wanted);
+    match assume_n {
+        None => has(Wanted::Exact),
+        Some(n) => has(Wanted::Of(n)).or_else(|| ratio(plan, n).and_then(has)),
+    }
+}
+
+/// The first division of one aggregate by another in what is made of the released numbers.
+fn ratio(plan: &BoundedPlan, of: u64) -> Option<Wanted> {
+    let keys = plan.release_schema().fields().len() - plan.aggregates();
+    let aggregate = |expr: &Expr| {
+        let name = bare(expr)?;
+        (0..plan.aggregates()).find(|index| noisy_column(keys + index) == name)
+    };
+    let mut found = None;
+    let visited = plan.post().apply(|node| {
+        node.apply_expressions(|expr| {
+            expr.apply(|expr| {
+                if let (None, Some((part, whole))) = (found, divided(expr)) {
+                    found = aggregate(part).zip(aggregate(whole));
+                }
+                Ok(TreeNodeRecursion::Continue)
+            })
+        })
+    });
+    visited.ok()?;
+    found.map(|(part, whole)| Wanted::Share { part, whole, of })
+}
+
+/// Both sides of a division.
+fn divided(expr: &Expr) -> Option<(&Expr, &Expr)> {
+    match expr {
+        Expr::BinaryExpr(BinaryExpr { left, op: Operator::Divide, right }) => Some((left, right)),
+        Expr::ScalarFunction(call) if call.name() == "total_divide" => call.args.first().zip(call.args.get(1)),
+        _ => None,
+    }
+}
+
+/// The column that an expression shows, of another type perhaps, or NULL for a number.
+fn bare(expr: &Expr) -> Option<&str> {
+    match expr {
+        Expr::Column(column) => Some(&column.name),
+        Expr::Alias(alias) => bare(&alias.expr),
+        Expr::Cast(cast) => bare(&cast.expr),
+        Expr::TryCast(cast) => bare(&cast.expr),
+        Expr::ScalarFunction(call) if ["nullif", "total_finite"].contains(&call.name()) => bare(call.args.first()?),
+        _ => None,
+    }
+}
+
+/// The least rho that fits, to about a part in two thousand; None where none does.
+fn least(fits: impl Fn(Rho) -> bool) -> Option<Rho> {
+    let fits = |units: u128| fits(Rho::from_units(units));
+    let (mut low, mut high) = (0u128, 1u128);
+    while !fits(high) {
+        low = high;
+        high = high.checked_mul(2).filter(|high| *high < MOST)?;
+    }
+    while high - low > 1 + high / 2048 {
+        let middle = low + (high - low) / 2;
+        if fits(middle) { high = middle } else { low = middle }
+    }
+    Some(Rho::from_units(high))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_least_price_that_fits_is_found() {
+        for wanted in [1, 2, 3, 1_000, 123_456_789, RHO_ONE] {
+            let found = least(|rho| rho.units() >= wanted).unwrap().units();
+            assert!(found >= wanted && found <= wanted + 1 + wanted / 1024, "{wanted}: {found}");
+        }
+        assert_eq!(least(|_| false), None);
+    }
+}
