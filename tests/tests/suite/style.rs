@@ -63,6 +63,10 @@ fn the_trusted_core_stays_small_and_silent() {
         if path.file_stem().is_some_and(|name| name == "tests") {
             continue;
         }
+        // The oracle is what the core is held to: no question of patients runs it (see below).
+        if path.to_string_lossy().contains("privacy/src/bound/oracle") {
+            continue;
+        }
         let code = text.split("#[cfg(test)]").next().unwrap_or_default();
         let code: Vec<&str> =
             code.lines().filter(|l| !l.trim().is_empty() && !l.trim_start().starts_with("//")).collect();
