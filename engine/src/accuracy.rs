@@ -2,7 +2,11 @@
 //! what the asker assumes; nothing reads data, nothing is spent.
 
 use datafusion::{
-    common::tree_node::{TreeNode, TreeNodeRecursion},
+    arrow::datatypes::DataType,
+    common::{
+        ScalarValue,
+        tree_node::{TreeNode, TreeNodeRecursion},
+    },
     logical_expr::{BinaryExpr, Expr, Operator},
 };
 use epiledger_privacy::{
@@ -41,7 +45,7 @@ impl Engine {
                 }
             })
         })?;
-        let rho = least(|rho| plan.width(rho, wanted).is_some_and(|reached| reached <= width));
+        let rho = least(|rho| wanted.width(&plan, rho).is_some_and(|reached| reached <= width));
         let rho = rho.ok_or_else(|| bad("no price reaches this accuracy: ask for a wider interval"))?;
         Ok(QueryRequest { privacy: Some(PrivacyAsk::Rho(rho.to_string())), ..request.clone() })
     }
@@ -50,7 +54,7 @@ impl Engine {
     pub(crate) fn reachable(&self, request: &QueryRequest, purpose: &str, left: PrivacyLoss) -> Option<f64> {
         let Some(PrivacyAsk::Accuracy(_, assume_n)) = &request.privacy else { return None };
         let plan = self.at(request, Rho::from_units(RHO_ONE), purpose).ok()?;
-        plan.width(left.rho, wanted(&plan, *assume_n)?).filter(|width| width.is_finite())
+        wanted(&plan, *assume_n)?.width(&plan, left.rho).filter(|width| width.is_finite())
     }
 
     fn at(&self, request: &QueryRequest, rho: Rho, purpose: &str) -> Result<BoundedPlan, QueryError> {
@@ -59,36 +63,51 @@ impl Engine {
     }
 }
 
-/// The value that an accuracy is of: the first count or sum; under an assumption the first mean, variance or
-/// deviation, or else the first ratio of two counts.
-fn wanted(plan: &BoundedPlan, assume_n: Option<u64>) -> Option<Wanted> {
-    let has = |wanted: Wanted| plan.width(Rho::from_units(RHO_ONE), wanted).map(|_| wanted);
+/// The value that an accuracy is of, times a factor that the question writes.
+struct Asked {
+    value: Wanted,
+    factor: f64,
+}
+
+impl Asked {
+    fn width(&self, plan: &BoundedPlan, rho: Rho) -> Option<f64> {
+        plan.width(rho, self.value).map(|width| width * self.factor)
+    }
+}
+
+/// The first count or sum; under an assumption the first mean, variance or deviation, or else the first ratio of two
+/// counts.
+fn wanted(plan: &BoundedPlan, assume_n: Option<u64>) -> Option<Asked> {
+    let has = |asked: Asked| asked.width(plan, Rho::from_units(RHO_ONE)).map(|_| asked);
+    let plain = |value| has(Asked { value, factor: 1.0 });
     match assume_n {
-        None => has(Wanted::Exact),
-        Some(n) => has(Wanted::Of(n)).or_else(|| ratio(plan, n).and_then(has)),
+        None => plain(Wanted::Exact),
+        Some(n) => plain(Wanted::Of(n)).or_else(|| ratio(plan, n).and_then(has)),
     }
 }
 
 /// The first division of one aggregate by another in what is made of the released numbers.
-fn ratio(plan: &BoundedPlan, of: u64) -> Option<Wanted> {
+fn ratio(plan: &BoundedPlan, of: u64) -> Option<Asked> {
     let keys = plan.release_schema().fields().len() - plan.aggregates();
-    let aggregate = |expr: &Expr| {
-        let name = bare(expr)?;
-        (0..plan.aggregates()).find(|index| noisy_column(keys + index) == name)
+    let aggregate = |name: &str| (0..plan.aggregates()).find(|index| noisy_column(keys + index) == name);
+    let asked = |expr: &Expr| {
+        let (part, whole) = divided(expr)?;
+        let ((part, times), (whole, over)) = (scaled(part)?, scaled(whole)?);
+        let value = Wanted::Share { part: aggregate(part)?, whole: aggregate(whole)?, of };
+        let factor = (times / over).abs();
+        (factor.is_finite() && factor > 0.0).then_some(Asked { value, factor })
     };
     let mut found = None;
     let visited = plan.post().apply(|node| {
         node.apply_expressions(|expr| {
             expr.apply(|expr| {
-                if let (None, Some((part, whole))) = (found, divided(expr)) {
-                    found = aggregate(part).zip(aggregate(whole));
-                }
+                found = found.take().or_else(|| asked(expr));
                 Ok(TreeNodeRecursion::Continue)
             })
         })
     });
     visited.ok()?;
-    found.map(|(part, whole)| Wanted::Share { part, whole, of })
+    found
 }
 
 /// Both sides of a division.
@@ -100,14 +119,34 @@ fn divided(expr: &Expr) -> Option<(&Expr, &Expr)> {
     }
 }
 
-/// The column that an expression shows, of another type perhaps, or NULL for a number.
-fn bare(expr: &Expr) -> Option<&str> {
+/// The column that an expression shows, of another type perhaps, or NULL for a number; and what it is multiplied by.
+fn scaled(expr: &Expr) -> Option<(&str, f64)> {
     match expr {
-        Expr::Column(column) => Some(&column.name),
-        Expr::Alias(alias) => bare(&alias.expr),
-        Expr::Cast(cast) => bare(&cast.expr),
-        Expr::TryCast(cast) => bare(&cast.expr),
-        Expr::ScalarFunction(call) if ["nullif", "total_finite"].contains(&call.name()) => bare(call.args.first()?),
+        Expr::Column(column) => Some((&column.name, 1.0)),
+        Expr::Alias(alias) => scaled(&alias.expr),
+        Expr::Cast(cast) => scaled(&cast.expr),
+        Expr::TryCast(cast) => scaled(&cast.expr),
+        Expr::ScalarFunction(call) if call.name() == "total_multiply" => {
+            let (a, b) = call.args.first().zip(call.args.get(1))?;
+            let (factor, other) = number(a).map(|factor| (factor, b)).or_else(|| Some((number(b)?, a)))?;
+            scaled(other).map(|(name, times)| (name, times * factor))
+        }
+        Expr::ScalarFunction(call) if ["nullif", "total_finite"].contains(&call.name()) => scaled(call.args.first()?),
+        _ => None,
+    }
+}
+
+/// A number that is written out, of another type perhaps.
+fn number(expr: &Expr) -> Option<f64> {
+    match expr {
+        Expr::Literal(value, _) => match value.cast_to(&DataType::Float64) {
+            Ok(ScalarValue::Float64(number)) => number,
+            _ => None,
+        },
+        Expr::Alias(alias) => number(&alias.expr),
+        Expr::Cast(cast) => number(&cast.expr),
+        Expr::TryCast(cast) => number(&cast.expr),
+        Expr::ScalarFunction(call) if call.name() == "total_finite" => number(call.args.first()?),
         _ => None,
     }
 }

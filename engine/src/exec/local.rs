@@ -206,7 +206,8 @@ mod tests {
     async fn a_question_without_memory_is_refused_before_its_intent() {
         let dir = tempfile::tempdir().unwrap();
         let data = dir.path().join("data");
-        create_demo(&data, 60, 1, &mut |_| {}).unwrap();
+        let folder = data.clone();
+        tokio::task::spawn_blocking(move || create_demo(&folder, 60, 1, &mut |_| {})).await.unwrap().unwrap();
         let mut engine = Engine::open(&data, OpenOptions { immediate: true }).await.unwrap();
         Arc::get_mut(&mut engine).unwrap().executor.patience = Duration::from_millis(50);
         let who = Principal {
