@@ -89,7 +89,7 @@ def ask(url, key, sql, rho):
 
 
 def main():
-    """Reads the task, prints the draws. The lifetime budget bounds how many repeats one folder can pay."""
+    """Reads the task, prints the draws. What a first policy allows in 24 hours bounds how many repeats one folder can pay."""
     task = json.load(sys.stdin)
     draws = {}
     for measure in questions(0, task["days"]):
@@ -100,7 +100,7 @@ def main():
             if left < task["rho"]:
                 stop(process)
                 process, url, key = serve(task, folder(task))
-                left = 0.5
+                left = 0.1
             values = ask(url, key, questions(repeat, task["days"])[measure], task["rho"])
             left -= task["rho"]
             draws[measure].append(values if measure == "groups" else values[0])
