@@ -139,10 +139,25 @@ pub struct SnapshotRef {
     pub cut_at: String,
 }
 
-/// Where the log holds the outcome, and the proof of it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// Where the log holds the outcome, the proof of it, and what it committed to.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Receipt {
     /// Index of the audit entry: the outcome, or `query.repeated` for a cached answer.
+    pub index: u64,
+    /// A C2SP tlog-proof text.
+    pub proof: String,
+    /// Salt and release that the outcome's `result_commit` is the SHA-256 of, base64.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub result: Option<String>,
+    /// The outcome that a `query.repeated` cites.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cites: Option<Cited>,
+}
+
+/// An entry that another one cites, and the proof of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cited {
+    /// Its index.
     pub index: u64,
     /// A C2SP tlog-proof text.
     pub proof: String,

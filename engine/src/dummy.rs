@@ -73,7 +73,7 @@ impl Engine {
             price: price::nothing(),
             remaining: price::nothing(),
             snapshot: SnapshotRef { number: snapshot.number, cut_at: snapshot.cut_at.clone() },
-            receipt: Receipt { index: 0, proof: String::new() },
+            receipt: Receipt::default(),
             cached: false,
             dummy: true,
         })

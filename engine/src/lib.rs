@@ -22,6 +22,7 @@ mod price;
 pub mod query;
 mod question;
 mod reach;
+pub mod receipt;
 mod review;
 pub mod server;
 pub mod snapshots;

@@ -194,8 +194,7 @@ pub(crate) fn pin(accountant: &Accountant, manifest: &SnapshotManifest, snapshot
 fn secret(data: &Path) -> Result<[u8; 32], OpenError> {
     let path = Folder::new(data).keys().join("secret.key");
     if fs::metadata(&path).is_ok_and(|data| data.permissions().mode() & 0o077 != 0) {
-        let reason = "open to others than its owner: `chmod 600` it, and ask who may have read it";
-        return Err(OpenError::Io(path.display().to_string(), std::io::Error::other(reason)));
+        return Err(epiledger_ingest::IngestError::OpenKeyFile(path.display().to_string()).into());
     }
     match fs::read(&path) {
         Ok(bytes) => bytes.try_into().map_err(|_| {

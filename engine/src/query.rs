@@ -24,14 +24,13 @@ use epiledger_privacy::{
 use sha2::{Digest, Sha256};
 
 use crate::{
-    api::{
-        Answer, Estimate, EstimatedPrimitive, Price, Principal, QueryError, QueryRequest, Receipt, Role, SnapshotRef,
-    },
+    api::{Answer, Estimate, EstimatedPrimitive, Price, Principal, QueryError, QueryRequest, Role, SnapshotRef},
     exec::{audit::AuditExecutor, local::LocalExecutor, post},
     odds::groups,
     open::{self, OpenError, OpenOptions, hex},
     price::{self, price},
     question::{Question, refused},
+    receipt,
     turn::{InFlight, Turns},
 };
 
@@ -355,7 +354,7 @@ impl Engine {
 
     fn built(&self, given: Given<'_>, answered: post::Answered, remaining: Price) -> Result<Answer, QueryError> {
         let Given { release, index, paid, cached } = given;
-        let proof = self.audit().prove_inclusion(index).map_err(stopped)?;
+        let receipt = receipt::of(self.audit(), index).map_err(stopped)?;
         let number = release.snapshot();
         // Every snapshot that was read has its entry.
         let cut_at = self.accountant.snapshots().remove(&number).unwrap_or_default();
@@ -366,7 +365,7 @@ impl Engine {
             price: paid,
             remaining,
             snapshot: SnapshotRef { number, cut_at },
-            receipt: Receipt { index, proof },
+            receipt,
             cached,
             dummy: false,
         })

@@ -5,7 +5,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, BufWriter, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use epiledger_ledger::{Log, NewEntry, NoteKey, StdFs};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::error::IngestError;
+use crate::error::{IngestError, short};
 use crate::folder::{Folder, hex, read_seed, seed_from_hex, write_secret};
 
 /// The registrar's id.
@@ -180,6 +180,9 @@ fn patient_key(path: &Path, patient: &str) -> Result<Option<SigningKey>, IngestE
         return Ok(None);
     }
     let file = File::open(path).map_err(IngestError::io("read", path))?;
+    if file.metadata().map_err(IngestError::io("read", path))?.permissions().mode() & 0o077 != 0 {
+        return Err(IngestError::OpenKeyFile(short(path)));
+    }
     for line in BufReader::new(file).lines() {
         let line = line.map_err(IngestError::io("read", path))?;
         let damaged = |reason: String| IngestError::Damaged { file: "keys/patients.jsonl".to_owned(), reason };
@@ -246,5 +249,8 @@ mod tests {
         let found = signing_key(dir.path(), Party::Patient, "p-2").unwrap().unwrap();
         assert_eq!(found.to_bytes(), [5; 32]);
         assert!(signing_key(dir.path(), Party::Patient, "p-3").unwrap().is_none());
+        let open = std::fs::Permissions::from_mode(0o644);
+        std::fs::set_permissions(folder.keys().join("patients.jsonl"), open).unwrap();
+        assert!(matches!(signing_key(dir.path(), Party::Patient, "p-2"), Err(IngestError::OpenKeyFile(_))));
     }
 }

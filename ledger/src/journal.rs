@@ -1,7 +1,10 @@
 //! The journal: one frame per batch, in segments named by their first index. A frame is durable or it is not there.
 //!
 //! ```text
-//! frame   = "ELJ1" length:u32 crc32c:u32 payload          big-endian; length and crc of the payload
+//! frame   = header payload                                numbers are big-endian
+//! header  = "ELJ2" length:u32 crc32c:u32 zeros:u32 check:u32
+//!           length and crc of the payload; crc of the 16 bytes before
+//! zeros   = sectors of the file in which the frame has zeros alone: more of them show that some were never written
 //! payload = first:u64 entries:u32 blobs:u32 note:u32      index of the first entry, counts, length of the note
 //!           (length:u16 entry)*  (length:u32 blob)*  note
 //! ```
@@ -9,16 +12,16 @@
 
 use std::ops::Range;
 
-use crate::{entry::MAX_ENTRY, error::LogError};
+use crate::{entry::MAX_ENTRY, error::LogError, torn::zero_sectors};
 
 /// Largest frame payload in bytes.
 pub(crate) const MAX_FRAME: usize = 64 * 1024 * 1024;
 
-/// Length of magic, length and crc.
-pub(crate) const FRAME_HEADER: usize = 12;
+/// Length of a header.
+pub(crate) const FRAME_HEADER: usize = 20;
 
 /// What every frame begins with.
-pub(crate) const MAGIC: &[u8; 4] = b"ELJ1";
+pub(crate) const MAGIC: &[u8; 4] = b"ELJ2";
 
 /// File name of the segment whose first frame begins at an index.
 pub(crate) fn segment_name(first: u64) -> String {
@@ -29,6 +32,31 @@ pub(crate) fn segment_name(first: u64) -> String {
 pub(crate) fn segment_first(name: &str) -> Option<u64> {
     let first = name.strip_suffix(".seg")?.parse().ok()?;
     (segment_name(first) == name).then_some(first)
+}
+
+/// What a whole header says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Header {
+    /// Length of the frame, header included.
+    pub length: usize,
+    /// Checksum of the payload.
+    crc: u32,
+    /// Sectors that the frame leaves zero.
+    pub zeros: usize,
+}
+
+impl Header {
+    /// Reads the header that these bytes begin with; `None` when none stands there, or a changed one.
+    pub(crate) fn read(bytes: &[u8]) -> Option<Self> {
+        let (header, check) = bytes.get(..FRAME_HEADER)?.split_last_chunk::<4>()?;
+        let (magic, numbers) = header.split_first_chunk::<4>()?;
+        let (numbers, _) = numbers.as_chunks::<4>();
+        let [length, crc, zeros] = numbers else { return None };
+        let [length, zeros] = [length, zeros].map(|number| usize::try_from(u32::from_be_bytes(*number)).ok());
+        let (length, zeros) = (length.filter(|length| *length <= MAX_FRAME)?, zeros?);
+        let right = magic == MAGIC && u32::from_be_bytes(*check) == crc32c::crc32c(header);
+        right.then_some(Self { length: length + FRAME_HEADER, crc: u32::from_be_bytes(*crc), zeros })
+    }
 }
 
 /// A frame's bytes, and where its parts lie in them.
@@ -84,9 +112,9 @@ impl Frame {
     }
 
     fn parse_whole(bytes: &[u8]) -> Option<Self> {
-        let length = Self::length(bytes.get(..FRAME_HEADER)?)?;
+        let Header { length, crc, .. } = Header::read(bytes)?;
         let frame = bytes.get(..length)?;
-        if !Self::has_checksum(frame) {
+        if crc32c::crc32c(frame.get(FRAME_HEADER..)?) != crc {
             return None;
         }
         let mut at = FRAME_HEADER;
@@ -121,24 +149,10 @@ impl Frame {
         })
     }
 
-    /// Whole length of the frame that begins with this header; `None` when it is none.
-    pub(crate) fn length(header: &[u8]) -> Option<usize> {
-        let (magic, rest) = header.split_first_chunk::<4>()?;
-        let length = usize::try_from(u32::from_be_bytes(*rest.first_chunk()?)).ok()?;
-        (magic == MAGIC && length <= MAX_FRAME).then_some(length + FRAME_HEADER)
-    }
-
     /// Every whole frame that begins anywhere in these bytes.
     pub(crate) fn all_in(bytes: &[u8]) -> impl Iterator<Item = Self> {
         let starts = bytes.windows(MAGIC.len()).enumerate().filter(|(_, window)| window == MAGIC).map(|(at, _)| at);
         starts.filter_map(|at| bytes.get(at..).and_then(Self::parse_whole))
-    }
-
-    /// Whether what follows a header is exactly the payload that its checksum is of, whatever length it says.
-    pub(crate) fn has_checksum(bytes: &[u8]) -> bool {
-        bytes
-            .split_at_checked(FRAME_HEADER)
-            .is_some_and(|(header, payload)| header.get(8..) == Some(&crc32c::crc32c(payload).to_be_bytes()))
     }
 
     /// The frame as stored.
@@ -190,11 +204,11 @@ impl FrameBuilder {
         self.entries.iter().map(|range| self.bytes.get(range.clone()).unwrap_or_default())
     }
 
-    /// Adds the note and closes the frame.
+    /// Adds the note and closes the frame, which will stand at `offset` of its segment.
     ///
     /// # Errors
     /// The frame is too long; callers cut batches so that it never is.
-    pub(crate) fn finish(mut self, note: &str) -> Result<Frame, LogError> {
+    pub(crate) fn finish(mut self, note: &str, offset: u64) -> Result<Frame, LogError> {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(note.as_bytes());
         let length = self.bytes.len() - FRAME_HEADER;
@@ -206,6 +220,10 @@ impl FrameBuilder {
         let crc = crc32c::crc32c(self.bytes.get(FRAME_HEADER..).unwrap_or_default()).to_be_bytes();
         let length = u32::try_from(length).unwrap_or(u32::MAX).to_be_bytes();
         self.patch(0, &[MAGIC.as_slice(), &length, &crc].concat());
+        let zeros = u32::try_from(zero_sectors(&self.bytes, offset)).unwrap_or(u32::MAX).to_be_bytes();
+        self.patch(FRAME_HEADER - 8, &zeros);
+        let check = crc32c::crc32c(self.bytes.get(..FRAME_HEADER - 4).unwrap_or_default()).to_be_bytes();
+        self.patch(FRAME_HEADER - 4, &check);
         let note = start..self.bytes.len();
         Ok(Frame { bytes: self.bytes, first: self.first, entries: self.entries, blobs: self.blobs, note })
     }
@@ -229,7 +247,7 @@ mod tests {
     use super::*;
 
     fn frame() -> Frame {
-        Frame::begin(7, &[b"{\"a\":1}", b"{}"], &[b"blob", b""]).finish("note\n").unwrap()
+        Frame::begin(7, &[b"{\"a\":1}", b"{}"], &[b"blob", b""]).finish("note\n", 0).unwrap()
     }
 
     #[test]

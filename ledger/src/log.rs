@@ -287,7 +287,7 @@ impl Log {
     pub fn read(&self, index: u64) -> Result<Vec<u8>, LogError> {
         let (size, published, frame) = {
             let state = self.shared.state()?;
-            (state.durable.size, state.published.size, state.frame_of(index))
+            (state.durable.size, state.published.clone(), state.frame_of(index))
         };
         let missing = LogError::OutOfRange { index, size };
         if index >= size {
@@ -298,13 +298,13 @@ impl Log {
             let entry = frame.read(&self.shared.dir)?.entries().nth(at(index - frame.first)).map(<[u8]>::to_vec);
             return entry.ok_or(missing);
         }
-        let bundle = self.bundle(index / TILE_WIDTH, published)?;
+        let bundle = self.bundle(index / TILE_WIDTH, &published)?;
         bundle.get(at(index % TILE_WIDTH)).cloned().ok_or(missing)
     }
 
-    /// A published bundle; the last one is kept, since readers go through the log in order.
-    fn bundle(&self, number: u64, published: u64) -> Result<Arc<Vec<Vec<u8>>>, LogError> {
-        let tile = TilePath::of_size(TileKind::Entries, number, published);
+    /// A published bundle, found under the signed root; the last one is kept, since readers go through the log in order.
+    fn bundle(&self, number: u64, published: &Checkpoint) -> Result<Arc<Vec<Vec<u8>>>, LogError> {
+        let tile = TilePath::of_size(TileKind::Entries, number, published.size);
         let mut kept = self.shared.last_bundle.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((place, bundle)) = kept.as_ref()
             && Some(*place) == tile
@@ -387,7 +387,7 @@ impl Log {
 
     fn nodes(&self) -> Result<(Overlay, Checkpoint), LogError> {
         let state = self.shared.state()?;
-        let tiles = TileReader::new(Arc::clone(&self.shared.fs), &self.shared.dir, state.published.size);
+        let tiles = TileReader::new(Arc::clone(&self.shared.fs), &self.shared.dir, &state.published);
         Ok((Overlay { tiles, leaves: state.leaves.iter().copied().collect() }, state.durable.clone()))
     }
 

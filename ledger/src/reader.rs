@@ -14,8 +14,8 @@ use crate::{
     hex,
     note::VerifierKey,
     recover::read_head,
-    tiles::{TILE_WIDTH, TileKind, TilePath, TileReader},
-    tree::{Frontier, Hash, Nodes, leaf_hash, sha256},
+    tiles::{TILE_WIDTH, TileReader},
+    tree::{Frontier, Hash, sha256},
 };
 
 /// An entry's index, its stored bytes, and the blobs that it names, in their order; erased ones are left out.
@@ -38,7 +38,7 @@ impl LogReader {
     pub fn open(dir: &Path) -> Result<Self, LogError> {
         let fs: Arc<dyn Fs> = Arc::new(StdFs);
         let (key, checkpoint) = read_head(fs.as_ref(), dir)?;
-        let tiles = TileReader::new(Arc::clone(&fs), dir, checkpoint.size);
+        let tiles = TileReader::new(Arc::clone(&fs), dir, &checkpoint);
         if Frontier::read(&tiles, checkpoint.size)?.root() != checkpoint.root {
             return Err(LogError::corrupt("tile", "the tiles do not have the signed root"));
         }
@@ -82,8 +82,8 @@ impl LogReader {
         hex::decode::<32>(sha256_hex).map_or(Ok(None), |hash| self.blobs.get(&hash))
     }
 
-    /// Every entry from an index on, block leaves too. Each is hashed and compared with its tile, each blob with its
-    /// address; after an error nothing more comes.
+    /// Every entry from an index on, block leaves too. Each is hashed and followed to the signed root, each blob compared
+    /// with its address; after an error nothing more comes.
     pub fn entries(&self, from: u64) -> impl Iterator<Item = Result<StoredEntry, LogError>> + '_ {
         let mut entries = Entries { reader: self, tiles: self.tiles(), next: from, bundle: Vec::new(), place: None };
         let mut failed = false;
@@ -95,7 +95,7 @@ impl LogReader {
     }
 
     fn tiles(&self) -> TileReader {
-        TileReader::new(Arc::clone(&self.fs), &self.dir, self.checkpoint.size)
+        TileReader::new(Arc::clone(&self.fs), &self.dir, &self.checkpoint)
     }
 }
 
@@ -131,17 +131,6 @@ impl Entries<'_> {
     fn load(&mut self) -> Result<(), LogError> {
         let number = self.next / TILE_WIDTH;
         let mut entries = self.tiles.bundle(number)?;
-        let hashes = self.tiles.hashes(0, number)?;
-        if !entries.iter().map(|entry| leaf_hash(entry)).eq(hashes.iter().copied()) {
-            let path = TilePath::of_size(TileKind::Entries, number, self.reader.size()).map(|tile| tile.path());
-            return Err(LogError::corrupt(path.unwrap_or_default(), "an entry does not have the hash in its tile"));
-        }
-        // A full tile's root stands in the level above, under the signed root.
-        if entries.len() as u64 == TILE_WIDTH
-            && crate::tiles::fold_hashes(&hashes) != Some(self.tiles.node(crate::tiles::TILE_HEIGHT, number)?)
-        {
-            return Err(LogError::corrupt(format!("tile/0/{number}"), "its root is not in the tile above"));
-        }
         entries.reverse();
         let skip = usize::try_from(self.next % TILE_WIDTH).unwrap_or(0);
         entries.truncate(entries.len().saturating_sub(skip));

@@ -20,7 +20,7 @@ use crate::{
     entry::{Block, LedgerEntry, parse_ledger_entry},
     error::LogError,
     fs::{Fs, FsFile},
-    journal::{FRAME_HEADER, Frame, Parsed, segment_first, segment_name},
+    journal::{FRAME_HEADER, Frame, Header, Parsed, segment_first, segment_name},
     log::{Shared, folder_name},
     note::{NoteKey, VerifierKey},
     projection::Projection,
@@ -168,7 +168,7 @@ fn last_published_block(
     let Some(last) = published.size.checked_sub(1) else {
         return Ok((Block::NO_PREVIOUS, None));
     };
-    let entries = TileReader::new(Arc::clone(fs), dir, published.size).bundle(last / TILE_WIDTH)?;
+    let entries = TileReader::new(Arc::clone(fs), dir, published).bundle(last / TILE_WIDTH)?;
     let (hash, block) = entries
         .last()
         .and_then(|entry| block_of(entry))
@@ -336,7 +336,8 @@ pub(crate) fn read_frame(file: &dyn FsFile, offset: u64, length: u64) -> io::Res
         return Ok(None);
     }
     file.read_exact_at(&mut header, offset)?;
-    let Some(size) = Frame::length(&header).filter(|size| offset + *size as u64 <= length) else {
+    let Some(size) = Header::read(&header).map(|header| header.length).filter(|size| offset + *size as u64 <= length)
+    else {
         return Ok(None);
     };
     let mut bytes = vec![0; size];

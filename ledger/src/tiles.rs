@@ -11,9 +11,10 @@ use std::{
 };
 
 use crate::{
+    checkpoint::Checkpoint,
     error::LogError,
     fs::Fs,
-    tree::{Hash, Nodes, node_hash},
+    tree::{Hash, Nodes, check_inclusion, leaf_hash, node_hash, prove_inclusion},
 };
 
 /// Hashes in a full tile, entries in a full bundle.
@@ -139,18 +140,19 @@ pub(crate) fn split_hashes(bytes: &[u8]) -> Option<Vec<Hash>> {
 /// Hashes of tiles by level and index.
 type TileCache = HashMap<(u32, u64), Arc<Vec<Hash>>>;
 
-/// The published tiles of a log at one size.
+/// The published tiles of a log under one signed head.
 pub(crate) struct TileReader {
     fs: Arc<dyn Fs>,
     dir: PathBuf,
     size: u64,
+    root: Hash,
     cache: Mutex<TileCache>,
 }
 
 impl TileReader {
-    /// Reads the tiles of the first `size` entries.
-    pub(crate) fn new(fs: Arc<dyn Fs>, dir: &Path, size: u64) -> Self {
-        Self { fs, dir: dir.to_owned(), size, cache: Mutex::default() }
+    /// Reads the tiles of a head's tree.
+    pub(crate) fn new(fs: Arc<dyn Fs>, dir: &Path, head: &Checkpoint) -> Self {
+        Self { fs, dir: dir.to_owned(), size: head.size, root: head.root, cache: Mutex::default() }
     }
 
     /// The size that the tiles are read at.
@@ -160,17 +162,47 @@ impl TileReader {
 
     /// Bytes of the tile at a place, or of the full one when it has grown since.
     pub(crate) fn read(&self, tile: TilePath) -> Result<Vec<u8>, LogError> {
-        read_tile(self.fs.as_ref(), &self.dir, tile)
+        read_tile(self.fs.as_ref(), &self.dir, tile).map_err(|error| match error {
+            LogError::Io { kind: io::ErrorKind::NotFound, .. } => {
+                LogError::corrupt(tile.path(), "it is missing, though the signed checkpoint covers it")
+            }
+            other => other,
+        })
     }
 
-    /// The entries of a bundle at this size.
+    /// The entries of a bundle, each with the hash in its tile, and the tile under the signed root.
     pub(crate) fn bundle(&self, index: u64) -> Result<Vec<Vec<u8>>, LogError> {
+        let (tile, entries) = self.stored(index)?;
+        let hashes = self.hashes(0, index)?;
+        if !entries.iter().map(|entry| leaf_hash(entry)).eq(hashes.iter().copied()) {
+            return Err(LogError::corrupt(tile.path(), "an entry does not have the hash in its tile"));
+        }
+        // One path from the first leaf to the root holds all the tile's hashes, so it proves every one of them.
+        let (first, leaf) = (index * TILE_WIDTH, hashes.first().copied().unwrap_or_default());
+        if !check_inclusion(&prove_inclusion(self, first, self.size)?, first, self.size, &leaf, &self.root) {
+            let tile = TilePath { kind: TileKind::Hashes(0), ..tile };
+            return Err(LogError::corrupt(tile.path(), "its hashes do not lead to the signed root"));
+        }
+        Ok(entries)
+    }
+
+    /// One entry, compared with its hash in the tile alone: for one who has followed the tiles to the root before.
+    pub(crate) fn entry(&self, index: u64) -> Result<Vec<u8>, LogError> {
+        let (tile, entries) = self.stored(index / TILE_WIDTH)?;
+        let hashes = self.hashes(0, index / TILE_WIDTH)?;
+        let at = usize::try_from(index % TILE_WIDTH).unwrap_or(usize::MAX);
+        let entry = entries.into_iter().nth(at).filter(|entry| hashes.get(at) == Some(&leaf_hash(entry)));
+        entry.ok_or_else(|| LogError::corrupt(tile.path(), "an entry does not have the hash in its tile"))
+    }
+
+    /// A bundle as it lies there, and its name.
+    fn stored(&self, index: u64) -> Result<(TilePath, Vec<Vec<u8>>), LogError> {
         let out = LogError::OutOfRange { index: index.saturating_mul(TILE_WIDTH), size: self.size };
         let tile = TilePath::of_size(TileKind::Entries, index, self.size).ok_or(out)?;
         let bytes = self.read(tile)?;
         let short = || LogError::corrupt(tile.path(), "it ends within an entry");
         let (entries, _) = split_bundle(&bytes, tile.width).ok_or_else(short)?;
-        Ok(entries.into_iter().map(<[u8]>::to_vec).collect())
+        Ok((tile, entries.into_iter().map(<[u8]>::to_vec).collect()))
     }
 
     /// The hashes of a tile at this size.

@@ -7,7 +7,7 @@
 
 use crate::{
     checkpoint::Checkpoint,
-    journal::{FRAME_HEADER, Frame, MAGIC},
+    journal::{FRAME_HEADER, Frame, Header, MAGIC},
     note::VerifierKey,
 };
 
@@ -34,8 +34,21 @@ pub(crate) fn is_torn(found: &[u8], written: &[u8], offset: u64) -> bool {
 
 /// Whether `found`, the rest of the newest journal segment from `offset` on and no whole frame, is what a stop can leave
 /// of one frame that was never acknowledged. `end` is the index after the last whole frame before it.
+///
+/// Its header says how many of its sectors are zeros by themselves, so that zeros in a blob are no sign of a stop.
 pub(crate) fn is_torn_frame(found: &[u8], offset: u64, end: u64, key: &VerifierKey) -> bool {
-    !holds_later_frame(found, end, key) && (has_hole(found, offset) || is_cut(found))
+    let torn = match Header::read(found) {
+        Some(Header { length, zeros, .. }) => {
+            found.len() < length || (found.len() == length && zero_sectors(found, offset) > zeros)
+        }
+        None => is_cut_header(found) || sectors(found, offset).any(|(at, part)| at < FRAME_HEADER && is_zero(part)),
+    };
+    torn && !holds_later_frame(found, end, key)
+}
+
+/// How many sectors of a file hold nothing but zeros of `bytes`, which stand at `offset`.
+pub(crate) fn zero_sectors(bytes: &[u8], offset: u64) -> usize {
+    sectors(bytes, offset).filter(|(_, part)| is_zero(part)).count()
 }
 
 /// Whether a later frame of this log stands whole in these bytes: then what stands before it was acknowledged.
@@ -47,17 +60,9 @@ fn holds_later_frame(bytes: &[u8], end: u64, key: &VerifierKey) -> bool {
     })
 }
 
-fn has_hole(found: &[u8], offset: u64) -> bool {
-    sectors(found, offset).any(|(_, part)| is_zero(part))
-}
-
-/// Whether these bytes begin a frame that is longer than they are.
-fn is_cut(found: &[u8]) -> bool {
-    let Some(header) = found.get(..FRAME_HEADER) else {
-        return MAGIC.starts_with(found) || found.starts_with(MAGIC);
-    };
-    // A whole frame whose length alone was changed is no cut one.
-    Frame::length(header).is_some_and(|length| length > found.len()) && !Frame::has_checksum(found)
+/// Whether these bytes begin a header and end within it.
+fn is_cut_header(found: &[u8]) -> bool {
+    found.len() < FRAME_HEADER && (MAGIC.starts_with(found) || found.starts_with(MAGIC))
 }
 
 #[cfg(test)]
@@ -70,9 +75,14 @@ mod tests {
     }
 
     /// A frame of entries 7 and 8 with a blob that fills sectors.
-    fn frame(first: u64, blob: &[u8]) -> Vec<u8> {
+    fn frame(first: u64, blob: &[u8], offset: u64) -> Vec<u8> {
         let head = Checkpoint::sign(&key(), first + 2, sha256(b"root"));
-        Frame::begin(first, &[b"{\"a\":1}", b"{}"], &[blob]).finish(&head.note).unwrap().bytes().to_vec()
+        Frame::begin(first, &[b"{\"a\":1}", b"{}"], &[blob]).finish(&head.note, offset).unwrap().bytes().to_vec()
+    }
+
+    /// Blobs without zeros, of zeros alone, and with some sectors of them.
+    fn blobs() -> [Vec<u8>; 3] {
+        [vec![0xaa; 2000], vec![0; 2000], [vec![0xaa; 600], vec![0; 1200], vec![0xaa; 200]].concat()]
     }
 
     fn torn(found: &[u8], offset: u64) -> bool {
@@ -81,8 +91,8 @@ mod tests {
 
     #[test]
     fn every_prefix_and_every_hole_is_torn() {
-        let whole = frame(7, &[0xaa; 2000]);
-        for offset in [0, 100, 505, 511, 512, 4096 + 9] {
+        for (blob, offset) in blobs().iter().flat_map(|blob| [0, 100, 505, 511, 512, 4096 + 9].map(|at| (blob, at))) {
+            let whole = frame(7, blob, offset);
             for cut in 1..whole.len() {
                 assert!(torn(&whole[..cut], offset), "{cut} bytes at {offset}");
             }
@@ -94,7 +104,8 @@ mod tests {
                     assert!(at < parts.len());
                     found[part.clone()].fill(0);
                 }
-                assert!(torn(&found, offset), "sectors {missing:b} at {offset}");
+                // What was zero before is not missed: the frame is whole.
+                assert_eq!(torn(&found, offset), found != whole, "sectors {missing:b} at {offset}");
                 assert!(is_torn(&found, &whole, offset));
             }
         }
@@ -102,8 +113,8 @@ mod tests {
 
     #[test]
     fn a_changed_byte_of_a_whole_frame_is_not_torn() {
-        let whole = frame(7, &[0xaa; 2000]);
-        for offset in [0, 100, 512] {
+        for (blob, offset) in blobs().iter().flat_map(|blob| [0, 100, 512].map(|at| (blob, at))) {
+            let whole = frame(7, blob, offset);
             for at in 0..whole.len() {
                 for bit in 0..8 {
                     let mut found = whole.clone();
@@ -112,21 +123,21 @@ mod tests {
                     assert!(!is_torn(&found, &whole, offset));
                 }
             }
+            assert!(!torn(&[whole.as_slice(), b"\n"].concat(), offset), "a whole frame comes before it");
         }
-        assert!(!torn(&[whole.as_slice(), b"\n"].concat(), 0), "a whole frame comes before it");
         assert!(!torn(b"x", 0));
     }
 
     #[test]
     fn a_frame_after_it_makes_it_damage_and_a_frame_within_a_blob_does_not() {
-        let mut hole = frame(7, &[0xaa; 2000]);
+        let mut hole = frame(7, &[0xaa; 2000], 0);
         hole[512..1024].fill(0);
         assert!(torn(&hole, 0));
-        assert!(!torn(&[hole.clone(), frame(9, b"x")].concat(), 0));
+        assert!(!torn(&[hole.clone(), frame(9, b"x", 0)].concat(), 0));
         // The submitter's own bytes: an earlier frame of this log, and a later one that nobody signed.
-        let earlier = frame(5, b"old");
-        let forged = Frame::begin(9, &[b"{}"], &[]).finish("note\n").unwrap();
-        let whole = frame(7, &[earlier, forged.bytes().to_vec(), vec![0xaa; 600]].concat());
+        let earlier = frame(5, b"old", 0);
+        let forged = Frame::begin(9, &[b"{}"], &[]).finish("note\n", 0).unwrap();
+        let whole = frame(7, &[earlier, forged.bytes().to_vec(), vec![0xaa; 600]].concat(), 0);
         for cut in 1..whole.len() {
             assert!(torn(&whole[..cut], 0), "{cut}");
         }

@@ -33,8 +33,20 @@ pub(crate) struct Tail {
     pub offset: u64,
 }
 
+/// Poisons the log when its thread unwinds: whoever waits must not wait for ever.
+struct Unwinding<'a>(&'a Shared);
+
+impl Drop for Unwinding<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.poison(&LogError::Poisoned("a writing thread died".to_owned()));
+        }
+    }
+}
+
 /// Commits batches until the log closes or a write fails.
 pub(crate) fn run_writer(shared: &Shared, mut tail: Tail) {
+    let _unwinding = Unwinding(shared);
     let result = loop {
         match next_batch(shared) {
             Ok(Some(batch)) => {
@@ -99,11 +111,10 @@ fn commit(shared: &Shared, tail: &mut Tail, batch: Batch) -> Result<(), LogError
     }
     leaves.iter().for_each(|leaf| tail.frontier.push(*leaf));
     let head = Checkpoint::sign(&shared.key, tail.frontier.size(), tail.frontier.root());
-    let frame = builder.finish(&head.note)?;
-
     if tail.offset >= shared.setup.segment_bytes {
-        next_segment(shared, tail, frame.first)?;
+        next_segment(shared, tail, batch.first)?;
     }
+    let frame = builder.finish(&head.note, tail.offset)?;
     let path = shared.dir.join("journal").join(segment_name(tail.segment_first));
     tail.segment
         .write_all_at(frame.bytes(), tail.offset)
@@ -149,6 +160,7 @@ fn next_segment(shared: &Shared, tail: &mut Tail, first: u64) -> Result<(), LogE
 
 /// Publishes durable frames until the log closes and all are published, or a write fails.
 pub(crate) fn run_projection(shared: &Shared, mut projection: Projection) {
+    let _unwinding = Unwinding(shared);
     loop {
         match next_round(shared) {
             Ok(Some(frames)) => {

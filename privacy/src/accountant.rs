@@ -29,8 +29,9 @@ use std::{
 };
 
 use epiledger_ledger::{
-    Log, NewEntry, Ticket,
+    Log, LogError, NewEntry, Ticket,
     entry::{AuditEntry, AuditLogEntry, QueryIntent, QueryOutcome, parse_audit_entry, query::Outcome as Ending},
+    tree::{Frontier, leaf_hash},
 };
 use sha2::{Digest, Sha256};
 
@@ -95,9 +96,10 @@ impl Accountant {
     /// # Errors
     /// The log can't be read, or does not fold.
     pub fn open(log: Arc<Log>) -> Result<Arc<Self>, AccountantError> {
-        let mut inner = Inner::default();
-        for index in 0..log.size() {
+        let (mut inner, mut tree, head) = (Inner::default(), Frontier::default(), log.checkpoint());
+        for index in 0..head.size {
             let bytes = log.read(index)?;
+            tree.push(leaf_hash(&bytes));
             match parse_audit_entry(&bytes).map_err(|_| AccountantError::Unreadable(index))? {
                 AuditLogEntry::Block(_) => {}
                 AuditLogEntry::Entry(entry) => {
@@ -116,6 +118,11 @@ impl Accountant {
                     inner.apply(index, &entry, release.map(Arc::new), salt)?;
                 }
             }
+        }
+        // A cap or a price that was edited in the files would be free budget: what was folded is what the log signed.
+        if tree.root() != head.root {
+            let (file, reason) = ("tile/entries".into(), "the entries do not have the signed root".into());
+            return Err(LogError::Corrupt { file, reason }.into());
         }
         let abandoned: Vec<(String, u64)> =
             inner.budget.open().iter().map(|(query_id, open)| (query_id.clone(), open.index)).collect();

@@ -67,7 +67,7 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<(), Failure> {
         let answer = client.post("/v1/statements", &body)?;
         context.say(&format!("{}\n  {}\n{}\n", panel.title, panel.sql, render::answer(&answer, render::DEMO_ROWS)));
     }
-    session.server.engine.audit().flush().map_err(Failure::of)?;
+    session.server.engine.audit().flush()?;
     let report = audit::verify::verify_folder(&data.join("audit"))?;
     context.say(&report);
     context.say(&format!("\nall of it took {:.1} s", started.elapsed().as_secs_f64()));
@@ -112,7 +112,7 @@ fn prepare(context: &Context, args: &Args) -> Result<(), Failure> {
         return Err(Failure::usage(message));
     }
     context.say(&format!("simulating {} people in {shown}", args.people));
-    open::create_demo(data, args.people, args.seed, &mut |step| context.say(&step)).map_err(Failure::of)?;
+    open::create_demo(data, args.people, args.seed, &mut |step| context.say(&step))?;
     context.say(&audit::verify::verify_folder(&data.join("ledger"))?);
     write(data, &DemoFile { people: args.people, seed: args.seed, keys: None })
 }

@@ -4,9 +4,14 @@ use std::fmt::Display;
 use std::process::ExitCode;
 
 use axum::http::StatusCode;
+use epiledger_ingest::IngestError;
+use epiledger_ledger::LogError;
+use epiledger_ledger::verify::Fault;
+use epiledger_privacy::accountant::AccountantError;
 
 use super::client::Refusal;
 use crate::api::QueryError;
+use crate::open::OpenError;
 use crate::server::error::Problem;
 
 /// How the program ends when it does not end well.
@@ -58,6 +63,76 @@ impl Failure {
     /// Any other error, in its own words.
     pub fn of(error: impl Display) -> Self {
         Self::new(Exit::Failure, error.to_string())
+    }
+}
+
+/// A log that is damaged, one that another process has, and a signing key that others may read.
+impl From<&LogError> for Exit {
+    fn from(error: &LogError) -> Self {
+        match error {
+            LogError::Corrupt { .. } => Self::Broken,
+            LogError::Locked(_) => Self::Temporary,
+            LogError::OpenKeyFile(_) => Self::Usage,
+            _ => Self::Failure,
+        }
+    }
+}
+
+/// A log that contradicts itself is broken, whoever finds it.
+impl From<&AccountantError> for Exit {
+    fn from(error: &AccountantError) -> Self {
+        match error {
+            AccountantError::Log(error) => error.into(),
+            AccountantError::Unreadable(_) | AccountantError::Fold(_) => Self::Broken,
+            _ => Self::Failure,
+        }
+    }
+}
+
+impl From<&IngestError> for Exit {
+    fn from(error: &IngestError) -> Self {
+        match error {
+            IngestError::Log(error) => error.into(),
+            IngestError::OpenKeyFile(_) => Self::Usage,
+            IngestError::Busy => Self::Temporary,
+            _ => Self::Failure,
+        }
+    }
+}
+
+impl From<&OpenError> for Exit {
+    fn from(error: &OpenError) -> Self {
+        match error {
+            OpenError::Log(error) => error.into(),
+            OpenError::Ingest(error) => error.into(),
+            OpenError::Accountant(error) => error.into(),
+            _ => Self::Failure,
+        }
+    }
+}
+
+/// A fault, or a log that can't be judged now.
+impl From<&Fault> for Exit {
+    fn from(fault: &Fault) -> Self {
+        if fault.is_busy() { Self::Temporary } else { Self::Broken }
+    }
+}
+
+impl From<LogError> for Failure {
+    fn from(error: LogError) -> Self {
+        Self::new((&error).into(), error.to_string())
+    }
+}
+
+impl From<IngestError> for Failure {
+    fn from(error: IngestError) -> Self {
+        Self::new((&error).into(), error.to_string())
+    }
+}
+
+impl From<OpenError> for Failure {
+    fn from(error: OpenError) -> Self {
+        Self::new((&error).into(), error.to_string())
     }
 }
 

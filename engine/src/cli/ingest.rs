@@ -29,13 +29,13 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<(), Failure> {
         };
         if args.cut {
             let options = Options { force: true, watch: &watch, ..Options::at(Cut::at(now)) };
-            return Pipeline::run(data, options).map(Some).map_err(Failure::of);
+            return Pipeline::run(data, options).map(Some).map_err(Failure::from);
         }
-        cut_if_due(data, schedule, now, &watch).map_err(Failure::of)
+        cut_if_due(data, schedule, now, &watch).map_err(Failure::from)
     });
     bar.finish_and_clear();
     let Some(summary) = summary? else {
-        let newest = newest(data).map_err(Failure::of)?.map(|n| (n.number, n.cut_at));
+        let newest = newest(data)?.map(|n| (n.number, n.cut_at));
         let (snapshot, cut_at) = newest.unwrap_or_default();
         let document = json!({
             "snapshot": snapshot, "changed": false, "cut_at": cut_at, "next_cut": schedule.next(now).to_string(),

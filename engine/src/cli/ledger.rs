@@ -132,7 +132,7 @@ pub(super) fn run(context: &Context, verb: Verb) -> Result<(), Failure> {
     match verb {
         Verb::Simulate { people, seed } => {
             let (bar, summary) =
-                progress::with_bar(|step| simulate::simulate(data, people, seed, step).map_err(Failure::of));
+                progress::with_bar(|step| simulate::simulate(data, people, seed, step).map_err(Failure::from));
             bar.finish_and_clear();
             let summary = serde_json::to_value(summary?).map_err(Failure::of)?;
             context.show(&summary, summarized);
@@ -152,7 +152,7 @@ pub(super) fn run(context: &Context, verb: Verb) -> Result<(), Failure> {
             };
             let options = ImportOptions { declared_patients, profile, ..ImportOptions::new(consent, cut) };
             let (bar, summary) =
-                progress::with_bar(|step| import_synthea(data, &synthea, &options, step).map_err(Failure::of));
+                progress::with_bar(|step| import_synthea(data, &synthea, &options, step).map_err(Failure::from));
             bar.finish_and_clear();
             let summary = serde_json::to_value(summary?).map_err(Failure::of)?;
             context.show(&summary, summarized);
@@ -193,16 +193,16 @@ pub(super) fn run(context: &Context, verb: Verb) -> Result<(), Failure> {
 /// Signs with a key of the data folder and appends; the transaction is durable when this returns.
 fn append(context: &Context, party: Party, owner: &str, transaction: Transaction) -> Result<(), Failure> {
     let data = &context.settings.data;
-    let key = signing_key(data, party, owner).map_err(Failure::of)?.ok_or_else(|| {
+    let key = signing_key(data, party, owner)?.ok_or_else(|| {
         let message = format!("no key of {owner} lies in {}/keys; the party signs with its own key", data.display());
         Failure::new(Exit::Auth, message)
     })?;
     let entry = SignedTransaction::sign(transaction, &key).map_err(Failure::of)?;
     let folder = Folder::new(data);
-    let note = NoteKey::load(&folder.ledger_key()).map_err(Failure::of)?;
-    let log = Log::open(Arc::new(StdFs), &folder.ledger(), note).map_err(Failure::of)?;
-    let appended = log.append(vec![NewEntry { entry, blobs: Vec::new() }]).map_err(Failure::of)?;
-    log.flush().map_err(Failure::of)?;
+    let note = NoteKey::load(&folder.ledger_key())?;
+    let log = Log::open(Arc::new(StdFs), &folder.ledger(), note)?;
+    let appended = log.append(vec![NewEntry { entry, blobs: Vec::new() }])?;
+    log.flush()?;
     context.show(&json!({ "index": appended.first }), |d| {
         format!("ledger entry {}; it takes effect at the next ingest", d["index"])
     });
@@ -210,21 +210,30 @@ fn append(context: &Context, party: Party, owner: &str, transaction: Transaction
 }
 
 fn show(context: &Context, dir: &Path, index: Option<u64>) -> Result<(), Failure> {
-    let reader = LogReader::open(dir).map_err(Failure::of)?;
+    let reader = LogReader::open(dir)?;
     let range = match index {
         Some(index) => index..index.saturating_add(1),
         None => reader.size().saturating_sub(SHOWN)..reader.size(),
     };
     let mut entries = Vec::new();
     for index in range {
-        let bytes = reader.read(index).map_err(Failure::of)?;
-        parse_ledger_entry(&bytes).map_err(|e| Failure::new(Exit::Broken, format!("entry {index}: {e}")))?;
-        let entry: Value = serde_json::from_slice(&bytes).map_err(Failure::of)?;
-        entries.push(json!({ "index": index, "entry": entry }));
+        let bytes = reader.read(index)?;
+        let entry: Value = serde_json::from_slice(&bytes)
+            .map_err(|_| Failure::new(Exit::Broken, format!("entry {index} is no JSON, which no log of ours takes")))?;
+        let mut shown = json!({ "index": index, "entry": entry });
+        // The ledger keeps whatever somebody submits; what is no transaction counts for nothing.
+        if let (Err(error), Some(members)) = (parse_ledger_entry(&bytes), shown.as_object_mut()) {
+            members.insert("malformed".into(), error.to_string().into());
+        }
+        entries.push(shown);
     }
     context.show(&Value::from(entries), |list| {
         let lines = list.as_array().map_or(&[][..], Vec::as_slice).iter();
-        lines.map(|e| format!("{} {}", e["index"], e["entry"])).collect::<Vec<_>>().join("\n")
+        let line = |e: &Value| match e["malformed"].as_str() {
+            Some(why) => format!("{} MALFORMED ({why}) {}", e["index"], e["entry"]),
+            None => format!("{} {}", e["index"], e["entry"]),
+        };
+        lines.map(line).collect::<Vec<_>>().join("\n")
     });
     Ok(())
 }

@@ -60,7 +60,7 @@ impl Pin {
         let shown = self.path.display();
         let text = match fs::read_to_string(&self.path) {
             Ok(text) => text,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(None),
             Err(error) => return Err(Failure::usage(format!("the pin {shown} can't be read: {error}"))),
         };
         let pinned = text.split_once('\n').and_then(|(key, note)| {

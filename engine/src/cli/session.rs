@@ -52,7 +52,7 @@ impl Session {
     pub fn open(data: &Path, timing: Timing, demo: bool) -> Result<Self, Failure> {
         let runtime = Builder::new_multi_thread().thread_stack_size(STACK).enable_all().build().map_err(Failure::of)?;
         let options = OpenOptions { immediate: timing == Timing::Immediate };
-        let engine = runtime.block_on(Engine::open(data, options)).map_err(Failure::of)?;
+        let engine = runtime.block_on(Engine::open(data, options))?;
         let keys = ApiKeys::open(data).map_err(Failure::of)?;
         let server = Server::new(engine, keys, data.to_path_buf(), demo);
         Ok(Self { runtime, server, data: data.to_path_buf(), stopping: Arc::default() })
@@ -112,7 +112,7 @@ impl Session {
 
     /// Brings the log to a commit point, when nothing was served.
     pub fn close(self) -> Result<(), Failure> {
-        self.server.engine.audit().flush().map_err(Failure::of)
+        Ok(self.server.engine.audit().flush()?)
     }
 
     /// Who a key file's key stands for.

@@ -210,7 +210,7 @@ impl Mirror {
     fn edge(&self) -> Result<Edge, MirrorError> {
         let mut edge = Edge::default();
         let Some(head) = &self.head else { return Ok(edge) };
-        let tiles = TileReader::new(Arc::clone(&self.fs), &self.dir, head.size);
+        let tiles = TileReader::new(Arc::clone(&self.fs), &self.dir, head);
         if Frontier::read(&tiles, head.size)?.root() != head.root {
             return Err(LogError::corrupt("tile", "the tiles do not have the signed root").into());
         }
@@ -302,6 +302,11 @@ fn create(fs: &dyn Fs, dir: &Path, key: &VerifierKey, blobs: bool) -> Result<(),
 /// Where a tile waits: its path in one name.
 fn staged_path(dir: &Path, tile: TilePath) -> PathBuf {
     dir.join(INCOMING).join(tile.path().replace('/', "_"))
+}
+
+/// Whether a name in `incoming/` is one that a run gives.
+pub(crate) fn is_staged(name: &str) -> bool {
+    ["head.0", "index.0", "new.0"].contains(&name) || TilePath::parse(&name.replace('_', "/")).is_some()
 }
 
 fn stage(fs: &dyn Fs, dir: &Path, tile: TilePath, bytes: &[u8]) -> Result<(), LogError> {

@@ -15,7 +15,7 @@ mod nodes;
 mod source;
 mod walk;
 
-pub(crate) use mirror::{INCOMING, MARKER, read_marker};
+pub(crate) use mirror::{INCOMING, MARKER, is_staged, read_marker};
 pub use mirror::{Mirror, MirrorError, Synced};
 pub use source::{FolderSource, Source, SourceError};
 pub(crate) use walk::{Edge, Walk, fetch_head};

@@ -30,8 +30,8 @@ pub(crate) enum Content {
     Block(Block),
     /// A transaction whose signature verifies, and its key.
     Signed(Box<(Transaction, String)>),
-    /// A transaction that does not count, whatever the others say.
-    Bad(KeyFault),
+    /// A transaction that does not count, whatever the others say; what it would be, where it can be read.
+    Bad(KeyFault, Option<Box<Transaction>>),
     /// An entry of the audit log.
     Audit(Box<AuditEntry>),
     /// Bytes that this log's code never writes.
@@ -87,11 +87,11 @@ fn ledger(bytes: &[u8]) -> Content {
         Ok(LedgerEntry::Block(block)) => Content::Block(block),
         Ok(LedgerEntry::Transaction(signed)) => match verify_stored(bytes) {
             Ok(()) => Content::Signed(Box::new((signed.transaction, signed.key))),
-            Err(_) => Content::Bad(KeyFault::BadSignature),
+            Err(_) => Content::Bad(KeyFault::BadSignature, Some(Box::new(signed.transaction))),
         },
         // The ledger takes any canonical entry that a submitter sends, and nothing else.
         Err(_) => match Canonical::parse(bytes.to_vec()) {
-            Ok(_) => Content::Bad(KeyFault::Malformed),
+            Ok(_) => Content::Bad(KeyFault::Malformed, None),
             Err(error) => Content::Foreign(error.to_string()),
         },
     }

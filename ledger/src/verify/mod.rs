@@ -17,6 +17,7 @@
 //! What a folder alone cannot show is a tail that was cut off and signed again with the log's own key: pin a head that
 //! you saw earlier ([`AuditOptions::pinned_heads`]).
 
+mod absent;
 mod budget;
 mod content;
 mod day;
@@ -71,19 +72,22 @@ pub struct AuditOptions<'a> {
     pub progress: Option<&'a (dyn Fn(u64, u64) + Sync)>,
 }
 
-/// Audits a log's folder. A running writer does no harm: the folder is read again when it changed under the auditor.
+/// Audits a log's folder. A running writer does no harm: what it adds after the audit began is not judged, and when a
+/// file was replaced under the auditor the folder is read again. A fault that is there twice is one.
 pub fn audit(dir: &Path, options: AuditOptions<'_>) -> Report {
-    let mut attempt = 1;
-    loop {
+    let mut earlier = None;
+    for _ in 0..LIVE_ATTEMPTS {
         let before = files::fingerprint(dir);
         let report = Pass::run(dir, &options);
         let written = files::fingerprint(dir) != before || in_use(dir);
-        if report.fault.is_none() || !written || attempt == LIVE_ATTEMPTS {
+        if report.fault.is_none() || !written || report.fault == earlier {
             return report;
         }
-        attempt += 1;
+        earlier = report.fault;
         std::thread::sleep(Duration::from_millis(200));
     }
+    let message = format!("it changed under each of {LIVE_ATTEMPTS} passes: try again, or audit a mirror of it");
+    Report { fault: Some(Fault::busy("folder", message)), ..Report::default() }
 }
 
 /// Whether a writer holds the folder's lock. Looks only at a lock file that is there: auditing writes nothing.

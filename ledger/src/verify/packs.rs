@@ -10,7 +10,7 @@ use std::{
 
 use super::report::Fault;
 use crate::{
-    blob::{RECORD_HEADER, index_bytes, index_name, pack_name, parse_header},
+    blob::{Place, RECORD_HEADER, index_bytes, index_name, pack_name, parse_header},
     setup::PACK_BYTES,
     torn::is_torn,
     tree::{Hash, sha256},
@@ -21,6 +21,8 @@ pub(crate) struct PackCheck {
     dir: PathBuf,
     packs: u64,
     indexed: Vec<bool>,
+    /// Length of the newest pack when the audit began: what is appended since is not judged.
+    newest_length: u64,
     current: Option<Pack>,
     next_pack: u64,
     /// The record that no entry has named yet.
@@ -28,7 +30,9 @@ pub(crate) struct PackCheck {
     /// What stands at the end of the newest pack and is no whole record.
     rest: Option<Rest>,
     /// Blobs wait in the journal to be stored, so the newest pack may be half-written.
-    growing: bool,
+    pub growing: bool,
+    /// A mirror's run has not ended: what it fetched past its head is not judged.
+    unfinished: bool,
     /// Blobs hashed, and bytes of packs and indices.
     pub blobs: u64,
     pub bytes: u64,
@@ -57,18 +61,21 @@ impl PackCheck {
             dir: PathBuf::new(),
             packs: 0,
             indexed: Vec::new(),
+            newest_length: 0,
             current: None,
             next_pack: 0,
             waiting: None,
             rest: None,
             growing: false,
+            unfinished: false,
             blobs: 0,
             bytes: 0,
         }
     }
 
-    /// Lists the packs; unknown names, gaps and missing indices are faults. `growing`: some blobs are not published.
-    pub(crate) fn open(dir: &Path, growing: bool) -> Result<Self, Fault> {
+    /// Lists the packs; unknown names, gaps and missing indices are faults. `unfinished`: of a mirror whose run has not
+    /// ended.
+    pub(crate) fn open(dir: &Path, unfinished: bool) -> Result<Self, Fault> {
         let failed = |error: std::io::Error| Fault::new("blobs", "files", error.to_string());
         let mut names: Vec<String> = Vec::new();
         for item in std::fs::read_dir(dir).map_err(failed)? {
@@ -93,7 +100,9 @@ impl PackCheck {
                 "the index of a closed pack is missing",
             ));
         }
-        Ok(Self { dir: dir.to_owned(), packs, indexed, growing, ..Self::none() })
+        let newest = packs.checked_sub(1).map(|newest| dir.join(pack_name(newest)).metadata());
+        let newest_length = newest.transpose().map_err(failed)?.map_or(0, |data| data.len());
+        Ok(Self { dir: dir.to_owned(), packs, indexed, newest_length, unfinished, ..Self::none() })
     }
 
     /// Passes the records that an entry names, in their order.
@@ -117,6 +126,9 @@ impl PackCheck {
         &mut self,
         expected: impl FnOnce(usize, &dyn Fn(&Hash) -> bool) -> Result<Vec<u8>, Fault>,
     ) -> Result<u64, Fault> {
+        if self.unfinished {
+            return self.pass_rest();
+        }
         if self.peek()?.is_some() {
             let number = self.current.as_ref().map_or(0, |pack| pack.number);
             return Err(Fault::new(
@@ -133,14 +145,39 @@ impl PackCheck {
         Err(rest.fault)
     }
 
+    /// That a blob under a mirror's head does not lie in what its run left unfinished.
+    pub(crate) fn judged(&self, place: Place) -> Result<(), Fault> {
+        match &self.rest {
+            Some(rest) if self.unfinished && place.pack + 1 == self.packs && place.offset >= rest.offset => {
+                Err(rest.fault.clone())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Passes what is left; its bytes. Each blob still has its address.
+    fn pass_rest(&mut self) -> Result<u64, Fault> {
+        let mut bytes = 0;
+        while let Some(hash) = self.peek()? {
+            let start = self.current.as_ref().and_then(|pack| Some(pack.offset - pack.records.get(&hash)?));
+            bytes += start.unwrap_or(0);
+            self.waiting = None;
+        }
+        Ok(bytes + self.rest.take().map_or(0, |rest| rest.bytes.len() as u64))
+    }
+
     fn peek(&mut self) -> Result<Option<Hash>, Fault> {
         while self.waiting.is_none() {
             let Some(pack) = &mut self.current else {
                 if self.next_pack == self.packs {
                     return Ok(None);
                 }
-                self.current = Some(Pack::open(&self.dir, self.next_pack)?);
+                let mut pack = Pack::open(&self.dir, self.next_pack)?;
                 self.next_pack += 1;
+                if self.next_pack == self.packs {
+                    pack.length = pack.length.min(self.newest_length);
+                }
+                self.current = Some(pack);
                 continue;
             };
             match pack.next() {

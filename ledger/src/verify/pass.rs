@@ -1,16 +1,17 @@
 //! One pass over a folder: bundles, then journal, entry by entry through every check.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{HashMap, HashSet},
     path::Path,
     sync::Arc,
 };
 
 use super::{
     AuditOptions, Kind,
+    absent::{Absent, Claim},
     budget::AuditFold,
     content::{Content, Examined, examine, kind_of},
-    files::check_names,
+    files::{check_names, is_begun},
     journal::JournalCheck,
     ledger::LedgerFold,
     packs::PackCheck,
@@ -22,13 +23,13 @@ use crate::{
     checkpoint::Checkpoint,
     entry::{AuditEntry, Block, Transaction},
     error::LogError,
-    follow::read_marker,
+    follow::{INCOMING, read_marker},
     fs::{Fs, StdFs},
     hex,
     note::VerifierKey,
     recover::read_head,
     tiles::{TILE_WIDTH, TileKind, TilePath, TileReader, split_bundle},
-    tree::{Hash, check_inclusion, leaf_hash, prove_inclusion},
+    tree::{self, Hash, check_consistency, check_inclusion, prove_consistency, prove_inclusion},
 };
 
 /// Bundles examined together: enough for all cores, little enough for flat memory.
@@ -51,9 +52,7 @@ pub(crate) struct Pass<'a> {
     last_block: Option<(Hash, Block)>,
     /// Index after the last block leaf.
     block_end: u64,
-    /// Blobs that an entry names and that are nowhere; a later redaction explains them.
-    missing: BTreeMap<Hash, u64>,
-    erased: HashSet<Hash>,
+    absent: Absent,
     /// Recomputed leaves and roots that the journal is compared with.
     leaves: HashMap<u64, Hash>,
     roots: HashMap<u64, Hash>,
@@ -100,25 +99,30 @@ impl<'a> Pass<'a> {
 
     fn open(dir: &Path, options: &'a AuditOptions<'a>) -> Result<Self, Fault> {
         let fs: Arc<dyn Fs> = Arc::new(StdFs);
+        let mirror = read_marker(fs.as_ref(), dir).map_err(fault)?;
+        if mirror.is_some() && is_begun(dir) {
+            return Err(Fault::busy("checkpoint", "the mirror holds nothing yet: mirror again, then audit again"));
+        }
         let (key, published) = read_head(fs.as_ref(), dir).map_err(fault)?;
         if options.pinned_key.is_some_and(|pinned| pinned.trim() != key.to_string()) {
             return Err(Fault::new("key", "key", "it is not the pinned key"));
         }
-        let mirror = read_marker(fs.as_ref(), dir).map_err(fault)?;
+        // Head, then packs, then journal: what a live writer adds meanwhile belongs to frames that the journal shows.
+        let blobs = dir.join("blobs");
+        let (mut packs, stored) = match mirror {
+            Some(false) => (PackCheck::none(), None),
+            _ => {
+                let packs = PackCheck::open(&blobs, mirror.is_some() && dir.join(INCOMING).is_dir())?;
+                (packs, Some(BlobStore::read_only(Arc::clone(&fs), &blobs).map_err(fault)?))
+            }
+        };
         let journal = match mirror {
             None => JournalCheck::open(dir, published.size, &key)?,
             Some(_) => JournalCheck::none(published.size),
         };
+        packs.growing = journal.end > published.size;
         let end = journal.end.max(published.size);
         let unfinished = check_names(dir, end, mirror)?;
-        let blobs = dir.join("blobs");
-        let (packs, stored) = match mirror {
-            Some(false) => (PackCheck::none(), None),
-            _ => {
-                let packs = PackCheck::open(&blobs, journal.end > published.size)?;
-                (packs, Some(BlobStore::read_only(Arc::clone(&fs), &blobs).map_err(fault)?))
-            }
-        };
         let unpublished_blobs = journal.unpublished_blobs(published.size)?;
         let mut report =
             Report { origin: published.origin.clone(), size: end, kind: options.kind, ..Report::default() };
@@ -128,7 +132,7 @@ impl<'a> Pass<'a> {
         report.checked.bytes = (published.note.len() + key.to_string().len() + 1) as u64;
         Ok(Self {
             options,
-            tiles: TileReader::new(fs, dir, published.size),
+            tiles: TileReader::new(fs, dir, &published),
             tree: TreeCheck::new(dir.to_owned(), published.size),
             key,
             published,
@@ -140,8 +144,7 @@ impl<'a> Pass<'a> {
             audit: AuditFold::default(),
             last_block: None,
             block_end: 0,
-            missing: BTreeMap::new(),
-            erased: HashSet::new(),
+            absent: Absent::default(),
             leaves: HashMap::new(),
             roots: HashMap::new(),
             wanted: HashSet::new(),
@@ -151,6 +154,7 @@ impl<'a> Pass<'a> {
 
     fn follow(&mut self) -> Result<(), Fault> {
         let pinned = self.pinned_heads()?;
+        self.continues(&pinned)?;
         self.wanted = pinned.iter().map(|head| head.size).chain([self.published.size]).collect();
         self.note_root();
         let size = self.report.size;
@@ -197,20 +201,28 @@ impl<'a> Pass<'a> {
         self.report.checked.unfinished_bytes += torn + self.journal.unfinished;
         for head in pinned {
             if self.roots.get(&head.size) != Some(&head.root) {
-                return Err(Fault::new(
-                    "checkpoint",
-                    "pinned",
-                    format!("the pinned head of size {} is not in this log: it was rewritten", head.size),
-                ));
+                return Err(rewritten(&head));
             }
             self.report.checked.heads += 1;
         }
-        let unexplained = self.missing.iter().filter(|(hash, _)| !self.erased.contains(*hash));
-        if let Some((hash, index)) = unexplained.min_by_key(|(_, index)| **index) {
-            let message = format!("blob {} is missing, and no entry says that it was erased", hex::encode(hash));
-            return Err(Fault::entry(*index, "blob", message));
+        self.report.checked.erased_blobs = self.absent.finish()?;
+        Ok(())
+    }
+
+    /// That the published head continues the pinned ones, before anything is re-hashed. Tiles that do not lead to the
+    /// signed root show nothing: re-hashing names them, and every pinned root is compared again at the end.
+    fn continues(&self, pinned: &[Checkpoint]) -> Result<(), Fault> {
+        let head = &self.published;
+        for known in pinned.iter().filter(|known| known.size <= head.size) {
+            let root = tree::root(&self.tiles, known.size);
+            let proof = prove_consistency(&self.tiles, known.size, head.size);
+            if let (Ok(root), Ok(proof)) = (root, proof)
+                && root != known.root
+                && check_consistency(&proof, known.size, &root, head.size, &head.root)
+            {
+                return Err(rewritten(known));
+            }
         }
-        self.report.checked.erased_blobs = self.missing.len() as u64;
         Ok(())
     }
 
@@ -307,7 +319,7 @@ impl<'a> Pass<'a> {
         if index >= self.journal.first() {
             self.leaves.insert(index, entry.leaf);
         }
-        self.blobs(&entry)?;
+        let mut claim = Claim::default();
         match entry.content {
             Content::Block(block) => self.block(index, entry.leaf, block)?,
             Content::Signed(signed) => {
@@ -316,34 +328,34 @@ impl<'a> Pass<'a> {
                 let (tiles, journal) = (&self.tiles, &self.journal);
                 let counts =
                     self.ledger.signed(index, &transaction, &key, |earlier| read_entry(tiles, journal, earlier));
+                claim = Claim::of(&transaction, counts);
                 if let (true, Transaction::Erase(erase)) = (counts, &transaction) {
-                    self.erased.extend(hex::decode::<32>(&erase.payload_sha256));
+                    self.absent.erased(&erase.payload_sha256, &erase.patient);
                 }
             }
-            Content::Bad(reason) => {
+            Content::Bad(reason, transaction) => {
                 self.report.checked.signatures += 1;
+                claim = transaction.map_or(claim, |transaction| Claim::of(&transaction, false));
                 self.ledger.bad(index, reason);
             }
             Content::Audit(audit) => {
                 if let AuditEntry::Redaction(redaction) = audit.as_ref() {
-                    self.erased.extend(hex::decode::<32>(&redaction.sha256));
+                    self.absent.redacted(&redaction.sha256);
                 }
                 self.audit.entry(index, *audit);
             }
             Content::Foreign(reason) => return Err(Fault::entry(index, "entry", reason)),
         }
-        Ok(())
-    }
-
-    fn blobs(&mut self, entry: &Examined) -> Result<(), Fault> {
         self.packs.follow(&entry.mentioned)?;
         for hash in &entry.named {
             let Some(stored) = &self.stored else {
                 self.report.checked.unchecked_blobs += 1;
                 continue;
             };
-            if !stored.contains(hash).map_err(fault)? && !self.unpublished_blobs.contains(hash) {
-                self.missing.entry(*hash).or_insert(entry.index);
+            match stored.find(hash).map_err(fault)? {
+                Some(place) => self.packs.judged(place)?,
+                None if self.unpublished_blobs.contains(hash) => {}
+                None => self.absent.named(*hash, index, claim),
             }
         }
         Ok(())
@@ -377,8 +389,11 @@ fn read_entry(tiles: &TileReader, journal: &JournalCheck, index: u64) -> Option<
     if index >= tiles.size() {
         return journal.entries_from(index).ok()?.into_iter().next();
     }
-    let at = usize::try_from(index % TILE_WIDTH).ok()?;
-    let entry = tiles.bundle(index / TILE_WIDTH).ok()?.into_iter().nth(at)?;
     // The entry was verified when it went by; a file that changed since then must not count.
-    (tiles.hashes(0, index / TILE_WIDTH).ok()?.get(at) == Some(&leaf_hash(&entry))).then_some(entry)
+    tiles.entry(index).ok()
+}
+
+fn rewritten(known: &Checkpoint) -> Fault {
+    let message = format!("the pinned head of size {} is not in this log: it was rewritten", known.size);
+    Fault::new("checkpoint", "pinned", message)
 }

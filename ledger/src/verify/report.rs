@@ -60,8 +60,9 @@ pub struct Checked {
     pub signatures: u64,
     /// Bytes of all files read.
     pub bytes: u64,
-    /// Bytes that a writer has not finished, or had not when it stopped: the end of the journal or of a pack, and files
-    /// without a name yet. No signed head covers them, and the next start drops or finishes them.
+    /// Bytes that a writer or a mirror has not finished, or had not when it stopped: the end of the journal or of a pack,
+    /// files without a name yet, and what a mirror has fetched past its head. No signed head in the folder covers them,
+    /// and the next start drops or finishes them.
     pub unfinished_bytes: u64,
 }
 
@@ -133,6 +134,17 @@ pub struct Fault {
 impl Fault {
     pub(crate) fn new(what: impl Into<String>, layer: &'static str, message: impl Into<String>) -> Self {
         Self { what: what.into(), layer, message: message.into() }
+    }
+
+    /// The log could not be judged now.
+    pub(crate) fn busy(what: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::new(what, "busy", message)
+    }
+
+    /// Whether the log changed too fast to be judged, or a copy of it is not whole yet: nothing is said against it, and
+    /// a later audit may judge it.
+    pub fn is_busy(&self) -> bool {
+        self.layer == "busy"
     }
 
     pub(crate) fn entry(index: u64, layer: &'static str, message: impl Into<String>) -> Self {

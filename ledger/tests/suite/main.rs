@@ -6,6 +6,8 @@ mod crash;
 mod disk;
 mod faults;
 mod folder;
+mod forged;
+mod live;
 mod log;
 mod mirror;
 mod policies;

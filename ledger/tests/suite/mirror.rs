@@ -161,10 +161,76 @@ fn a_mirror_stopped_at_any_fetch_goes_on() {
         };
         assert_eq!(tree(kept(&mirror), &mirror), tree(before.clone(), &start), "stopped at fetch {stop}");
         assert_eq!(LogReader::open(&mirror).unwrap().size(), LogReader::open(old).unwrap().size());
+        let report = audit(&mirror, AuditOptions::default());
+        assert_eq!(
+            (report.fault, report.size),
+            (None, LogReader::open(old).unwrap().size()),
+            "stopped at fetch {stop}"
+        );
+        let staged = files(&mirror).iter().any(|path| path.starts_with(mirror.join("incoming")));
+        assert!(report.checked.unfinished_bytes > 0 || !staged, "stopped at fetch {stop}");
         sync(&mirror, &Served::plain(new)).unwrap();
         assert_same(&mirror, new);
         fs::remove_dir_all(&mirror).unwrap();
     }
+}
+
+#[test]
+fn a_mirror_that_is_not_whole_yet_is_no_broken_log() {
+    let root = tempfile::tempdir().unwrap();
+    let steps = steps(root.path(), false);
+    let stalls = |after: u64| {
+        let left = AtomicU64::new(after);
+        Served::changed(&steps[4], move |_, result| {
+            match left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)) {
+                Ok(_) => result,
+                Err(_) => Err(SourceError::Temporary("no answer in time".into())),
+            }
+        })
+    };
+    // The first run: nothing is there to be judged.
+    for after in [0, 1, 5, 20] {
+        let mirror = root.path().join(format!("first-{after}"));
+        assert!(sync(&mirror, &stalls(after)).is_err());
+        let fault = audit(&mirror, AuditOptions::default()).fault.unwrap();
+        assert!(fault.is_busy(), "{after}: {fault}");
+    }
+    // A later run, stopped between two renames: new tiles beside the old head, the rest still staged.
+    let (mirror, whole) = (root.path().join("mirror"), root.path().join("whole"));
+    sync(&mirror, &Served::plain(&steps[1])).unwrap();
+    sync(&whole, &Served::plain(&steps[4])).unwrap();
+    let old = LogReader::open(&mirror).unwrap().size();
+    copy(&whole.join("tile"), &mirror.join("tile"));
+    copy(&whole.join("blobs"), &mirror.join("blobs"));
+    let wider = audit(&mirror, AuditOptions::default()).fault.unwrap();
+    assert!(wider.layer == "files" && wider.what.starts_with("tile/"), "with no run under way: {wider}");
+    fs::create_dir(mirror.join("incoming")).unwrap();
+    fs::write(mirror.join("incoming/tile_0_002.p_9"), [0; 288]).unwrap();
+    let report = audit(&mirror, AuditOptions::default());
+    assert_eq!((report.fault, report.size), (None, old));
+    assert!(report.checked.unfinished_bytes > 10_000, "{}", report.checked.unfinished_bytes);
+    // What is under the head is judged all the same, in a tile that has grown too.
+    for (path, at) in [("tile/0/000", 33), ("tile/entries/000", 9), ("blobs/000000.pack", 45), ("checkpoint", 3)] {
+        let path = mirror.join(path);
+        let bytes = fs::read(&path).unwrap();
+        let mut changed = bytes.clone();
+        changed[at] ^= 1;
+        fs::write(&path, changed).unwrap();
+        assert!(
+            audit(&mirror, AuditOptions::default()).fault.is_some_and(|fault| !fault.is_busy()),
+            "{}",
+            path.display()
+        );
+        fs::write(&path, bytes).unwrap();
+    }
+    fs::write(mirror.join("incoming/notes.txt"), b"x").unwrap();
+    assert_eq!(audit(&mirror, AuditOptions::default()).fault.unwrap().what, "incoming/notes.txt");
+    fs::remove_file(mirror.join("incoming/notes.txt")).unwrap();
+    sync(&mirror, &Served::plain(&steps[4])).unwrap();
+    assert_same(&mirror, &steps[4]);
+    // A head that is gone is no beginning.
+    fs::remove_file(mirror.join("checkpoint")).unwrap();
+    assert!(audit(&mirror, AuditOptions::default()).fault.is_some_and(|fault| !fault.is_busy()));
 }
 
 /// Changes one file that a server gives, in every way; the mirror names it and keeps its old head.

@@ -4,6 +4,7 @@
 
 mod filter;
 mod finer;
+mod forged;
 mod policy;
 mod setup;
 mod timing;

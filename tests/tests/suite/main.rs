@@ -7,6 +7,7 @@ mod aggregates;
 mod audit;
 mod auditor;
 mod bad_input;
+mod broken;
 mod budget;
 mod concurrent;
 mod coverage;
@@ -17,6 +18,7 @@ mod library;
 mod memory;
 mod oracle;
 mod real_data;
+mod receipts;
 mod refusals;
 #[path = "../../../privacy/tests/suite/setup.rs"]
 mod setup;

@@ -59,12 +59,14 @@ fn a_flipped_byte_in_any_file_of_either_log_is_found_and_named() {
                 continue;
             }
             // First, last and a middle byte of every file; the ledger crate's own tests flip each byte.
-            for at in [0, bytes.len() / 2, bytes.len() - 1] {
+            for (at, by) in
+                [0, bytes.len() / 2, bytes.len() - 1].into_iter().flat_map(|at| [1, 0x80, 0xff].map(|by| (at, by)))
+            {
                 let mut flipped = bytes.clone();
-                flipped[at] ^= 1;
+                flipped[at] ^= by;
                 fs::write(&path, &flipped).unwrap();
                 let (code, text) = verify(&copied);
-                assert_eq!(code, Some(6), "byte {at} of {}: {text}", path.display());
+                assert_eq!(code, Some(6), "byte {at} ^ {by} of {}: {text}", path.display());
                 assert!(text.contains("broken at"), "{text}");
             }
             fs::write(&path, &bytes).unwrap();

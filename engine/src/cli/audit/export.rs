@@ -3,7 +3,7 @@
 use std::io::{BufWriter, ErrorKind, Write};
 use std::path::Path;
 
-use epiledger_ledger::{AuditEntry, AuditLogEntry, LogReader, parse_audit_entry};
+use epiledger_ledger::{AuditEntry, AuditLogEntry, LogReader, parse_audit_entry, parse_ledger_entry};
 
 use super::super::exit::{Exit, Failure};
 use super::fhir;
@@ -26,17 +26,24 @@ pub(super) fn run(dir: &Path, form: &Form) -> Result<(), Failure> {
         return Err(Failure::usage(format!("`{}` is no folder", dir.display())));
     }
     let broken = |what: String| Failure::new(Exit::Broken, format!("{} is broken at {what}", dir.display()));
-    let reader = LogReader::open(dir).map_err(|error| broken(error.to_string()))?;
+    let reader = LogReader::open(dir)?;
     let mut out = Output(BufWriter::new(std::io::stdout().lock()));
     // A block dates the entries before it.
     let mut undated: Vec<(u64, AuditEntry)> = Vec::new();
     for item in reader.entries(0) {
-        let (index, entry, _) = item.map_err(|error| broken(error.to_string()))?;
+        let (index, entry, _) = item?;
         if form.jsonl {
             out.line(&entry)?;
             continue;
         }
-        match parse_audit_entry(&entry).map_err(|error| broken(format!("entry {index}: {error}")))? {
+        let parsed = parse_audit_entry(&entry).map_err(|error| match parse_ledger_entry(&entry) {
+            Ok(_) => Failure::usage(format!(
+                "{} is a ledger, and --fhir is the audit log's form: take --jsonl",
+                dir.display()
+            )),
+            Err(_) => broken(format!("entry {index}: {error}")),
+        });
+        match parsed? {
             AuditLogEntry::Entry(entry) => undated.push((index, entry)),
             AuditLogEntry::Block(block) => {
                 for (index, entry) in undated.drain(..) {

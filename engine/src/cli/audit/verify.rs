@@ -1,5 +1,6 @@
 //! `audit verify`: a folder, a mirror or an address, against a pinned key and head.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -67,15 +68,18 @@ pub(in super::super) fn verifier_key(text: &str) -> Result<VerifierKey, Failure>
 /// The key in a log's folder.
 pub(in super::super) fn read_key_of(folder: &Path) -> Result<VerifierKey, Failure> {
     let path = folder.join("key");
+    let broken = |why: &str| Failure::new(Exit::Broken, format!("{} is broken at key: {why}", folder.display()));
     let text = std::fs::read_to_string(&path).map_err(|error| {
-        if error.kind() == std::io::ErrorKind::NotFound && folder.join("checkpoint").exists() {
-            return Failure::new(Exit::Broken, format!("{} is broken at key: it is not there", folder.display()));
+        use std::io::ErrorKind::{InvalidData, NotFound};
+        match error.kind() {
+            NotFound if folder.join("checkpoint").exists() => return broken("it is not there"),
+            InvalidData if folder.join("checkpoint").exists() => return broken("it is no text"),
+            _ => {}
         }
         let message = format!("{} can't be read ({error}): name the log's verifier key with --key", path.display());
         Failure::usage(message)
     })?;
-    let broken = |error| Failure::new(Exit::Broken, format!("{} is broken at key: {error}", folder.display()));
-    VerifierKey::parse(text.trim_end_matches('\n')).map_err(broken)
+    VerifierKey::parse(text.trim_end_matches('\n')).map_err(|error| broken(&error.to_string()))
 }
 
 /// Verifies and prints what was checked; exit 6 when something is broken. `own` names the data folder's log.
@@ -107,12 +111,21 @@ pub(in super::super) fn run(context: &Context, own: &str, args: Args) -> Result<
         some => some,
     };
     let audit = Audit { context, place: &place, key: &key, vouched: vouched.is_some(), pinned, remote: &args.remote };
+    let mut pin_kept = true;
     let report = if args.tree_only { audit.tree()? } else { audit.whole()? };
     if report.fault.is_none()
         && let (Some(pin), Some(head)) = (&pin, &report.head)
     {
-        pin.write(&key, head)?;
+        match pin.write(&key, head) {
+            // Who named the file wants the head in it; of the default file nobody may know.
+            Err(failure) if args.pin.is_none() => {
+                let _ = writeln!(std::io::stderr(), "epiledger: {}", failure.message);
+                pin_kept = false;
+            }
+            written => written?,
+        }
     }
+    let pin = pin.filter(|_| pin_kept);
     let seen = audit.pinned.as_ref().map(|pinned| pinned.head.size);
     show(context, &place, &report, seen, pin.as_ref())
 }
@@ -193,16 +206,8 @@ impl From<MirrorError> for Failure {
             MirrorError::Follow(FollowError::Fault(fault)) => Self::new(Exit::Broken, format!("broken at {fault}")),
             MirrorError::Follow(FollowError::Source(error)) => error.into(),
             MirrorError::NotThisMirror { .. } => Self::usage(error.to_string()),
-            MirrorError::Folder(ref cause) => Self::new(of_folder(cause), error.to_string()),
+            MirrorError::Folder(error) => error.into(),
         }
-    }
-}
-
-fn of_folder(error: &epiledger_ledger::LogError) -> Exit {
-    match error {
-        epiledger_ledger::LogError::Corrupt { .. } => Exit::Broken,
-        epiledger_ledger::LogError::Locked(_) => Exit::Temporary,
-        _ => Exit::Failure,
     }
 }
 
@@ -213,7 +218,10 @@ fn show(
     seen: Option<u64>,
     pin: Option<&Pin>,
 ) -> Result<(), Failure> {
-    let broken = |fault: &Fault| Failure::new(Exit::Broken, format!("{place} is broken at {fault}"));
+    let broken = |fault: &Fault| {
+        let how = if fault.is_busy() { "can't be judged now" } else { "is broken" };
+        Failure::new(fault.into(), format!("{place} {how} at {fault}"))
+    };
     if context.json {
         // The report goes out even when it names a fault: that is what a script reads.
         let mut document = serde_json::to_value(report).map_err(Failure::of)?;
@@ -233,7 +241,7 @@ fn show(
             "\n  first audit of this key here: its head is pinned now. Compare the key with the board's:\n  {}",
             report.key
         ),
-        (None, None) => "\n  nothing is pinned: there is no home folder; name a file with --pin".to_owned(),
+        (None, None) => "\n  nothing is pinned: no home folder can be written; name a file with --pin".to_owned(),
     };
     context.say(&format!("{report}{pinned}"));
     Ok(())
@@ -247,6 +255,6 @@ pub(in super::super) fn verify_folder(dir: &Path) -> Result<String, Failure> {
     let report = verify::audit(dir, AuditOptions::default());
     match &report.fault {
         None => Ok(report.to_string()),
-        Some(fault) => Err(Failure::new(Exit::Broken, format!("{} is broken at {fault}", dir.display()))),
+        Some(fault) => Err(Failure::new(fault.into(), format!("{} is broken at {fault}", dir.display()))),
     }
 }

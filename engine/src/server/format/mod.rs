@@ -223,7 +223,7 @@ pub(crate) mod tests {
             price: price("0.0005"),
             remaining: price("0.4995"),
             snapshot: SnapshotRef { number: 1, cut_at: "2025-12-31".into() },
-            receipt: Receipt { index: 7, proof: "c2sp.org/tlog-proof@v1\n".into() },
+            receipt: Receipt { index: 7, proof: "c2sp.org/tlog-proof@v1\n".into(), ..Receipt::default() },
             cached: false,
             dummy: false,
         }

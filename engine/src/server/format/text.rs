@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 
 use super::{EncodeError, cell};
 use crate::api::{Answer, AnswerColumn, Price, Receipt, SnapshotRef};
+use crate::receipt::{Released, Source, bind};
 
 /// The JSON result of a statement.
 #[derive(Serialize)]
@@ -16,15 +17,27 @@ struct Document<'a> {
     price: &'a Price,
     remaining: &'a Price,
     snapshot: &'a SnapshotRef,
-    receipt: &'a Receipt,
+    receipt: Bound<'a>,
     cached: bool,
     dummy: bool,
+}
+
+/// The receipt, and what each column shows of the release in it.
+#[derive(Serialize)]
+struct Bound<'a> {
+    #[serde(flatten)]
+    receipt: &'a Receipt,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bound: Option<Vec<Option<Source>>>,
 }
 
 /// One object with columns, rows, price, remaining budget, snapshot and receipt.
 pub(super) fn json(answer: &Answer) -> Result<Vec<u8>, EncodeError> {
     let columns = answer.batch.columns();
-    let rows = (0..answer.batch.num_rows()).map(|r| columns.iter().map(|c| cell::json(c, r)).collect()).collect();
+    let rows: Vec<Vec<Value>> =
+        (0..answer.batch.num_rows()).map(|r| columns.iter().map(|c| cell::json(c, r)).collect()).collect();
+    let release = answer.receipt.result.as_deref().and_then(Released::open);
+    let bound = release.map(|release| bind(&answer.columns, &rows, &release));
     let document = Document {
         statement_id: &answer.statement_id,
         state: if answer.dummy { "dummy" } else { "answered" },
@@ -33,7 +46,7 @@ pub(super) fn json(answer: &Answer) -> Result<Vec<u8>, EncodeError> {
         price: &answer.price,
         remaining: &answer.remaining,
         snapshot: &answer.snapshot,
-        receipt: &answer.receipt,
+        receipt: Bound { receipt: &answer.receipt, bound },
         cached: answer.cached,
         dummy: answer.dummy,
     };

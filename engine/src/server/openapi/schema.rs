@@ -81,7 +81,17 @@ pub(super) fn all() -> Vec<(&'static str, Shape)> {
         ("Price", object(vec![must("rho", text()), must("delta", text()), must("epsilon", number())])),
         ("Column", object(vec![must("name", text()), must("type", text()), must("role", text())])),
         ("Snapshot", object(vec![must("number", integer()), must("cut_at", text())])),
-        ("Receipt", object(vec![must("index", integer()), must("proof", text())])),
+        ("Cited", object(vec![must("index", integer()), must("proof", text())])),
+        (
+            "Receipt",
+            object(vec![
+                must("index", integer()),
+                must("proof", text()),
+                may("result", text()),
+                may("bound", array(any_value())),
+                may("cites", named("Cited")),
+            ]),
+        ),
         (
             "Answer",
             object(vec![
