@@ -1,22 +1,34 @@
 //! Verified transactions on their way to the bucket of their patient: one file per range of `person_id`.
 //!
+//! At most [`FAN_OUT`] files are written at a time, so neither memory nor open files grow with the ledger: with more
+//! buckets than that, the first files hold several buckets each and are split, again and again, until each holds one.
+//!
 //! A frame is: length of the rest (u32), `person_id` (i64), ledger index (u64), length of the entry (u32), the
 //! entry's stored bytes, then the payload if there is one. Numbers are big-endian. The files are working space: they
 //! are made anew by each run and removed at its end.
 
 use std::fs::{self, File};
-use std::io::{BufWriter, Write};
+use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
 use crate::error::IngestError;
 use crate::table::State;
 
-/// Bytes that each bucket's file gathers before it writes.
+/// Files that are written at a time, a power of two.
+const FAN_OUT: u32 = 32;
+
+/// Bytes that each of them gathers before it writes.
 const BUFFER: usize = 64 * 1024;
 
-/// The spill files of one run.
+/// Bytes of a frame between its own length and its entry: person, index, length of the entry.
+const HEADER: usize = 8 + 8 + 4;
+
+/// The spill files of one run, or those that one of them is split into.
 pub(super) struct Spill {
     dir: PathBuf,
+    /// The first bucket, and how many buckets each file holds; powers of two.
+    first: u32,
+    span: u32,
     files: Vec<BufWriter<File>>,
 }
 
@@ -25,14 +37,21 @@ impl Spill {
     pub(super) fn create(dir: &Path, buckets: u32) -> Result<Self, IngestError> {
         remove(dir)?;
         fs::create_dir_all(dir).map_err(IngestError::io("make", dir))?;
-        let files = (0..buckets)
+        Self::of(dir, 0, buckets)
+    }
+
+    /// Files over a range of buckets.
+    fn of(dir: &Path, first: u32, buckets: u32) -> Result<Self, IngestError> {
+        let span = (buckets / FAN_OUT).max(1);
+        let files = (first..first + buckets)
+            .step_by(span as usize)
             .map(|bucket| {
-                let path = dir.join(format!("{bucket:05}"));
+                let path = path(dir, bucket, span);
                 let file = File::create(&path).map_err(IngestError::io("make", &path))?;
                 Ok(BufWriter::with_capacity(BUFFER, file))
             })
             .collect::<Result<_, IngestError>>()?;
-        Ok(Self { dir: dir.to_owned(), files })
+        Ok(Self { dir: dir.to_owned(), first, span, files })
     }
 
     /// Adds a transaction to its patient's bucket.
@@ -44,26 +63,71 @@ impl Spill {
         entry: &[u8],
         payload: Option<&[u8]>,
     ) -> Result<(), IngestError> {
-        let Some(file) = self.files.get_mut(state.bucket(person) as usize) else {
-            return Err(IngestError::Worker);
-        };
         let payload = payload.unwrap_or_default();
+        let mut head = [0; 4 + HEADER];
         // A payload is limited by the log's frame, 64 MiB, so both lengths fit.
-        let length = (8 + 8 + 4 + entry.len() + payload.len()) as u32;
-        let mut write = |bytes: &[u8]| file.write_all(bytes);
-        write(&length.to_be_bytes())
-            .and_then(|()| write(&person.to_be_bytes()))
-            .and_then(|()| write(&index.to_be_bytes()))
-            .and_then(|()| write(&(entry.len() as u32).to_be_bytes()))
-            .and_then(|()| write(entry))
-            .and_then(|()| write(payload))
-            .map_err(IngestError::io("write", &self.dir))
+        head[..4].copy_from_slice(&((HEADER + entry.len() + payload.len()) as u32).to_be_bytes());
+        head[4..12].copy_from_slice(&person.to_be_bytes());
+        head[12..20].copy_from_slice(&index.to_be_bytes());
+        head[20..].copy_from_slice(&(entry.len() as u32).to_be_bytes());
+        self.write(state, person, &[&head, entry, payload])
     }
 
-    /// Ends writing.
-    pub(super) fn finish(mut self) -> Result<(), IngestError> {
-        self.files.iter_mut().try_for_each(|file| file.flush()).map_err(IngestError::io("write", &self.dir))
+    fn write(&mut self, state: &State, person: i64, parts: &[&[u8]]) -> Result<(), IngestError> {
+        let at = state.bucket(person).checked_sub(self.first).map(|bucket| (bucket / self.span) as usize);
+        let file = at.and_then(|at| self.files.get_mut(at)).ok_or(IngestError::Worker)?;
+        parts.iter().try_for_each(|part| file.write_all(part)).map_err(IngestError::io("write", &self.dir))
     }
+
+    /// Ends writing: afterwards each bucket has its file.
+    pub(super) fn finish(mut self, state: &State) -> Result<(), IngestError> {
+        self.files.iter_mut().try_for_each(|file| file.flush()).map_err(IngestError::io("write", &self.dir))?;
+        let Self { dir, first, span, files } = self;
+        let count = files.len() as u32;
+        // Their buffers go before the next ones come.
+        drop(files);
+        if span == 1 {
+            return Ok(());
+        }
+        (0..count).try_for_each(|file| split(&dir, state, first + file * span, span))
+    }
+}
+
+/// The name of a file over a range of buckets; that of one bucket is its number.
+fn path(dir: &Path, first: u32, span: u32) -> PathBuf {
+    dir.join(if span == 1 { format!("{first:05}") } else { format!("{first:05}+{span}") })
+}
+
+/// Splits a file of several buckets, and removes it.
+fn split(dir: &Path, state: &State, first: u32, span: u32) -> Result<(), IngestError> {
+    let whole = path(dir, first, span);
+    let file = File::open(&whole).map_err(IngestError::io("read", &whole))?;
+    let mut file = BufReader::with_capacity(BUFFER, file);
+    let mut parts = Spill::of(dir, first, span)?;
+    let mut frame = Vec::new();
+    while read_frame(&mut file, &mut frame).map_err(IngestError::io("read", &whole))? {
+        let person = frame.get(4..12).and_then(|bytes| bytes.try_into().ok()).map(i64::from_be_bytes);
+        parts.write(state, person.ok_or_else(cut_short)?, &[&frame])?;
+    }
+    fs::remove_file(&whole).map_err(IngestError::io("remove", &whole))?;
+    parts.finish(state)
+}
+
+/// The next frame with its length; false at the end.
+fn read_frame(file: &mut impl Read, frame: &mut Vec<u8>) -> io::Result<bool> {
+    frame.resize(4, 0);
+    match file.read_exact(frame) {
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(false),
+        other => other?,
+    }
+    let length = frame.first_chunk::<4>().map_or(0, |bytes| u32::from_be_bytes(*bytes));
+    frame.resize(4 + length as usize, 0);
+    file.read_exact(&mut frame[4..])?;
+    Ok(true)
+}
+
+fn cut_short() -> IngestError {
+    IngestError::Damaged { file: "spill".to_owned(), reason: "a frame is cut short; run again".to_owned() }
 }
 
 /// Removes the working space, if it is there.
@@ -87,10 +151,17 @@ pub(super) struct Frame<'a> {
     pub(super) payload: &'a [u8],
 }
 
-/// Reads a bucket as a whole.
-pub(super) fn read(dir: &Path, bucket: u32) -> Result<Vec<u8>, IngestError> {
-    let path = dir.join(format!("{bucket:05}"));
-    fs::read(&path).map_err(IngestError::io("read", &path))
+/// Reads a bucket as a whole into a buffer that one bucket after the other uses, so that nothing is left in pieces.
+pub(super) fn read(dir: &Path, bucket: u32, bytes: &mut Vec<u8>) -> Result<(), IngestError> {
+    let path = path(dir, bucket, 1);
+    let failed = IngestError::io("read", &path);
+    bytes.clear();
+    let read = File::open(&path).and_then(|mut file| {
+        let length = usize::try_from(file.metadata()?.len()).map_err(|_| io::ErrorKind::FileTooLarge)?;
+        bytes.reserve_exact(length);
+        file.read_to_end(bytes)
+    });
+    read.map(drop).map_err(failed)
 }
 
 /// The frames of a bucket by patient, each patient's in the order of the ledger.
@@ -98,11 +169,7 @@ pub(super) fn frames(bytes: &[u8]) -> Result<Vec<Frame<'_>>, IngestError> {
     let mut frames = Vec::new();
     let mut rest = bytes;
     while !rest.is_empty() {
-        let frame = next(&mut rest).ok_or_else(|| IngestError::Damaged {
-            file: "spill".to_owned(),
-            reason: "a frame is cut short; run again".to_owned(),
-        })?;
-        frames.push(frame);
+        frames.push(next(&mut rest).ok_or_else(cut_short)?);
     }
     frames.sort_by_key(|frame: &Frame<'_>| (frame.person, frame.index));
     Ok(frames)
@@ -119,7 +186,7 @@ fn next<'a>(rest: &mut &'a [u8]) -> Option<Frame<'a>> {
     let index = u64::from_be_bytes(take(8)?.try_into().ok()?);
     let entry_length = u32::from_be_bytes(take(4)?.try_into().ok()?) as usize;
     let entry = take(entry_length)?;
-    let payload = take(length.checked_sub(20 + entry_length)?)?;
+    let payload = take(length.checked_sub(HEADER + entry_length)?)?;
     Some(Frame { person, index, entry, payload })
 }
 
@@ -138,15 +205,45 @@ mod tests {
         spill.add(&state, 9, 3, b"c", Some(b"payload")).unwrap();
         spill.add(&state, 5, 2, b"b", None).unwrap();
         spill.add(&state, 9, 1, b"a", None).unwrap();
-        spill.finish().unwrap();
-        let bytes = read(&dir, 0).unwrap();
+        spill.finish(&state).unwrap();
+        let mut bytes = Vec::new();
+        read(&dir, 0, &mut bytes).unwrap();
         let frames = frames(&bytes).unwrap();
         let seen: Vec<_> = frames.iter().map(|f| (f.person, f.index, f.entry, f.payload)).collect();
         let empty: &[u8] = b"";
         assert_eq!(seen, [(5, 2, b"b".as_slice(), empty), (9, 1, b"a", empty), (9, 3, b"c", b"payload")]);
         assert!(super::frames(&bytes[..bytes.len() - 1]).is_err());
-        assert!(read(&dir, 3).unwrap().is_empty());
+        read(&dir, 3, &mut bytes).unwrap();
+        assert!(bytes.is_empty());
         remove(&dir).unwrap();
         remove(&dir).unwrap();
+    }
+
+    /// Three rounds of splitting, and at no time more files open than the fan-out and the one that is split.
+    #[test]
+    fn more_buckets_than_files_are_reached_by_splitting() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path().join("spill");
+        let buckets = FAN_OUT * FAN_OUT * 2;
+        let state = State { ledger_size: 1, cut_at: Day(0), catalog_hash: String::new(), buckets };
+        let mut spill = Spill::create(&dir, buckets).unwrap();
+        assert_eq!(spill.files.len(), FAN_OUT as usize);
+        let people: Vec<i64> = (0..3_000_i64).map(|n| n.wrapping_mul(0x5851_f42d_4c95_7f2d) & i64::MAX).collect();
+        for (index, person) in (0..).zip(&people) {
+            spill.add(&state, *person, index, &vec![7; index as usize % 300], Some(&index.to_be_bytes())).unwrap();
+        }
+        spill.finish(&state).unwrap();
+        assert_eq!(fs::read_dir(&dir).unwrap().count(), buckets as usize, "one file a bucket, and no other");
+        let (mut seen, mut bytes) = (0, Vec::new());
+        for bucket in 0..buckets {
+            read(&dir, bucket, &mut bytes).unwrap();
+            for frame in frames(&bytes).unwrap() {
+                assert_eq!((state.bucket(frame.person), people[frame.index as usize]), (bucket, frame.person));
+                assert_eq!(frame.entry.len(), frame.index as usize % 300);
+                assert_eq!(frame.payload, frame.index.to_be_bytes());
+                seen += 1;
+            }
+        }
+        assert_eq!(seen, people.len());
     }
 }
