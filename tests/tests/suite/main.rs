@@ -24,4 +24,5 @@ mod statistics;
 mod style;
 mod tamper;
 mod totality;
+mod verifiers;
 mod world;
