@@ -8,6 +8,7 @@ mod faults;
 mod folder;
 mod log;
 mod mirror;
+mod mirror_disk;
 mod policies;
 mod recovery;
 mod tamper;
