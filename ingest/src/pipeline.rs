@@ -189,9 +189,9 @@ impl Run<'_> {
     ) -> Result<Summary, IngestError> {
         let start = Instant::now();
         let key = self.folder.pseudonym_key()?;
-        let mut spill = Spill::create(&self.spill(), self.state.buckets)?;
-        let mut verified = verify::verify(reader, self.state, &key, &mut spill, &|p| self.progress(p))?;
-        spill.finish(self.state)?;
+        let mut spill = Spill::create(&self.spill(), self.state)?;
+        let mut verified = verify::verify(reader, self.state.ledger_size, &key, &mut spill, &|p| self.progress(p))?;
+        spill.finish()?;
         if self.catalog.profile == Profile::ExpertDetermination {
             self.require_determination(&verified.determinations)?;
         }

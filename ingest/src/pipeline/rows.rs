@@ -1,5 +1,5 @@
 //! Second pass, all patients: each bucket's patients are folded, admitted, de-identified and written, bucket by bucket
-//! on as many threads as the machine has. A bucket's memory does not depend on the ledger's size.
+//! on as many threads as the machine has. What a worker holds does not depend on the ledger's size.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -14,7 +14,7 @@ use epiledger_privacy::research::PRIVATE_TABLES;
 use serde::Serialize;
 
 use super::fold::Patient;
-use super::spill;
+use super::spill::{self, Frame};
 use crate::bundle::Unpacker;
 use crate::error::IngestError;
 use crate::folder::Folder;
@@ -144,47 +144,59 @@ pub(super) fn make(
 
 impl Work<'_> {
     fn bucket(&self, bucket: u32, bytes: &mut Vec<u8>) -> Result<Made, IngestError> {
-        spill::read(self.spill, bucket, bytes)?;
-        let frames = spill::frames(bytes)?;
         let mut files = self.files(bucket)?;
         let mut unpacker = Unpacker::new()?;
         let mut made = Made::default();
-        for frames in frames.chunk_by(|a, b| a.person == b.person) {
-            let (patient, admitted) = timed(&mut made.stages.consent, || {
-                let mut patient = Patient::fold(self.authorities, frames)?;
-                let admitted = patient.admit(self.state.cut_at, &mut unpacker);
-                Ok::<_, IngestError>((patient, admitted))
-            })?;
-            made.patients += 1;
-            made.denied_records += admitted.denied;
-            for (index, reason) in patient.bad {
-                made.quarantine.add(index, &reason);
+        for slice in spill::slices(bucket) {
+            spill::read(self.spill, slice, bytes)?;
+            for frames in spill::frames(bytes)?.chunk_by(|a, b| a.person == b.person) {
+                self.patient(frames, &mut unpacker, &mut files, &mut made)?;
             }
-            if admitted.records.is_empty() {
-                continue;
-            }
-            let person = frames.first().map_or(0, |frame| frame.person);
-            let deidentify = || self.deidentifier.patient(person, &admitted.records);
-            let (rows, refused) = timed(&mut made.stages.deidentify, deidentify);
-            for refusal in refused {
-                made.quarantine.add(refusal.transaction, &refusal.fault.into());
-            }
-            let Some(rows) = rows else { continue };
-            made.admitted += 1;
-            made.moved += rows.moved();
-            made.dropped += rows.dropped();
-            made.classes.add(&rows);
-            for (table, of_table) in PRIVATE_TABLES.into_iter().zip(rows.tables()) {
-                *made.rows.entry(table).or_default() += of_table.len() as u64;
-            }
-            let write = || files.iter_mut().try_for_each(|(_, file)| file.add(&rows));
-            timed(&mut made.stages.write, write)?;
         }
         for (table, file) in files {
             let written = timed(&mut made.stages.write, || file.finish())?;
             made.files.entry(table).or_default().push(written);
         }
         Ok(made)
+    }
+
+    /// One patient's frames to rows in the files.
+    fn patient(
+        &self,
+        frames: &[Frame<'_>],
+        unpacker: &mut Unpacker,
+        files: &mut [(&'static str, BucketFile)],
+        made: &mut Made,
+    ) -> Result<(), IngestError> {
+        let (patient, admitted) = timed(&mut made.stages.consent, || {
+            let mut patient = Patient::fold(self.authorities, frames)?;
+            let admitted = patient.admit(self.state.cut_at, unpacker);
+            Ok::<_, IngestError>((patient, admitted))
+        })?;
+        made.patients += 1;
+        made.denied_records += admitted.denied;
+        for (index, reason) in patient.bad {
+            made.quarantine.add(index, &reason);
+        }
+        if admitted.records.is_empty() {
+            return Ok(());
+        }
+        let person = frames.first().map_or(0, |frame| frame.person);
+        let deidentify = || self.deidentifier.patient(person, &admitted.records);
+        let (rows, refused) = timed(&mut made.stages.deidentify, deidentify);
+        for refusal in refused {
+            made.quarantine.add(refusal.transaction, &refusal.fault.into());
+        }
+        let Some(rows) = rows else { return Ok(()) };
+        made.admitted += 1;
+        made.moved += rows.moved();
+        made.dropped += rows.dropped();
+        made.classes.add(&rows);
+        for (table, of_table) in PRIVATE_TABLES.into_iter().zip(rows.tables()) {
+            *made.rows.entry(table).or_default() += of_table.len() as u64;
+        }
+        let write = || files.iter_mut().try_for_each(|(_, file)| file.add(&rows));
+        timed(&mut made.stages.write, write)
     }
 
     fn files(&self, bucket: u32) -> Result<Vec<(&'static str, BucketFile)>, IngestError> {
