@@ -32,7 +32,7 @@ mod table;
 
 pub use error::IngestError;
 pub use folder::Folder;
-pub use pipeline::{Options, Pipeline, Summary, Watch};
+pub use pipeline::{Options, Pipeline, Stages, Summary, Watch};
 pub use progress::{Progress, Stage};
 pub use regions::{county_code, massachusetts, state_code};
 pub use risk::RiskReport;

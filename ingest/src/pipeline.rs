@@ -28,6 +28,7 @@ use epiledger_privacy::deidentify::DeIdentifier;
 use epiledger_privacy::research::PRIVATE_TABLES;
 use serde::Serialize;
 
+pub use self::rows::Stages;
 use self::rows::{Made, Work};
 use self::spill::Spill;
 use crate::error::IngestError;
@@ -95,6 +96,8 @@ pub struct Summary {
     pub verify_seconds: f64,
     /// Seconds of making rows and files.
     pub tables_seconds: f64,
+    /// Of these, the time of each stage, all threads together.
+    pub stages: Stages,
     /// Seconds of committing and publishing.
     pub commit_seconds: f64,
 }
@@ -186,8 +189,8 @@ impl Run<'_> {
     ) -> Result<Summary, IngestError> {
         let start = Instant::now();
         let key = self.folder.pseudonym_key()?;
-        let mut spill = Spill::create(&self.spill(), self.state.buckets)?;
-        let mut verified = verify::verify(reader, self.state, &key, &mut spill, &|p| self.progress(p))?;
+        let mut spill = Spill::create(&self.spill(), self.state)?;
+        let mut verified = verify::verify(reader, self.state.ledger_size, &key, &mut spill, &|p| self.progress(p))?;
         spill.finish()?;
         if self.catalog.profile == Profile::ExpertDetermination {
             self.require_determination(&verified.determinations)?;
@@ -234,6 +237,7 @@ impl Run<'_> {
             risk: made.classes.report(),
             verify_seconds,
             tables_seconds,
+            stages: made.stages,
             commit_seconds: start.elapsed().as_secs_f64(),
         })
     }

@@ -54,12 +54,17 @@ impl State {
     /// The bucket of a `person_id`.
     #[must_use]
     pub fn bucket(&self, person: i64) -> u32 {
-        let shift = 63 - self.buckets.trailing_zeros();
-        u32::try_from((person.cast_unsigned() & (u64::MAX >> 1)) >> shift).unwrap_or(0)
+        range_of(person, self.buckets)
     }
 }
 
-/// Entries that one bucket holds about: it bounds the memory of a worker.
+/// Which of `count` equal ranges, a power of two, a `person_id` lies in.
+pub(crate) fn range_of(person: i64, count: u32) -> u32 {
+    let shift = 63 - count.trailing_zeros();
+    u32::try_from((person.cast_unsigned() & (u64::MAX >> 1)) >> shift).unwrap_or(0)
+}
+
+/// Entries that one bucket holds about.
 const ENTRIES_A_BUCKET: u64 = 20_000;
 
 /// How many buckets a ledger of this size gets.

@@ -71,6 +71,22 @@ mod tests {
     }
 
     #[test]
+    fn the_form_of_the_specification() {
+        // C2SP tlog-checkpoint, "Note text": origin, size without leading zeros, root, and then opaque non-empty lines.
+        let key = NoteKey::from_seed("example.com/behind-the-sofa", &[3; 32]).unwrap();
+        let text = "example.com/behind-the-sofa\n20852163\nCsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2I=\n";
+        let head = Checkpoint::open(&key.sign(text), &key.verifier_key()).unwrap();
+        assert_eq!((head.origin.as_str(), head.size), ("example.com/behind-the-sofa", 20_852_163));
+        assert_eq!((head.root[0], head.root[1], head.root[31]), (0x0a, 0xc5, 0x62));
+        let extended = |lines: &str| {
+            let note = key.sign(&format!("{text}{lines}"));
+            Checkpoint::open_cosigned(&note, &key.verifier_key()).map(|head| head.size)
+        };
+        assert_eq!(extended("one\n \nthree: \u{e9}\n"), Some(20_852_163));
+        assert_eq!((extended("\n"), extended("one\n\nthree\n")), (None, None));
+    }
+
+    #[test]
     fn signed_nonsense_is_no_checkpoint() {
         let key = NoteKey::from_seed("log.example/audit", &[3; 32]).unwrap();
         let root = BASE64_STANDARD.encode([0; 32]);

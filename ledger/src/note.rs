@@ -253,6 +253,25 @@ mod tests {
     }
 
     #[test]
+    fn a_head_that_another_implementation_signed_in_earnest_opens() {
+        // The head of Go's checksum database at 20,852,163 records; C2SP tlog-checkpoint shows it under made-up names.
+        let key = VerifierKey::parse("sum.golang.org+033de0ae+Ac4zctda0e5eza+HJyk9SxEdh+s3Ux18htTTAD8OuAn8").unwrap();
+        let text = "go.sum database tree\n20852163\nCsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2I=\n";
+        let signature = "Az3grlgtzPICa5OS8npVmf1Myq/5IZniMp+ZJurmRDeOoRDe4URYN7u5/Zhcyv2q1gGzGku9nTo+zyWE+xeMcTOAYQ8=";
+        let note = format!("{text}\n\u{2014} sum.golang.org {signature}\n");
+        assert_eq!((key.open(&note), key.open_cosigned(&note)), (Some(text), Some(text)));
+        for (from, to) in [
+            ("20852163", "20852164"),
+            ("go.sum", "go.mod"),
+            ("CsUY", "CsUZ"),
+            ("Az3g", "Bz3g"),
+            ("sum.golang.org A", "example.com/behind-the-sofa A"),
+        ] {
+            assert_eq!(key.open(&note.replacen(from, to, 1)), None, "{to}");
+        }
+    }
+
+    #[test]
     fn cosigned_notes_open_under_each_signer_and_no_other_key() {
         let key = |name: &str, seed: u8| NoteKey::from_seed(name, &[seed; 32]).unwrap();
         let (log, witness) = (key("log.example", 3), key("witness.example", 4));

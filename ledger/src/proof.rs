@@ -156,6 +156,40 @@ mod tests {
     }
 
     #[test]
+    fn the_form_of_the_specification() {
+        // C2SP tlog-proof: the example's lines, with `index 0` and without hashes too; extra data is opaque.
+        let hashes = [
+            "gSKyXoYZUgZ6jduWYrkDOARinOMGJveXjgMkBTcdPlQ=",
+            "B95lDa8R83lS8n0eG+o0buTxRKQTYFi//1U8anccXmA=",
+            "EKNzoDWG8LGC0Yp9o+sv3qllpMP9uHQ9B20KNL+Q1zs=",
+            "RoopEkOdqkYqMB4MJXrbt/hMjOxsVn0IrWjpz1ZMMes=",
+            "AHCioX9nLjsrse6YhjRRmk1WUEirVOLLRoOQ6vfO5vk=",
+        ];
+        let head = "example.com/fancylog\n109482\nsFodV/vSp5O8n9a8QpW6PRY97tfOSW5bsc2Xl/EQi08=\n";
+        let lines = |extra: &str, index: &str, hashes: &[&str]| {
+            let hashes: String = hashes.iter().map(|hash| format!("{hash}\n")).collect();
+            format!("c2sp.org/tlog-proof@v1\n{extra}{index}\n{hashes}\n{head}")
+        };
+        let whole = lines("extra YWdlLXYxLjIuMQ==\n", "index 73894", &hashes);
+        let parts = Parts::read(&whole).unwrap();
+        assert_eq!((parts.extra.as_deref(), parts.index, parts.path.len()), (Some(&b"age-v1.2.1"[..]), 73_894, 5));
+        assert_eq!((parts.path[0][0], parts.path[4][31], parts.note), (0x81, 0xf9, head));
+        let least = lines("", "index 0", &[]);
+        let parts = Parts::read(&least).unwrap();
+        assert_eq!((parts.extra, parts.index, parts.path.len()), (None, 0, 0));
+        for wrong in [
+            lines("", "index 00", &[]),
+            lines("", "index", &[]),
+            lines("extra\n", "index 0", &[]),
+            lines("", "index 0", &["AAAA"]),
+            lines("", "index 0", &["AHCioX9nLjsrse6YhjRRmk1WUEirVOLLRoOQ6vfO5vk"]),
+            least.replacen("c2sp.org/", "", 1),
+        ] {
+            assert!(Parts::read(&wrong).is_none(), "{wrong}");
+        }
+    }
+
+    #[test]
     fn every_flipped_bit_of_a_receipt_is_refused() {
         let (text, key) = (text(), key().verifier_key());
         for at in 0..text.len() {

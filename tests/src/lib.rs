@@ -1,5 +1,7 @@
 //! What the tests share: a running server of the real binary, and the way to ask it.
 
+pub mod verifiers;
+
 use std::{
     io::{BufRead, BufReader, ErrorKind},
     path::{Path, PathBuf},
@@ -20,6 +22,17 @@ pub fn binary() -> PathBuf {
         Some(path) if path.exists() => path,
         _ => fail("the binary is missing: run `cargo test --workspace`"),
     }
+}
+
+/// That binary, to be run without this process's `EPILEDGER_*`: the knobs of tests are no settings of it.
+#[must_use]
+pub fn command() -> Command {
+    let mut command = Command::new(binary());
+    let ours = |name: &std::ffi::OsString| name.to_string_lossy().starts_with("EPILEDGER_");
+    for (name, _) in std::env::vars_os().filter(|(name, _)| ours(name)) {
+        command.env_remove(name);
+    }
+    command
 }
 
 /// Real records, where they lie beside the checkout. A missing folder is said, not failed.
@@ -80,7 +93,7 @@ impl App {
     /// Any verb that prints one JSON object once it serves.
     #[must_use]
     pub fn start(data: &Path, args: &[&str]) -> Self {
-        let mut child = Command::new(binary())
+        let mut child = command()
             .args(args)
             .arg("--data")
             .arg(data)
@@ -197,7 +210,7 @@ impl Drop for App {
 pub fn run(data: &Path, args: &[&str]) -> Output {
     // What an audit remembers belongs to the test, not to the user.
     let state = data.with_file_name("state");
-    let command = &mut Command::new(binary());
+    let command = &mut command();
     command.args(args).arg("--data").arg(data).env("XDG_STATE_HOME", state);
     command.output().unwrap_or_else(|e| fail(&e.to_string()))
 }

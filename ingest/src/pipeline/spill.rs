@@ -1,69 +1,140 @@
 //! Verified transactions on their way to the bucket of their patient: one file per range of `person_id`.
 //!
+//! A bucket of the tables is read in slices, ranges of `person_id` in order, so a worker holds one slice at a time.
+//! At most [`FAN_OUT`] files are written at a time, so neither memory nor open files grow with the ledger: with more
+//! slices than that, the first files hold several slices each and are split, again and again, until each holds one.
+//!
 //! A frame is: length of the rest (u32), `person_id` (i64), ledger index (u64), length of the entry (u32), the
 //! entry's stored bytes, then the payload if there is one. Numbers are big-endian. The files are working space: they
 //! are made anew by each run and removed at its end.
 
 use std::fs::{self, File};
-use std::io::{BufWriter, Write};
+use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use crate::error::IngestError;
-use crate::table::State;
+use crate::table::{State, range_of};
 
-/// Bytes that each bucket's file gathers before it writes.
+/// Files that are written at a time, a power of two.
+const FAN_OUT: u32 = 64;
+
+/// Slices of a bucket, a power of two.
+const SLICES: u32 = 8;
+
+/// Bytes that each of them gathers before it writes.
 const BUFFER: usize = 64 * 1024;
 
-/// The spill files of one run.
+/// Bytes of a frame between its own length and its entry: person, index, length of the entry.
+const HEADER: usize = 8 + 8 + 4;
+
+/// The spill files of one run, or those that one of them is split into.
 pub(super) struct Spill {
     dir: PathBuf,
+    slices: u32,
+    /// The first slice, and how many slices each file holds.
+    first: u32,
+    span: u32,
     files: Vec<BufWriter<File>>,
 }
 
 impl Spill {
     /// New, empty files in `dir`, which is emptied first.
-    pub(super) fn create(dir: &Path, buckets: u32) -> Result<Self, IngestError> {
+    pub(super) fn create(dir: &Path, state: &State) -> Result<Self, IngestError> {
         remove(dir)?;
         fs::create_dir_all(dir).map_err(IngestError::io("make", dir))?;
-        let files = (0..buckets)
-            .map(|bucket| {
-                let path = dir.join(format!("{bucket:05}"));
+        let slices = state.buckets * SLICES;
+        Self::of(dir, slices, 0, slices)
+    }
+
+    /// Files over `count` slices of all.
+    fn of(dir: &Path, slices: u32, first: u32, count: u32) -> Result<Self, IngestError> {
+        let span = (count / FAN_OUT).max(1);
+        let files = (first..first + count)
+            .step_by(span as usize)
+            .map(|slice| {
+                let path = path(dir, slice, span);
                 let file = File::create(&path).map_err(IngestError::io("make", &path))?;
                 Ok(BufWriter::with_capacity(BUFFER, file))
             })
             .collect::<Result<_, IngestError>>()?;
-        Ok(Self { dir: dir.to_owned(), files })
+        Ok(Self { dir: dir.to_owned(), slices, first, span, files })
     }
 
-    /// Adds a transaction to its patient's bucket.
+    /// Adds a transaction to its patient's slice.
     pub(super) fn add(
         &mut self,
-        state: &State,
         person: i64,
         index: u64,
         entry: &[u8],
         payload: Option<&[u8]>,
     ) -> Result<(), IngestError> {
-        let Some(file) = self.files.get_mut(state.bucket(person) as usize) else {
-            return Err(IngestError::Worker);
-        };
         let payload = payload.unwrap_or_default();
+        let mut head = [0; 4 + HEADER];
         // A payload is limited by the log's frame, 64 MiB, so both lengths fit.
-        let length = (8 + 8 + 4 + entry.len() + payload.len()) as u32;
-        let mut write = |bytes: &[u8]| file.write_all(bytes);
-        write(&length.to_be_bytes())
-            .and_then(|()| write(&person.to_be_bytes()))
-            .and_then(|()| write(&index.to_be_bytes()))
-            .and_then(|()| write(&(entry.len() as u32).to_be_bytes()))
-            .and_then(|()| write(entry))
-            .and_then(|()| write(payload))
-            .map_err(IngestError::io("write", &self.dir))
+        head[..4].copy_from_slice(&((HEADER + entry.len() + payload.len()) as u32).to_be_bytes());
+        head[4..12].copy_from_slice(&person.to_be_bytes());
+        head[12..20].copy_from_slice(&index.to_be_bytes());
+        head[20..].copy_from_slice(&(entry.len() as u32).to_be_bytes());
+        self.write(person, &[&head, entry, payload])
     }
 
-    /// Ends writing.
-    pub(super) fn finish(mut self) -> Result<(), IngestError> {
-        self.files.iter_mut().try_for_each(|file| file.flush()).map_err(IngestError::io("write", &self.dir))
+    fn write(&mut self, person: i64, parts: &[&[u8]]) -> Result<(), IngestError> {
+        let slice = range_of(person, self.slices);
+        let at = slice.checked_sub(self.first).map(|slice| (slice / self.span) as usize);
+        let file = at.and_then(|at| self.files.get_mut(at)).ok_or(IngestError::Worker)?;
+        parts.iter().try_for_each(|part| file.write_all(part)).map_err(IngestError::io("write", &self.dir))
     }
+
+    /// Ends writing: afterwards each slice has its file.
+    pub(super) fn finish(mut self) -> Result<(), IngestError> {
+        self.files.iter_mut().try_for_each(|file| file.flush()).map_err(IngestError::io("write", &self.dir))?;
+        let Self { dir, slices, first, span, files } = self;
+        let count = files.len() as u32;
+        // Their buffers go before the next ones come.
+        drop(files);
+        if span == 1 {
+            return Ok(());
+        }
+        (0..count).try_for_each(|file| split(&dir, slices, first + file * span, span))
+    }
+}
+
+/// The name of a file over some slices; that of one slice is its number.
+fn path(dir: &Path, first: u32, span: u32) -> PathBuf {
+    dir.join(if span == 1 { format!("{first:06}") } else { format!("{first:06}+{span}") })
+}
+
+/// Splits a file of several slices, and removes it.
+fn split(dir: &Path, slices: u32, first: u32, span: u32) -> Result<(), IngestError> {
+    let whole = path(dir, first, span);
+    let file = File::open(&whole).map_err(IngestError::io("read", &whole))?;
+    let mut file = BufReader::with_capacity(BUFFER, file);
+    let mut parts = Spill::of(dir, slices, first, span)?;
+    let mut frame = Vec::new();
+    while read_frame(&mut file, &mut frame).map_err(IngestError::io("read", &whole))? {
+        let person = frame.get(4..12).and_then(|bytes| bytes.try_into().ok()).map(i64::from_be_bytes);
+        parts.write(person.ok_or_else(cut_short)?, &[&frame])?;
+    }
+    fs::remove_file(&whole).map_err(IngestError::io("remove", &whole))?;
+    parts.finish()
+}
+
+/// The next frame with its length; false at the end.
+fn read_frame(file: &mut impl Read, frame: &mut Vec<u8>) -> io::Result<bool> {
+    frame.resize(4, 0);
+    match file.read_exact(frame) {
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(false),
+        other => other?,
+    }
+    let length = frame.first_chunk::<4>().map_or(0, |bytes| u32::from_be_bytes(*bytes));
+    frame.resize(4 + length as usize, 0);
+    file.read_exact(&mut frame[4..])?;
+    Ok(true)
+}
+
+fn cut_short() -> IngestError {
+    IngestError::Damaged { file: "spill".to_owned(), reason: "a frame is cut short; run again".to_owned() }
 }
 
 /// Removes the working space, if it is there.
@@ -74,7 +145,7 @@ pub(super) fn remove(dir: &Path) -> Result<(), IngestError> {
     }
 }
 
-/// One transaction of a bucket.
+/// One transaction of a slice.
 #[derive(Clone, Copy)]
 pub(super) struct Frame<'a> {
     /// The patient.
@@ -87,22 +158,30 @@ pub(super) struct Frame<'a> {
     pub(super) payload: &'a [u8],
 }
 
-/// Reads a bucket as a whole.
-pub(super) fn read(dir: &Path, bucket: u32) -> Result<Vec<u8>, IngestError> {
-    let path = dir.join(format!("{bucket:05}"));
-    fs::read(&path).map_err(IngestError::io("read", &path))
+/// The slices of a bucket, in the order of their patients.
+pub(super) fn slices(bucket: u32) -> Range<u32> {
+    bucket * SLICES..(bucket + 1) * SLICES
 }
 
-/// The frames of a bucket by patient, each patient's in the order of the ledger.
+/// Reads a slice as a whole into a buffer that one slice after the other uses, so that nothing is left in pieces.
+pub(super) fn read(dir: &Path, slice: u32, bytes: &mut Vec<u8>) -> Result<(), IngestError> {
+    let path = path(dir, slice, 1);
+    let failed = IngestError::io("read", &path);
+    bytes.clear();
+    let read = File::open(&path).and_then(|mut file| {
+        let length = usize::try_from(file.metadata()?.len()).map_err(|_| io::ErrorKind::FileTooLarge)?;
+        bytes.reserve_exact(length);
+        file.read_to_end(bytes)
+    });
+    read.map(drop).map_err(failed)
+}
+
+/// The frames of a slice by patient, each patient's in the order of the ledger.
 pub(super) fn frames(bytes: &[u8]) -> Result<Vec<Frame<'_>>, IngestError> {
     let mut frames = Vec::new();
     let mut rest = bytes;
     while !rest.is_empty() {
-        let frame = next(&mut rest).ok_or_else(|| IngestError::Damaged {
-            file: "spill".to_owned(),
-            reason: "a frame is cut short; run again".to_owned(),
-        })?;
-        frames.push(frame);
+        frames.push(next(&mut rest).ok_or_else(cut_short)?);
     }
     frames.sort_by_key(|frame: &Frame<'_>| (frame.person, frame.index));
     Ok(frames)
@@ -119,7 +198,7 @@ fn next<'a>(rest: &mut &'a [u8]) -> Option<Frame<'a>> {
     let index = u64::from_be_bytes(take(8)?.try_into().ok()?);
     let entry_length = u32::from_be_bytes(take(4)?.try_into().ok()?) as usize;
     let entry = take(entry_length)?;
-    let payload = take(length.checked_sub(20 + entry_length)?)?;
+    let payload = take(length.checked_sub(HEADER + entry_length)?)?;
     Some(Frame { person, index, entry, payload })
 }
 
@@ -129,24 +208,62 @@ mod tests {
 
     use super::*;
 
+    fn state(buckets: u32) -> State {
+        State { ledger_size: 1, cut_at: Day(0), catalog_hash: String::new(), buckets }
+    }
+
     #[test]
     fn frames_come_back_by_patient_and_index() {
         let dir = tempfile::tempdir().unwrap();
         let dir = dir.path().join("spill");
-        let state = State { ledger_size: 1, cut_at: Day(0), catalog_hash: String::new(), buckets: 4 };
-        let mut spill = Spill::create(&dir, 4).unwrap();
-        spill.add(&state, 9, 3, b"c", Some(b"payload")).unwrap();
-        spill.add(&state, 5, 2, b"b", None).unwrap();
-        spill.add(&state, 9, 1, b"a", None).unwrap();
+        let mut spill = Spill::create(&dir, &state(4)).unwrap();
+        spill.add(9, 3, b"c", Some(b"payload")).unwrap();
+        spill.add(5, 2, b"b", None).unwrap();
+        spill.add(9, 1, b"a", None).unwrap();
         spill.finish().unwrap();
-        let bytes = read(&dir, 0).unwrap();
+        let mut bytes = Vec::new();
+        read(&dir, 0, &mut bytes).unwrap();
         let frames = frames(&bytes).unwrap();
         let seen: Vec<_> = frames.iter().map(|f| (f.person, f.index, f.entry, f.payload)).collect();
         let empty: &[u8] = b"";
         assert_eq!(seen, [(5, 2, b"b".as_slice(), empty), (9, 1, b"a", empty), (9, 3, b"c", b"payload")]);
         assert!(super::frames(&bytes[..bytes.len() - 1]).is_err());
-        assert!(read(&dir, 3).unwrap().is_empty());
+        read(&dir, 3, &mut bytes).unwrap();
+        assert!(bytes.is_empty());
         remove(&dir).unwrap();
         remove(&dir).unwrap();
+    }
+
+    /// Two rounds of splitting, and at no time more files open than the fan-out and those that are split.
+    #[test]
+    fn more_slices_than_files_are_reached_by_splitting_in_the_order_of_patients() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path().join("spill");
+        let state = state(FAN_OUT * FAN_OUT / SLICES * 2);
+        let mut spill = Spill::create(&dir, &state).unwrap();
+        assert_eq!(spill.files.len(), FAN_OUT as usize);
+        let people: Vec<i64> = (0..3_000_i64).map(|n| n.wrapping_mul(0x5851_f42d_4c95_7f2d) & i64::MAX).collect();
+        for (index, person) in (0..).zip(&people) {
+            spill.add(*person, index, &vec![7; index as usize % 300], Some(&index.to_be_bytes())).unwrap();
+        }
+        spill.finish().unwrap();
+        assert_eq!(
+            fs::read_dir(&dir).unwrap().count(),
+            (state.buckets * SLICES) as usize,
+            "one file a slice, no other"
+        );
+        let (mut seen, mut last, mut bytes) = (0, -1, Vec::new());
+        for (bucket, slice) in (0..state.buckets).flat_map(|bucket| slices(bucket).map(move |slice| (bucket, slice))) {
+            read(&dir, slice, &mut bytes).unwrap();
+            for frame in frames(&bytes).unwrap() {
+                assert_eq!((state.bucket(frame.person), people[frame.index as usize]), (bucket, frame.person));
+                assert_eq!(frame.entry.len(), frame.index as usize % 300);
+                assert_eq!(frame.payload, frame.index.to_be_bytes());
+                assert!(frame.person > last, "patients come in order, over slices too");
+                last = frame.person;
+                seen += 1;
+            }
+        }
+        assert_eq!(seen, people.len());
     }
 }

@@ -17,7 +17,6 @@ use super::spill::Spill;
 use crate::error::IngestError;
 use crate::progress::{Progress, Stage};
 use crate::quarantine::{Quarantine, Reason};
-use crate::table::State;
 
 /// Entries that a worker verifies at a time.
 const BATCH: usize = 512;
@@ -60,20 +59,19 @@ pub(super) struct Verification {
 /// Reads the whole ledger; see the module's text. `progress` may stop it.
 pub(super) fn verify(
     reader: &LogReader,
-    state: &State,
+    ledger_size: u64,
     key: &PseudonymKey,
     spill: &mut Spill,
     progress: &dyn Fn(Progress) -> Result<(), IngestError>,
 ) -> Result<Verification, IngestError> {
     let mut sorter = Sorter {
-        state,
         key,
         spill,
         out: Verification {
             authorities: KeyRegistry::new(),
             determinations: Vec::new(),
             transactions: 0,
-            quarantine: Quarantine { ledger_size: state.ledger_size, ..Quarantine::default() },
+            quarantine: Quarantine { ledger_size, ..Quarantine::default() },
         },
     };
     let workers = std::thread::available_parallelism().map_or(2, usize::from);
@@ -95,7 +93,7 @@ pub(super) fn verify(
                     sorter.sort(checked)?;
                     read += 1;
                 }
-                progress(Progress { stage: Stage::Verify, done: read, total: state.ledger_size })?;
+                progress(Progress { stage: Stage::Verify, done: read, total: ledger_size })?;
             }
             if end {
                 return Ok(());
@@ -161,7 +159,6 @@ fn check(envelope: Envelope) -> Checked {
 
 /// Judges signers in the order of the ledger, and sorts by patient.
 struct Sorter<'a> {
-    state: &'a State,
     key: &'a PseudonymKey,
     spill: &'a mut Spill,
     out: Verification,
@@ -187,7 +184,7 @@ impl Sorter<'_> {
                     Ok(None) => Ok(()),
                     Ok(Some(patient)) => {
                         let Envelope { index, entry, payload } = &verified.envelope;
-                        self.spill.add(self.state, self.key.person(&patient), *index, entry, payload.as_deref())
+                        self.spill.add(self.key.person(&patient), *index, entry, payload.as_deref())
                     }
                 }
             }

@@ -176,6 +176,8 @@ impl Mirror {
         let head = fetch_head(source, &self.key)?;
         let from = self.head.as_ref().map_or(0, |head| head.size);
         if self.head.as_ref().is_some_and(|known| (known.size, known.root) == (head.size, head.root)) {
+            // A run that was stopped after its head was durable has left it.
+            remove_dir(self.fs.as_ref(), &self.dir.join(INCOMING))?;
             return Ok(Synced { from, to: from, blobs: 0 });
         }
         let mut walk = Walk::start(source, &head, self.head.as_ref(), self.edge()?)?;

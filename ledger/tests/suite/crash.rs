@@ -84,7 +84,7 @@ fn after_a_crash_at_any_point_nothing_acknowledged_is_lost_and_no_head_is_contra
         }
     }
     println!(
-        "crash points {}, crashes {} ({again} of them during or after a recovery), acknowledged entries lost: 0 of {}",
+        "shown: crash points tried {}, crashes {} ({again} of them during or after a recovery), acknowledged entries lost: 0 of {}",
         trace.len() + 1,
         tally.crashes,
         tally.acknowledged

@@ -1,13 +1,13 @@
 //! Any call of the disk fails once, with no effect, half of it or all: the log stops, its waiters hear "unknown",
 //! nothing is signed any more, and the next start goes the normal way.
 
-use std::{io::ErrorKind, path::Path, sync::Arc};
+use std::{path::Path, sync::Arc};
 
 use epiledger_ledger::{Log, LogError, NoteKey};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
 use crate::{
-    disk::{Disk, Failure, Survival},
+    disk::{Disk, EIO, ENOSPC, Failure, Survival},
     folder::{grant, key},
     workload::{DIR, ORIGIN, Told, create, fault, live, open, setup, start},
 };
@@ -18,17 +18,16 @@ fn stride() -> u64 {
 }
 
 /// Lives with one failing call; whether it came to that, and whether the caller was told.
-fn live_with(call: u64, failure: Failure, kind: ErrorKind) -> (bool, bool) {
+fn live_with(call: u64, failure: Failure, number: i32) -> (bool, bool) {
     let disk = Disk::default();
     let mut told = Told::default();
-    disk.fail(call, failure, kind);
+    disk.fail(call, failure, number);
     let result = live(&disk, &mut told);
     let happened = disk.has_failed();
     if let Err(error) = &result {
         assert!(happened, "{error}");
         assert!(matches!(error, LogError::Poisoned(_) | LogError::Io { .. }), "call {call}: {error}");
-        let full = kind == ErrorKind::StorageFull;
-        assert_eq!(error.to_string().contains("free space"), full, "it says what to do: {error}");
+        assert_eq!(error.to_string().contains("free space"), number == ENOSPC, "it says what to do: {error}");
     }
     // The next start sees what this process saw, and what it builds on is durable.
     let log = start(&disk, &told);
@@ -50,22 +49,25 @@ fn live_with(call: u64, failure: Failure, kind: ErrorKind) -> (bool, bool) {
 
 #[test]
 fn a_failed_call_anywhere_stops_the_log_and_loses_nothing() {
-    for (failure, kind) in [
-        (Failure::Failed, ErrorKind::StorageFull),
-        (Failure::Failed, ErrorKind::Other),
-        (Failure::Persisted, ErrorKind::Other),
-    ] {
+    let matrix = [Failure::Failed, Failure::Persisted].map(|failure| [(failure, ENOSPC), (failure, EIO)]);
+    // Each of the four begins at another call, so that a stride leaves out as few calls as it can.
+    for ((failure, number), first) in matrix.into_iter().flatten().zip(1..) {
         let (mut calls, mut stopped) = (0_u64, 0_u64);
-        for call in (1..).step_by(usize::try_from(stride()).unwrap()) {
-            let (happened, told) = live_with(call, failure, kind);
+        for call in (first..).step_by(usize::try_from(stride()).unwrap()) {
+            let (happened, told) = live_with(call, failure, number);
             if !happened {
                 break;
             }
             calls += 1;
             stopped += u64::from(told);
         }
-        println!("{failure:?} ({kind}): {calls} calls failed, {stopped} stopped the log, acknowledged entries lost: 0");
-        assert!(calls * stride() > 400, "the whole life was walked: {calls}");
+        let name = if number == EIO { "EIO" } else { "ENOSPC" };
+        println!(
+            "shown: {name} on every {}th call, {failure:?}: {calls} calls, {stopped} stopped the log, \
+             acknowledged entries lost: 0",
+            stride()
+        );
+        assert!((calls + 1) * stride() > 400, "the whole life was walked: {calls}");
         // What may fail unheard is no more than tidying up.
         assert!(stopped * 50 > calls * 49, "{stopped} of {calls}");
     }
@@ -82,7 +84,7 @@ fn a_failed_sync_is_unknown_to_waiters_and_no_later_head_is_signed() {
         told.flush(&disk, &log).unwrap();
         let head = log.checkpoint();
         // The next calls are the write of a frame and its sync.
-        disk.fail(2, failure, ErrorKind::Other);
+        disk.fail(2, failure, EIO);
         let tickets: Vec<_> = (0..3).map(|_| log.submit(vec![grant("p", 3)])).collect();
         for ticket in tickets {
             let error = ticket.and_then(|ticket| ticket.wait()).unwrap_err();
@@ -125,7 +127,7 @@ fn a_stopped_creation_is_finished_by_the_same_call() {
     for failure in [Failure::Failed, Failure::Persisted] {
         for call in 1.. {
             let disk = Disk::default();
-            disk.fail(call, failure, ErrorKind::StorageFull);
+            disk.fail(call, failure, ENOSPC);
             drop(create(&disk));
             if !disk.has_failed() {
                 assert!(call > 40);

@@ -10,6 +10,7 @@ mod forged;
 mod live;
 mod log;
 mod mirror;
+mod mirror_disk;
 mod policies;
 mod recovery;
 mod tamper;

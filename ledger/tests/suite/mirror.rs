@@ -22,14 +22,14 @@ const ORIGIN: &str = "test.example/ledger";
 type Change = Box<dyn Fn(&str, Result<Vec<u8>, SourceError>) -> Result<Vec<u8>, SourceError> + Send + Sync>;
 
 /// A log's folder as a server gives it, with whatever the server does to it.
-struct Served {
+pub struct Served {
     dir: PathBuf,
     change: Change,
     fetches: AtomicU64,
 }
 
 impl Served {
-    fn plain(dir: &Path) -> Self {
+    pub fn plain(dir: &Path) -> Self {
         Self::changed(dir, |_, result| result)
     }
 
@@ -57,7 +57,7 @@ impl Source for Served {
 }
 
 /// Copies of one log's folder, each a published head later; `fork` changes an entry of the second step.
-fn steps(root: &Path, fork: bool) -> Vec<PathBuf> {
+pub fn steps(root: &Path, fork: bool) -> Vec<PathBuf> {
     let dir = root.join(if fork { "forked" } else { "log" });
     let log = create(&dir, ORIGIN, Arc::new(TestClock::default()));
     let registered = vec![

@@ -3,12 +3,15 @@
 use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
 
 use epiledger_ledger::{
-    Log, StdFs,
+    FolderSource, FollowError, Log, Mirror, MirrorError, StdFs,
     entry::key::Party,
     verify::{AuditOptions, audit},
 };
 
-use crate::folder::{TestClock, copy, create, files, grant, key, record, register};
+use crate::{
+    folder::{TestClock, copy, create, files, grant, key, record, register},
+    verifiers,
+};
 
 const ORIGIN: &str = "test.example/ledger";
 
@@ -45,21 +48,64 @@ fn layer(dir: &Path, heads: &[String]) -> Option<&'static str> {
     audit(dir, AuditOptions { pinned_heads: heads, ..AuditOptions::default() }).fault.map(|fault| fault.layer)
 }
 
-/// How often each act was found by each layer.
+/// The layer at which a mirror that has followed `dir` so far refuses `other` in its place.
+fn mirror_layer(mirror: &Path, dir: &Path, other: &Path) -> Option<&'static str> {
+    let sync = |from: &Path| {
+        let key = key(ORIGIN).verifier_key();
+        Mirror::open(Arc::new(StdFs), mirror, &key, false).unwrap().sync(&FolderSource::new(from), &|_, _| {})
+    };
+    sync(dir).unwrap();
+    match sync(other) {
+        Err(MirrorError::Follow(FollowError::Fault(fault))) => Some(fault.layer),
+        Err(other) => unreachable!("no fault of the log: {other}"),
+        Ok(_) => None,
+    }
+}
+
+/// How often an act was done, and how often each of the two independent verifiers was asked and refused.
 #[derive(Default)]
-struct Table(BTreeMap<(String, &'static str), u64>);
+struct Count {
+    times: u64,
+    python: u64,
+    go: u64,
+}
+
+/// Acts by the layer that found them.
+#[derive(Default)]
+struct Table(BTreeMap<(String, &'static str), Count>);
 
 impl Table {
-    /// An act that must be found.
-    fn found(&mut self, act: &str, dir: &Path, heads: &[String]) {
-        let layer = layer(dir, heads);
-        assert!(layer.is_some(), "{act} in {}: not found", dir.display());
-        *self.0.entry((act.to_owned(), layer.unwrap_or_default())).or_default() += 1;
+    /// An act that must be found; gives its count.
+    fn found(&mut self, act: &str, layer: Option<&'static str>) -> &mut Count {
+        assert!(layer.is_some(), "{act}: not found");
+        let count = self.0.entry((act.to_owned(), layer.unwrap_or_default())).or_default();
+        count.times += 1;
+        count
+    }
+
+    /// An act on a file, found by the auditor; and by the verifiers where it is theirs: key, head and tree.
+    fn on_file(&mut self, act: &str, dir: &Path, role: &str, with_python: bool) {
+        let found = layer(dir, &[]);
+        let count = self.found(act, found);
+        if ["blobs", "journal"].contains(&role) {
+            return;
+        }
+        for (name, output) in verifiers::verify(dir, with_python) {
+            assert_eq!(output.status.code(), Some(1), "{name} takes it: {act}");
+            *(if name == "python" { &mut count.python } else { &mut count.go }) += 1;
+        }
+    }
+
+    /// An act that nothing in the folder shows.
+    fn not_found(&mut self, act: &str, layer: Option<&'static str>) {
+        assert_eq!(layer, None, "{act}");
+        self.0.entry((act.to_owned(), "not found")).or_default().times += 1;
     }
 
     fn print(&self) {
-        for ((act, layer), count) in &self.0 {
-            println!("{act:<55} {layer:<12} {count}");
+        println!("shown: {:<62} {:<12} {:>6} {:>6} {:>6}", "what was done", "found by", "times", "python", "go");
+        for ((act, layer), Count { times, python, go }) in &self.0 {
+            println!("shown: {act:<62} {layer:<12} {times:>6} {python:>6} {go:>6}");
         }
     }
 }
@@ -89,7 +135,7 @@ fn swap(bytes: &[u8], one: &[u8], other: &[u8]) -> Vec<u8> {
 fn every_act_on_a_log_of_200_entries_is_found_and_the_layer_named() {
     let temporary = tempfile::tempdir().unwrap();
     let dir = temporary.path().join("log");
-    let old = temporary.path().join("old");
+    let [seen, later] = ["seen", "later"].map(|name| temporary.path().join(name));
     let log = long_ledger(&dir, "suffix");
     let (head, entries) = (log.checkpoint().note, [120, 121].map(|index| log.read(index).unwrap()));
     drop(log);
@@ -98,15 +144,16 @@ fn every_act_on_a_log_of_200_entries_is_found_and_the_layer_named() {
     let files: Vec<_> = files(&dir).into_iter().filter(|file| !file.ends_with("lock")).collect();
     for (number, file) in files.iter().enumerate() {
         let (bytes, role) = (fs::read(file).unwrap(), role(&dir, file));
-        for at in (number % stride().min(bytes.len())..bytes.len()).step_by(stride()) {
+        let places = (number % stride().min(bytes.len())..bytes.len()).step_by(stride());
+        for (nth, at) in places.enumerate() {
             let mut changed = bytes.clone();
             changed[at] ^= 1 << (at % 8);
             fs::write(file, changed).unwrap();
-            table.found(&format!("a byte flipped in {role}"), &dir, &[]);
+            table.on_file(&format!("a byte flipped in {role}"), &dir, &role, nth == 0);
         }
         for length in [0, bytes.len() / 2, bytes.len() - 1] {
             fs::write(file, &bytes[..length]).unwrap();
-            table.found(&format!("{role} cut"), &dir, &[]);
+            table.on_file(&format!("{role} cut"), &dir, &role, length == 0);
         }
         // A partial tile may go as soon as a wider one stands beside it: nothing refers to it any more.
         let wider = |other: &std::path::PathBuf| {
@@ -116,37 +163,48 @@ fn every_act_on_a_log_of_200_entries_is_found_and_the_layer_named() {
         let replaced = file.to_str().unwrap().contains(".p/") && files.iter().any(wider);
         fs::remove_file(file).unwrap();
         if !replaced {
-            table.found(&format!("{role} deleted"), &dir, &[]);
+            table.on_file(&format!("{role} deleted"), &dir, &role, true);
         }
         if entries.iter().all(|entry| bytes.windows(entry.len()).any(|window| window == entry)) {
             fs::write(file, swap(&bytes, &entries[0], &entries[1])).unwrap();
-            table.found(&format!("two entries swapped in {role}"), &dir, &[]);
+            table.on_file(&format!("two entries swapped in {role}"), &dir, &role, true);
         }
         fs::write(file, &bytes).unwrap();
     }
     assert_eq!(layer(&dir, &[]), None, "all was put back");
 
     // Swapped everywhere, as one who has no key can: the checkpoint's root remains.
-    copy(&dir, &old);
+    copy(&dir, &seen);
+    copy(&dir, &later);
     for file in &files {
         let bytes = fs::read(file).unwrap();
         fs::write(file, swap(&bytes, &entries[0], &entries[1])).unwrap();
     }
-    table.found("two entries swapped in all files", &dir, &[]);
+    table.on_file("two entries swapped in all files", &dir, "tile", true);
 
-    // What has the right key's signature is found by what an auditor has seen before, and by nothing else.
+    // What has the right key's signature is found by what an auditor or a mirror has seen before, and by nothing else.
     let pin = std::slice::from_ref(&head);
-    assert_eq!(layer(&old, pin), None);
-    let log = Log::open(Arc::new(StdFs), &old, key(ORIGIN)).unwrap();
+    assert_eq!(layer(&seen, pin), None);
+    let log = Log::open(Arc::new(StdFs), &later, key(ORIGIN)).unwrap();
     let newer = log.append(vec![grant("p", 3)]).unwrap().checkpoint.note;
+    log.flush().unwrap();
     drop(log);
-    let replayed = temporary.path().join("replayed");
-    drop(long_ledger(&replayed, "suffix"));
-    assert_eq!(layer(&replayed, &[]), None, "an old folder is right in itself");
-    table.found("an old folder replayed, against a pinned head", &replayed, &[newer]);
-    let rewritten = temporary.path().join("rewritten");
-    drop(long_ledger(&rewritten, "other"));
-    assert_eq!(layer(&rewritten, &[]), None, "a rewritten log is right in itself");
-    table.found("a suffix rewritten and signed, against a pinned head", &rewritten, pin);
+    for (act, suffix, followed, pin) in [
+        ("an old folder replayed", "suffix", &later, newer),
+        ("a suffix rewritten and signed with the right key", "other", &seen, head.clone()),
+    ] {
+        let at = |what: &str| temporary.path().join(format!("{what} {suffix}"));
+        drop(long_ledger(&at("changed"), suffix));
+        table.not_found(&format!("{act}: nothing pinned"), layer(&at("changed"), &[]));
+        table.found(&format!("{act}: a head pinned"), layer(&at("changed"), &[pin]));
+        table.found(&format!("{act}: before a mirror"), mirror_layer(&at("mirror"), followed, &at("changed")));
+        for (name, output) in verifiers::verify(&at("changed"), true) {
+            assert!(output.status.success(), "{name}: to them, too, the folder is right in itself");
+        }
+    }
+    println!(
+        "shown: every {}th byte of each file was flipped here; of smaller logs each byte is, in tamper.rs",
+        stride()
+    );
     table.print();
 }

@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use epiledger_tests::{App, binary};
+use epiledger_tests::{App, command};
 use serde_json::Value;
 
 /// A folder for everything, with a state folder of its own, so that no pin of the user's is touched.
@@ -36,7 +36,7 @@ impl Desk {
     }
 
     fn output(&self, args: &[&str]) -> Output {
-        let command = &mut Command::new(binary());
+        let command = &mut command();
         command.args(args).env("XDG_STATE_HOME", self.at("state")).env("EPILEDGER_DATA", self.at("none"));
         command.output().unwrap()
     }
@@ -387,17 +387,4 @@ fn a_server_that_lies_stalls_or_breaks_off_is_named_and_changes_nothing() {
     liar.serves(&old, |_, bytes| bytes);
     desk.expect(6, &["goes backwards"], &args);
     desk.expect(0, &["no fault"], &["audit", "verify", text(&mirror)]);
-}
-
-#[test]
-fn the_independent_verifier_takes_the_demos_logs() {
-    let desk = Desk::new();
-    let data = desk.at("data");
-    assert!(App::demo(&data, 100).stop().unwrap().success());
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("verifiers/verify.py");
-    for log in ["audit", "ledger"] {
-        let output = Command::new("python3").arg("-B").arg(&script).arg(data.join(log)).output().unwrap();
-        assert!(output.status.success(), "{log}: {}", String::from_utf8_lossy(&output.stderr));
-        assert!(String::from_utf8_lossy(&output.stdout).contains("signature and root hold"));
-    }
 }

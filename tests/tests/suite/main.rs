@@ -27,4 +27,5 @@ mod statistics;
 mod style;
 mod tamper;
 mod totality;
+mod verifiers;
 mod world;

@@ -13,6 +13,12 @@ use std::{
 use epiledger_ledger::{Fs, FsDir, FsFile};
 pub use state::{Op, State, Survival};
 
+/// Linux's number for a disk that cannot read or write.
+pub const EIO: i32 = 5;
+
+/// Linux's number for a full disk.
+pub const ENOSPC: i32 = 28;
+
 /// How a call fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Failure {
@@ -29,7 +35,7 @@ struct Inner {
     trace: Vec<Op>,
     held: BTreeSet<PathBuf>,
     calls: u64,
-    fail: Option<(u64, Failure, io::ErrorKind)>,
+    fail: Option<(u64, Failure, i32)>,
 }
 
 /// A disk; clones are handles of the same one.
@@ -61,10 +67,10 @@ impl Disk {
         self.inner().trace.len()
     }
 
-    /// Makes one call fail, the `call`-th from now on (1 is the next).
-    pub fn fail(&self, call: u64, failure: Failure, kind: io::ErrorKind) {
+    /// Makes one call fail with a number of the system's, [`EIO`] or [`ENOSPC`]: the `call`-th from now on (1 is the next).
+    pub fn fail(&self, call: u64, failure: Failure, error: i32) {
         let mut inner = self.inner();
-        inner.fail = Some((inner.calls + call, failure, kind));
+        inner.fail = Some((inner.calls + call, failure, error));
     }
 
     /// Whether the failure has happened; it will not happen later.
@@ -77,8 +83,8 @@ impl Inner {
     /// Counts a call; how it must fail, if it must.
     fn call(&mut self) -> Option<(Failure, io::Error)> {
         self.calls += 1;
-        let (_, failure, kind) = self.fail.take_if(|(call, ..)| *call == self.calls)?;
-        Some((failure, kind.into()))
+        let (_, failure, error) = self.fail.take_if(|(call, ..)| *call == self.calls)?;
+        Some((failure, io::Error::from_raw_os_error(error)))
     }
 
     fn read<T>(&mut self, run: impl FnOnce(&State) -> io::Result<T>) -> io::Result<T> {

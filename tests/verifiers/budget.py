@@ -1,0 +1,76 @@
+#!/usr/bin/env python3
+"""budget.py DIR: the budget that an audit log's entries add up to, folded with Python's standard library alone.
+
+Reads what `checkpoint` signs and nothing else, so a running server does no harm. Besides the sums it requires of each
+intent that its rho is that of its draws, that each discrete Gaussian is paid (rho * 2 * sigma^2 >= D^2), and that the
+state which it read is the fold of the intents before it. Prints one JSON object: size, what is spent at each level, and
+how many questions ended in which way.
+"""
+
+import json
+import sys
+from fractions import Fraction
+from pathlib import Path
+
+from verify import WIDTH, Broken, fold, read_checkpoint, read_tile, require, sha256, split
+
+
+def read_entries(folder):
+    """Every entry under the signed head; their tree has its root."""
+    _, size, root = read_checkpoint(folder)
+    entries = []
+    for index in range(0, size, WIDTH):
+        width = min(WIDTH, size - index)
+        entries += split(read_tile(folder, "entries", index // WIDTH, width), width)
+    require(fold([sha256(b"\0", entry) for entry in entries]) == root, "the root is not that of the entries")
+    return entries
+
+
+def plain(number, places):
+    """A sum as a decimal without needless zeros."""
+    whole, rest = divmod(number * 10**places, 10**places)
+    require(rest.denominator == 1, "a price has too many places")
+    return f"{whole}.{int(rest):0{places}}".rstrip("0").rstrip(".")
+
+
+def check_intent(intent, spent, intents):
+    """What an intent says of itself, and of those before it."""
+    draws = intent["primitives"]
+    require(Fraction(intent["rho"]) == sum(Fraction(draw["rho"]) for draw in draws), "its rho is not that of its draws")
+    for draw in draws:
+        paid = Fraction(draw["rho"]) * 2 * Fraction(draw["sigma"]) ** 2 >= int(draw["d_squared"])
+        require(paid or intent["finer"] is not None or draw["mechanism"] != "discrete_gaussian", "a draw is not paid")
+    state = intent["state"]
+    read = [Fraction(state["rho"]), Fraction(state["delta"])]
+    require((state["intents"], read) == (intents, spent), "the state that it read is not the fold before it")
+
+
+def fold_budget(entries):
+    spent, opened, ended = {}, {}, {"answered": 0, "failed": 0, "abandoned": 0}
+    intents = 0
+    for index, entry in enumerate(entries):
+        body, kind = (value := json.loads(entry))["body"], value["type"]
+        if kind == "query.intent":
+            levels = [("id_space", body["id_space"]), ("protocol", body["protocol"]), ("principal", body["principal"])]
+            check_intent(body, spent.get(levels[0], [0, 0]), intents)
+            for level in levels:
+                rho, delta = spent.get(level, [0, 0])
+                spent[level] = [rho + Fraction(body["rho"]), delta + Fraction(body["delta"])]
+            opened[index], intents = body["query_id"], intents + 1
+        elif kind == "query.outcome":
+            require(opened.pop(body["intent"], None) == body["query_id"], f"entry {index} ends no open intent")
+            ended[body["outcome"]] += 1
+    levels = {}
+    for (level, name), (rho, delta) in spent.items():
+        levels.setdefault(level, {})[name] = {"rho": plain(rho, 12), "delta": plain(delta, 18)}
+    return {"size": len(entries), "spent": levels, "intents": intents, "open": len(opened), **ended}
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit(__doc__)
+    try:
+        print(json.dumps(fold_budget(read_entries(Path(sys.argv[1])))))
+    except (Broken, OSError, ValueError, KeyError, TypeError) as error:
+        print(f"BROKEN {error}", file=sys.stderr)
+        sys.exit(1)
