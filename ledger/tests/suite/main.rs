@@ -9,7 +9,11 @@ mod folder;
 mod log;
 mod mirror;
 mod policies;
+#[path = "../../../tests/src/python.rs"]
+mod python;
 mod recovery;
+#[path = "../../../tests/src/skip.rs"]
+mod skip;
 mod tamper;
 mod tamper_table;
 mod transactions;

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use epiledger_tests::{App, binary, run};
+use epiledger_tests::{App, command, run};
 use serde_json::json;
 
 /// Between intent and outcome: the price stays spent, the next start closes it as abandoned, the log verifies.
@@ -58,7 +58,8 @@ fn killed_between_intent_and_outcome_the_question_is_abandoned_and_paid() {
     assert!(verified.status.success(), "{}", String::from_utf8_lossy(&verified.stdout));
 }
 
-fn tables(data: &Path) -> Vec<(String, Vec<u8>)> {
+/// The bytes of each file of the newest snapshot, by table.
+pub fn tables(data: &Path) -> Vec<(String, Vec<u8>)> {
     let newest = epiledger_ingest::snapshot::newest(data).unwrap().unwrap();
     let mut found: Vec<(String, Vec<u8>)> = newest
         .tables
@@ -90,7 +91,7 @@ fn ingest_killed_at_any_moment_and_run_again_ends_in_the_same_tables() {
     let expected = tables(&whole);
     assert!(expected.len() > 5);
     for round in 0..8u64 {
-        let mut child = Command::new(binary())
+        let mut child = command()
             .args(["ingest", "--data"])
             .arg(&killed)
             .stdout(Stdio::null())

@@ -3,10 +3,9 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::Command,
 };
 
-use epiledger_tests::{App, binary};
+use epiledger_tests::{App, command};
 
 fn files(dir: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(dir).unwrap().flatten() {
@@ -27,7 +26,7 @@ fn copy(from: &Path, to: &Path) {
 }
 
 fn verify(dir: &Path) -> (Option<i32>, String) {
-    let output = Command::new(binary())
+    let output = command()
         .args(["audit", "verify"])
         .arg(dir)
         .env("XDG_STATE_HOME", dir.with_file_name("state"))
