@@ -7,3 +7,4 @@ mod finer;
 mod policy;
 mod setup;
 mod timing;
+mod traits;
