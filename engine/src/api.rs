@@ -64,6 +64,9 @@ pub enum PrivacyAsk {
     /// The wanted half-width of the 95 % interval of the first count or sum, in its own unit, a decimal; with a number
     /// of values that the asker assumes in a cell, of the first mean.
     Accuracy(String, Option<u64>),
+    /// Neither: none, several, or no decimal. It is refused when the question is, so that the log has it.
+    #[serde(skip_deserializing)]
+    Malformed,
 }
 
 /// One question.
@@ -316,8 +319,10 @@ pub struct AuditFilter {
     pub protocol: Option<String>,
     /// Only rows whose SQL holds this text.
     pub text: Option<String>,
-    /// From this index on.
+    /// From this index on, the oldest that fit.
     pub from: Option<u64>,
+    /// Before this index (the log's end), the newest that fit unless `from` is given.
+    pub before: Option<u64>,
     /// At most this many, newest last (100 by default, 1,000 at most).
     pub limit: Option<usize>,
 }

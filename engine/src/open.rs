@@ -13,7 +13,7 @@ use std::{
 use axum::body::Bytes;
 use datafusion::parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use epiledger_ingest::{
-    Folder, Options, Pipeline, Progress,
+    Folder, Options, Pipeline, Progress, schedule,
     simulate::{DATA_CUT, simulate},
     snapshot::{self, SnapshotManifest},
 };
@@ -276,6 +276,8 @@ pub fn create_demo(data: &Path, people: u64, seed: u64, say: &mut dyn FnMut(Stri
         simulated.revoked
     ));
     let summary = Pipeline::run(data, Options::at(DATA_CUT))?;
+    // The simulated records end on that day: a later cut would price the same questions anew.
+    schedule::waive(data)?;
     let rows: u64 = summary.rows.values().sum();
     let bad: u64 = summary.quarantined.values().sum();
     say(format!(

@@ -52,5 +52,12 @@ pub const CASES: Panel = Panel {
     rho: "0.005",
 };
 
-/// In the order in which the demo asks them.
+/// The share of patients who had the disease in a month: two counts for each of twelve months, one release.
+pub const PREVALENCE: Panel = Panel {
+    title: "COVID-19: patients ill in a month per 100 observed in it (period prevalence), by month",
+    sql: include_str!("panel/prevalence.sql"),
+    rho: "0.02",
+};
+
+/// What a demo asks and shows, in order. One that keeps serving asks [`PREVALENCE`] too, for its dashboard.
 pub const DEMO: [Panel; 4] = [PATIENTS, EPIDEMIC, PRESSURE, CASES];

@@ -37,6 +37,16 @@ pub fn asked(ask: &PrivacyAsk) -> Result<Ask, QueryError> {
     Ok(match ask {
         PrivacyAsk::Epsilon(text) => Ask::Epsilon(number("epsilon", text)?),
         PrivacyAsk::Accuracy(..) => return Err(bad("an accuracy has no price of its own".into())),
+        PrivacyAsk::Malformed => {
+            return Err(QueryError::Refused {
+                code: Code::BadPrivacyParam.as_str().to_owned(),
+                message: "`privacy` names one price".to_owned(),
+                position: None,
+                hint:
+                    r#"write {"epsilon": 0.5}, {"rho": "0.001"}, {"accuracy": 20} or {"accuracy": 2, "assume_n": 500}"#
+                        .to_owned(),
+            });
+        }
         PrivacyAsk::Rho(text) => Ask::Rho(Rho::parse(&plain(text)).map_err(|e| bad(format!("rho: {e}")))?),
     })
 }

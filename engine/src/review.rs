@@ -1,6 +1,6 @@
 //! What the log shows to those who review it, and the acts of board and steward, which are log entries.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::sync::Arc;
 
 use epiledger_ledger::entry::{
     AuditEntry, AuditLogEntry, ProtocolApprove, ProtocolSuspend, RoleChange, parse_audit_entry,
@@ -60,39 +60,53 @@ impl Engine {
     /// The log can't be read.
     pub fn audit_search(&self, filter: &AuditFilter) -> Result<Vec<AuditRow>, QueryError> {
         let limit = filter.limit.unwrap_or(ROWS).min(MOST_ROWS);
-        let mut rows: VecDeque<AuditRow> = VecDeque::new();
-        let mut undated = 0;
-        for index in filter.from.unwrap_or(0)..self.audit().size() {
-            let bytes = self.audit().read(index).map_err(stopped)?;
-            match parse_audit_entry(&bytes).map_err(stopped)? {
-                AuditLogEntry::Block(block) => {
-                    // A block dates the entries before it.
-                    rows.iter_mut()
-                        .rev()
-                        .take(undated)
-                        .for_each(|row| row.time = i64::try_from(block.time).unwrap_or(i64::MAX));
-                    undated = 0;
-                    // A page with a beginning is full at its limit; without one the newest rows count.
-                    if filter.from.is_some() && rows.len() >= limit {
+        let end = filter.before.map_or(self.audit().size(), |before| before.min(self.audit().size()));
+        let mut rows = Vec::new();
+        match filter.from {
+            Some(from) => {
+                for index in from..end {
+                    rows.extend(self.row(index, filter)?);
+                    if rows.len() >= limit {
                         break;
                     }
                 }
-                AuditLogEntry::Entry(entry) => {
-                    let Some(row) = self.row(index, &entry, filter)? else {
-                        continue;
-                    };
-                    if filter.from.is_some() && rows.len() >= limit {
-                        continue;
-                    }
-                    rows.push_back(row);
-                    undated += 1;
-                    if rows.len() > limit {
-                        rows.pop_front();
+            }
+            None => {
+                for index in (0..end).rev() {
+                    rows.extend(self.row(index, filter)?);
+                    if rows.len() >= limit {
+                        break;
                     }
                 }
+                rows.reverse();
             }
         }
-        Ok(rows.into())
+        self.date(&mut rows)?;
+        Ok(rows)
+    }
+
+    /// Gives each row, in the log's order, the minute of the first block after it; 0 where none is closed yet.
+    fn date(&self, rows: &mut [AuditRow]) -> Result<(), QueryError> {
+        let mut block = (0, 0);
+        for row in rows {
+            if row.index >= block.0 {
+                block = self.block_after(row.index)?;
+            }
+            row.time = block.1;
+        }
+        Ok(())
+    }
+
+    /// Index and Unix time of the first block at or after an index; the log's end and 0 when there is none.
+    fn block_after(&self, index: u64) -> Result<(u64, i64), QueryError> {
+        let end = self.audit().size();
+        for index in index..end {
+            let bytes = self.audit().read(index).map_err(stopped)?;
+            if let AuditLogEntry::Block(block) = parse_audit_entry(&bytes).map_err(stopped)? {
+                return Ok((index, i64::try_from(block.time).unwrap_or(i64::MAX)));
+            }
+        }
+        Ok((end, 0))
     }
 
     /// The text behind a commitment, without its salt; `None` when it was redacted.
@@ -112,8 +126,11 @@ impl Engine {
         self.audit_queries.answer(self, sql).await
     }
 
-    fn row(&self, index: u64, entry: &AuditEntry, filter: &AuditFilter) -> Result<Option<AuditRow>, QueryError> {
-        let json = serde_json::to_value(entry).map_err(stopped)?;
+    /// An entry as a row when it passes the filter; none of a block's leaf.
+    fn row(&self, index: u64, filter: &AuditFilter) -> Result<Option<AuditRow>, QueryError> {
+        let bytes = self.audit().read(index).map_err(stopped)?;
+        let AuditLogEntry::Entry(entry) = parse_audit_entry(&bytes).map_err(stopped)? else { return Ok(None) };
+        let json = serde_json::to_value(&entry).map_err(stopped)?;
         let body = json.get("body").cloned().unwrap_or_default();
         let is = |field: &str, wanted: &Option<String>| {
             wanted.as_ref().is_none_or(|wanted| body.get(field).and_then(|v| v.as_str()) == Some(wanted))

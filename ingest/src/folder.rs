@@ -53,6 +53,12 @@ impl Folder {
         self.root.join("snapshots")
     }
 
+    /// The file whose presence says that snapshots are not cut on schedule here.
+    #[must_use]
+    pub fn no_schedule(&self) -> PathBuf {
+        self.root.join("no-schedule")
+    }
+
     /// The keys, readable by their owner alone.
     #[must_use]
     pub fn keys(&self) -> PathBuf {

@@ -8,6 +8,7 @@ use std::path::Path;
 use epiledger_privacy::day::Day;
 
 use crate::error::IngestError;
+use crate::folder::Folder;
 use crate::pipeline::{Options, Pipeline, Summary, Watch};
 use crate::snapshot;
 
@@ -87,8 +88,26 @@ impl Schedule {
     }
 }
 
+/// Takes a folder out of the schedule: its first cut stays until someone asks for another. For records that end on a
+/// day of their own, such as simulated ones: a cut of today would make every question a new one, and show nothing new.
+///
+/// # Errors
+/// The system refuses.
+pub fn waive(data: &Path) -> Result<(), IngestError> {
+    let path = Folder::new(data).no_schedule();
+    let text = "No snapshot is cut on schedule here; `epiledger ingest --cut` cuts one. Without this file: daily.\n";
+    std::fs::write(&path, text).map_err(IngestError::io("write", &path))
+}
+
+/// Was the folder taken out of the schedule?
+#[must_use]
+pub fn waived(data: &Path) -> bool {
+    Folder::new(data).no_schedule().exists()
+}
+
 /// Cuts when the schedule's newest instant has no snapshot yet, or there is no snapshot at all (the first of a folder
-/// is cut at once); `None` when nothing is due. Of days on which nobody cut, only the last one is made up for.
+/// is cut at once); `None` when nothing is due. Of days on which nobody cut, only the last one is made up for, and of a
+/// folder that was taken out of the schedule none.
 ///
 /// # Errors
 /// As [`Pipeline::run`]; [`IngestError::Busy`] while another ingest runs.
@@ -96,6 +115,7 @@ pub fn cut_if_due(data: &Path, schedule: Schedule, now: u64, watch: Watch<'_>) -
     let due = schedule.last(now);
     let cut = match snapshot::newest(data)? {
         None => Cut::at(now),
+        Some(_) if waived(data) => return Ok(None),
         Some(newest) if newest.cut_at < due.to_string() => due,
         Some(_) => return Ok(None),
     };

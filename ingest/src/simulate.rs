@@ -3,8 +3,8 @@
 //! The 14 counties of Massachusetts by census share; hospitals, patients and an expert with keys; visits, conditions
 //! by age and place, an epidemic whose weekly cases are told, prescriptions, measurements; consents given, denied,
 //! limited and revoked; corrections and retractions; and a few bad transactions of each kind. All of it is a function
-//! of the seed: person number n is the same in every simulation of that seed, whoever else is in it. Its keys are
-//! made from the seed too and protect nothing.
+//! of the seed: person number n is the same in every simulation of that seed, whoever else is in it. Its parties' keys
+//! are made from the seed too and protect nothing; the ledger's own key is new in each.
 
 mod dice;
 mod epidemic;
@@ -135,7 +135,7 @@ pub fn run(
     folder.write_catalog(&catalog)?;
     public_tables::write(&folder, &catalog, &massachusetts())?;
     let mut writer = Writer {
-        ledger: LedgerWriter::new(create_ledger(&folder, &root)?),
+        ledger: LedgerWriter::new(create_ledger(&folder)?),
         keys: PatientKeys::create(&folder)?,
         world: World { root, authorities: &authorities },
         summary: SimSummary { hospitals: HOSPITALS.len() as u64, ..SimSummary::default() },

@@ -1,5 +1,8 @@
 //! What the tests share: a running server of the real binary, and the way to ask it.
 
+mod python;
+mod real_data;
+pub mod skip;
 pub mod verifiers;
 
 use std::{
@@ -9,6 +12,9 @@ use std::{
 };
 
 use serde_json::{Value, json};
+
+pub use python::python;
+pub use real_data::real_data;
 
 /// The binary that the same build made.
 ///
@@ -24,26 +30,14 @@ pub fn binary() -> PathBuf {
     }
 }
 
-/// That binary, to be run without this process's `EPILEDGER_*`: the knobs of tests are no settings of it.
+/// The binary in an environment without the tests' own knobs: it refuses an `EPILEDGER_` variable that it doesn't know.
 #[must_use]
 pub fn command() -> Command {
     let mut command = Command::new(binary());
-    let ours = |name: &std::ffi::OsString| name.to_string_lossy().starts_with("EPILEDGER_");
-    for (name, _) in std::env::vars_os().filter(|(name, _)| ours(name)) {
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("EPILEDGER_")) {
         command.env_remove(name);
     }
     command
-}
-
-/// Real records, where they lie beside the checkout. A missing folder is said, not failed.
-#[must_use]
-pub fn real_data(name: &str) -> Option<PathBuf> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data").join(name);
-    if root.exists() {
-        return Some(root);
-    }
-    eprintln!("skipped: ../shared/data/{name} is not here");
-    None
 }
 
 /// A server of the real binary over a data folder; stopped by its process id when dropped.
@@ -93,12 +87,18 @@ impl App {
     /// Any verb that prints one JSON object once it serves.
     #[must_use]
     pub fn start(data: &Path, args: &[&str]) -> Self {
+        Self::start_with(data, args, Stdio::null())
+    }
+
+    /// The same, with a place for its words on stderr.
+    #[must_use]
+    pub fn start_with(data: &Path, args: &[&str], stderr: impl Into<Stdio>) -> Self {
         let mut child = command()
             .args(args)
             .arg("--data")
             .arg(data)
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
+            .stderr(stderr)
             .spawn()
             .unwrap_or_else(|e| fail(&e.to_string()));
         let mut line = String::new();
@@ -113,10 +113,15 @@ impl App {
         Self { child, url, keys: started["keys"].clone(), data: data.to_owned() }
     }
 
-    /// The process id.
-    #[must_use]
-    pub fn pid(&self) -> u32 {
-        self.child.id()
+    /// Sends a signal by its POSIX name, such as `TERM`. Every shell has `kill` built in; not every machine has the
+    /// program.
+    ///
+    /// # Panics
+    /// The process is gone.
+    pub fn signal(&self, name: &str) {
+        let sent =
+            Command::new("sh").args(["-c", "kill -s \"$0\" \"$1\"", name, &self.child.id().to_string()]).status();
+        assert!(sent.is_ok_and(|status| status.success()), "no {name} for {}", self.child.id());
     }
 
     /// kill -9, and wait until it is gone.
@@ -128,7 +133,13 @@ impl App {
     /// Asks it to stop in order, and waits.
     #[must_use]
     pub fn stop(mut self) -> Option<ExitStatus> {
-        let _ = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status();
+        self.signal("TERM");
+        self.child.wait().ok()
+    }
+
+    /// Waits until it ends by itself.
+    #[must_use]
+    pub fn ended(mut self) -> Option<ExitStatus> {
         self.child.wait().ok()
     }
 
@@ -210,7 +221,7 @@ impl Drop for App {
 pub fn run(data: &Path, args: &[&str]) -> Output {
     // What an audit remembers belongs to the test, not to the user.
     let state = data.with_file_name("state");
-    let command = &mut command();
+    let mut command = command();
     command.args(args).arg("--data").arg(data).env("XDG_STATE_HOME", state);
     command.output().unwrap_or_else(|e| fail(&e.to_string()))
 }

@@ -7,7 +7,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use crate::fail;
+use crate::{fail, skip::skip};
 
 /// Debian's place for Go packages.
 const GO_PATH: &str = "/usr/share/gocode";
@@ -16,22 +16,10 @@ fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("verifiers")
 }
 
-/// Whether something is here; if not, that is said, or is a failure where everything is required.
-fn have(here: bool, what: &str) -> bool {
-    if !here && std::env::var("EPILEDGER_REQUIRE").is_ok_and(|require| require == "all") {
-        fail(&format!("{what} is missing, and EPILEDGER_REQUIRE=all"));
-    }
-    if !here {
-        eprintln!("skipped: {what} is missing");
-    }
-    here
-}
-
 /// Runs a script of Python's standard library; `None` where Python is missing.
 #[must_use]
 pub fn python(script: &str, argument: &Path) -> Option<Output> {
-    let output = Command::new("python3").arg("-B").arg(folder().join(script)).arg(argument).output();
-    if have(output.is_ok(), "python3") { output.ok() } else { None }
+    crate::python()?.arg(folder().join(script)).arg(argument).output().ok()
 }
 
 /// A Go program, compiled once; `None` where Go or its packages are missing.
@@ -41,7 +29,8 @@ pub fn go(program: &str) -> Option<PathBuf> {
     let _alone = BUILDING.lock().unwrap_or_else(PoisonError::into_inner);
     let packages = Path::new(GO_PATH).join("src/golang.org/x/mod/sumdb/tlog").exists();
     let compiler = Command::new("go").arg("version").output().is_ok();
-    if !have(packages && compiler, "Debian's golang or golang-golang-x-mod-dev") {
+    if !packages || !compiler {
+        skip("the programs in Go need Debian's golang and golang-golang-x-mod-dev");
         return None;
     }
     let temporary = std::env::temp_dir();

@@ -1,6 +1,8 @@
 //! The command line's HTTP client: finds a running server by its data folder, and speaks as one role.
 
 use std::fmt;
+use std::fs::{File, TryLockError};
+use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
@@ -62,6 +64,9 @@ pub struct ClientFile {
     pub protocol: String,
 }
 
+/// [`ServerFile`]'s name in the data folder.
+pub(super) const SERVER_FILE: &str = "server.json";
+
 /// `DATA/server.json`, which every running server writes (mode 0600).
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ServerFile {
@@ -69,6 +74,29 @@ pub struct ServerFile {
     pub url: String,
     /// Its process.
     pub pid: u32,
+}
+
+impl ServerFile {
+    /// Says that this process is the server which the file names, until the lock is dropped or the process ends.
+    ///
+    /// # Errors
+    /// The file can't be opened or locked.
+    pub fn hold(data: &Path) -> io::Result<File> {
+        let file = File::open(data.join(SERVER_FILE))?;
+        file.lock()?;
+        Ok(file)
+    }
+
+    /// The server that runs over a data folder. A file whose server was killed names nobody, whoever may have its port
+    /// or its process id now.
+    #[must_use]
+    pub fn live(data: &Path) -> Option<Self> {
+        let file = File::open(data.join(SERVER_FILE)).ok()?;
+        match file.try_lock_shared() {
+            Err(TryLockError::WouldBlock) => serde_json::from_reader(file).ok(),
+            _ => None,
+        }
+    }
 }
 
 /// A server and a key for it.
@@ -123,8 +151,7 @@ impl Client {
     pub fn find(settings: &Settings, role: Role) -> Result<Self, Failure> {
         let own_key = settings.key_file.as_deref().map(read_key).transpose()?;
         let demo: Option<ClientFile> = read(&settings.data.join("client.json"));
-        let server: Option<ServerFile> = read(&settings.data.join("server.json"));
-        let running = demo.as_ref().map(|d| d.url.clone()).or_else(|| server.map(|s| s.url));
+        let running = ServerFile::live(&settings.data).map(|server| server.url);
         let Some(url) = settings.url.clone().or_else(|| running.clone()) else {
             let message = format!(
                 "no server runs over {}; start one with `epiledger demo` or `epiledger serve`, or name one with --url",
@@ -132,21 +159,16 @@ impl Client {
             );
             return Err(Failure::new(Exit::Temporary, message));
         };
-        // A demo's keys go to that demo alone.
-        let demo_key = demo.filter(|d| d.url == url).map(|d| SecretString::from(d.keys.of(role)));
+        // A demo's keys go to that demo alone, while it runs.
+        let demo_key = demo
+            .filter(|d| d.url == url && running.as_deref() == Some(&url))
+            .map(|d| SecretString::from(d.keys.of(role)));
         let Some(key) = own_key.or(demo_key) else {
             let message =
                 format!("this needs a {} key: name its file with --key-file or EPILEDGER_KEY_FILE", role.as_str());
             return Err(Failure::new(Exit::Auth, message));
         };
         Ok(Self::new(&url, Some(key)))
-    }
-
-    /// Does a server run over this data folder?
-    #[must_use]
-    pub fn runs(data: &Path) -> bool {
-        let file: Option<ServerFile> = read(&data.join("server.json"));
-        file.is_some_and(|f| Self::new(&f.url, None).send("GET", "/healthz", None, None).is_ok())
     }
 
     /// `GET` a JSON document.
@@ -270,6 +292,20 @@ mod tests {
     }
 
     #[test]
+    fn a_server_lives_as_long_as_it_holds_its_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let live = || ServerFile::live(dir.path()).map(|server| server.pid);
+        assert_eq!(live(), None);
+        let file = ServerFile { url: "http://127.0.0.1:1".into(), pid: std::process::id() };
+        std::fs::write(dir.path().join(SERVER_FILE), serde_json::to_vec(&file).unwrap()).unwrap();
+        assert_eq!(live(), None, "nobody holds it, though its process lives");
+        let held = ServerFile::hold(dir.path()).unwrap();
+        assert_eq!((live(), live()), (Some(file.pid), Some(file.pid)));
+        drop(held);
+        assert_eq!(live(), None);
+    }
+
+    #[test]
     fn without_a_server_the_failure_is_temporary_and_says_what_to_start() {
         let dir = tempfile::tempdir().unwrap();
         let variables = [("EPILEDGER_DATA".to_owned(), dir.path().to_string_lossy().into_owned())];
@@ -277,6 +313,5 @@ mod tests {
         let failure = Client::find(&settings, Role::Researcher).err().unwrap();
         assert_eq!(failure.exit, Exit::Temporary);
         assert!(failure.message.contains("epiledger demo"));
-        assert!(!Client::runs(dir.path()));
     }
 }

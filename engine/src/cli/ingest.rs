@@ -2,7 +2,11 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use epiledger_ingest::{Cut, Options, Pipeline, Progress, schedule::cut_if_due, snapshot::newest};
+use epiledger_ingest::{
+    Cut, Options, Pipeline, Progress,
+    schedule::{cut_if_due, waived},
+    snapshot::newest,
+};
 use serde_json::json;
 
 use super::exit::Failure;
@@ -37,9 +41,8 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<(), Failure> {
     let Some(summary) = summary? else {
         let newest = newest(data)?.map(|n| (n.number, n.cut_at));
         let (snapshot, cut_at) = newest.unwrap_or_default();
-        let document = json!({
-            "snapshot": snapshot, "changed": false, "cut_at": cut_at, "next_cut": schedule.next(now).to_string(),
-        });
+        let next = (!waived(data)).then(|| schedule.next(now).to_string());
+        let document = json!({ "snapshot": snapshot, "changed": false, "cut_at": cut_at, "next_cut": next });
         context.show(&document, |d| format!("no cut is due (--cut makes one now)\n{}", summarized(d)));
         return Ok(());
     };

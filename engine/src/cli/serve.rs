@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::Context;
 use super::exit::Failure;
-use super::session::Session;
+use super::session::{Port, Session};
 
 /// What `serve` takes.
 #[derive(clap::Args)]
@@ -18,10 +18,11 @@ pub(super) struct Args {
 pub(super) fn run(context: &Context, args: &Args) -> Result<(), Failure> {
     let settings = &context.settings;
     let schedule = settings.schedule().map_err(|e| Failure::usage(e.to_string()))?;
-    let session = Session::open(&settings.data, settings.timing, false)?;
     let mut address = settings.listen;
     address.set_port(args.port.unwrap_or(address.port()));
-    let running = session.start(address, Some(schedule))?;
+    let port = Port::take(address)?;
+    let session = Session::open(&settings.data, settings.timing, false)?;
+    let running = session.start(port, Some(schedule))?;
     context.say(&format!("serving at {}; Ctrl-C stops", running.url));
     if context.json {
         context.show(&json!({ "url": running.url, "data_dir": settings.data }), |_| String::new());

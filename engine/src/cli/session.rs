@@ -1,5 +1,6 @@
 //! An engine with its server, run by this process: opened, started on a socket, stopped in order.
 
+use std::fs::File;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -7,12 +8,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use epiledger_ingest::Schedule;
+use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use super::client::{Client, ServerFile, read_key};
+use super::client::{SERVER_FILE, ServerFile, read_key};
 use super::exit::{Exit, Failure};
 use crate::api::Principal;
 use crate::config::{Settings, Timing};
@@ -45,6 +47,26 @@ pub(super) struct Running {
     task: JoinHandle<Result<(), ServeError>>,
     /// Ctrl-C and termination, listened for from the start: a stop right after the first words is in order too.
     signals: [Signal; 2],
+    /// The lock on `server.json`: it says that this server lives.
+    _alive: File,
+}
+
+/// A port that is taken, so that it can be used or refused before any work is done.
+pub(super) struct Port {
+    listener: std::net::TcpListener,
+    address: SocketAddr,
+}
+
+impl Port {
+    /// Takes it; 0 is any free one.
+    pub fn take(address: SocketAddr) -> Result<Self, Failure> {
+        let runtime = Builder::new_current_thread().enable_io().build().map_err(Failure::of)?;
+        let (listener, address) = runtime.block_on(server::bind(address)).map_err(|e| match e {
+            ServeError::InUse { .. } => Failure::usage(e.to_string()),
+            other => Failure::of(other),
+        })?;
+        Ok(Self { listener: listener.into_std().map_err(Failure::of)?, address })
+    }
 }
 
 impl Session {
@@ -58,16 +80,18 @@ impl Session {
         Ok(Self { runtime, server, data: data.to_path_buf(), stopping: Arc::default() })
     }
 
-    /// Listens and serves in the background; writes `server.json`. Newer snapshots are taken up, and cut where a
+    /// Serves on the port in the background; writes `server.json`. Newer snapshots are taken up, and cut where a
     /// schedule is given.
-    pub fn start(&self, address: SocketAddr, schedule: Option<Schedule>) -> Result<Running, Failure> {
-        let (listener, bound) = self.runtime.block_on(server::bind(address)).map_err(|e| match e {
-            ServeError::InUse { .. } => Failure::usage(e.to_string()),
-            other => Failure::of(other),
-        })?;
-        let url = format!("http://{bound}");
-        let file = ServerFile { url: url.clone(), pid: std::process::id() };
-        self.write("server.json", &file)?;
+    pub fn start(&self, port: Port, schedule: Option<Schedule>) -> Result<Running, Failure> {
+        let url = format!("http://{}", port.address);
+        // What a demo left that was killed leads nowhere now.
+        self.remove("client.json")?;
+        self.write(SERVER_FILE, &ServerFile { url: url.clone(), pid: std::process::id() })?;
+        let alive = ServerFile::hold(&self.data).map_err(Failure::of)?;
+        let listener = {
+            let _inside = self.runtime.enter();
+            TcpListener::from_std(port.listener).map_err(Failure::of)?
+        };
         let (stop, stopped) = oneshot::channel::<()>();
         let app = Arc::clone(&self.server);
         let task = self.runtime.spawn(server::run(listener, app, async {
@@ -79,7 +103,7 @@ impl Session {
             let _inside = self.runtime.enter();
             [listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?]
         };
-        Ok(Running { url, stop, task, signals })
+        Ok(Running { url, stop, task, signals, _alive: alive })
     }
 
     /// Waits for Ctrl-C or a termination signal, then stops. Stops by itself when the audit log can't be written: what
@@ -101,12 +125,8 @@ impl Session {
         self.stopping.store(true, Ordering::Relaxed);
         let _ = running.stop.send(());
         let ended = self.runtime.block_on(running.task);
-        for name in ["server.json", "client.json"] {
-            match std::fs::remove_file(self.data.join(name)) {
-                Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(Failure::of(e)),
-                _ => {}
-            }
-        }
+        self.remove(SERVER_FILE)?;
+        self.remove("client.json")?;
         ended.map_err(Failure::of)?.map_err(Failure::of)
     }
 
@@ -125,6 +145,13 @@ impl Session {
         Ok(self.server.principal(&key))
     }
 
+    fn remove(&self, name: &str) -> Result<(), Failure> {
+        match std::fs::remove_file(self.data.join(name)) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Failure::of(e)),
+            _ => Ok(()),
+        }
+    }
+
     /// Writes a small JSON file of the data folder that only its owner reads.
     pub fn write(&self, name: &str, document: &impl serde::Serialize) -> Result<(), Failure> {
         let text = serde_json::to_vec_pretty(document).map_err(Failure::of)?;
@@ -137,7 +164,7 @@ impl Session {
 /// Must a command that appends open the folder itself? Only when it names no server and none runs there.
 #[must_use]
 pub(super) fn offline(settings: &Settings) -> bool {
-    settings.url.is_none() && !Client::runs(&settings.data)
+    settings.url.is_none() && ServerFile::live(&settings.data).is_none()
 }
 
 async fn log_failed(server: &Server) {

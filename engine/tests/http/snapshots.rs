@@ -84,6 +84,8 @@ async fn the_server_cuts_on_schedule_once_a_day_and_reads_what_it_cut() {
         let engine = Arc::clone(&engine);
         off_thread(move || engine.look(Schedule::daily(3), now, &|_| true).unwrap())
     };
+    assert!(!look(DAY + 4 * 3_600).await, "a demo's folder has no schedule");
+    std::fs::remove_file(data.join("no-schedule")).unwrap();
     assert!(look(DAY + 4 * 3_600).await, "the demo's cut lies before the schedule's newest");
     assert!(!look(DAY + 26 * 3_600).await);
     assert!(look(DAY + 27 * 3_600).await);

@@ -4,6 +4,7 @@
 //! and `procedures` are taken when there. Everything is read and checked before anything is written. Names, addresses,
 //! coordinates, numbers of documents and free text are never read; a patient's id becomes a keyed hash.
 
+mod columns;
 mod people;
 mod table;
 
@@ -110,7 +111,7 @@ pub fn import_synthea(
     let hospitals: BTreeSet<String> = people.persons.iter().map(hospital_of).collect();
     let hospitals: Vec<&str> = hospitals.iter().map(String::as_str).collect();
     let authorities = Authorities::create(&folder, &root, &hospitals)?;
-    let mut ledger = LedgerWriter::new(create_ledger(&folder, &root)?);
+    let mut ledger = LedgerWriter::new(create_ledger(&folder)?);
     let mut keys = PatientKeys::create(&folder)?;
     ledger.submit(authorities.opening()?)?;
     let import = Import { root, authorities: &authorities, hospitals: &hospitals, options };

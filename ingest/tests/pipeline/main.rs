@@ -8,7 +8,11 @@ mod consent;
 mod crash;
 mod neighbour;
 mod quarantine;
+#[path = "../../../tests/src/real_data.rs"]
+mod real_data;
 mod rerun;
 mod schedule;
+#[path = "../../../tests/src/skip.rs"]
+mod skip;
 mod support;
 mod synthea;

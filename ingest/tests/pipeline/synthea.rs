@@ -15,17 +15,8 @@ use epiledger_ingest::{IngestError, Options, Pipeline, Summary};
 use epiledger_privacy::catalog::Profile;
 use epiledger_privacy::day::Day;
 
+use crate::real_data::real_data;
 use crate::support::{cut, rows};
-
-/// A folder of real files beside the project; `None`, with a word, where it is not.
-fn folder(name: &str) -> Option<PathBuf> {
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data").join(name);
-    if dir.is_dir() {
-        return Some(dir);
-    }
-    println!("skipped: no ../shared/data/{name} on this machine");
-    None
-}
 
 fn import(data: &Path, dir: &Path, options: &ImportOptions) -> (ImportSummary, Summary) {
     let imported = import_synthea(data, dir, options, &|_| {}).unwrap();
@@ -67,7 +58,7 @@ fn count_by(data: &Path, sql: &str) -> Vec<(String, i64)> {
 
 #[test]
 fn coronary_heart_disease_by_county_in_26191_persons() {
-    let Some(dir) = folder("synthea_ma_cardio_parquet") else {
+    let Some(dir) = real_data("synthea_ma_cardio_parquet") else {
         return;
     };
     let data = tempfile::tempdir().unwrap();
@@ -88,7 +79,7 @@ fn coronary_heart_disease_by_county_in_26191_persons() {
 
 #[test]
 fn a_covid_wave_in_older_csv_columns() {
-    let Some(dir) = folder("synthea_ma_covid_1k") else {
+    let Some(dir) = real_data("synthea_ma_covid_1k") else {
         return;
     };
     let data = tempfile::tempdir().unwrap();
@@ -106,7 +97,7 @@ fn a_covid_wave_in_older_csv_columns() {
 
 #[test]
 fn measurements_of_6184_persons() {
-    let Some(dir) = folder("synthea_ma_metabolic_6k") else {
+    let Some(dir) = real_data("synthea_ma_metabolic_6k") else {
         return;
     };
     let data = tempfile::tempdir().unwrap();
@@ -120,7 +111,7 @@ fn measurements_of_6184_persons() {
 
 #[test]
 fn the_newest_csv_columns_with_visits_procedures_and_hospitals() {
-    let Some(dir) = folder("synthea_full_110") else { return };
+    let Some(dir) = real_data("synthea_full_110") else { return };
     let data = tempfile::tempdir().unwrap();
     let (imported, summary) = import(data.path(), &dir, &options(ImportConsent::All, "2025-12-31"));
     assert_eq!(imported.people, summary.admitted);
@@ -134,7 +125,7 @@ fn the_newest_csv_columns_with_visits_procedures_and_hospitals() {
 
 #[test]
 fn without_consent_nothing_is_in_the_tables() {
-    let Some(dir) = folder("synthea_full_110") else { return };
+    let Some(dir) = real_data("synthea_full_110") else { return };
     let data = tempfile::tempdir().unwrap();
     let (imported, summary) = import(data.path(), &dir, &options(ImportConsent::None, "2025-12-31"));
     assert_eq!((summary.patients, summary.admitted), (imported.people, 0));
@@ -210,6 +201,10 @@ fn malformed_files_stop_the_import_before_anything_is_written() {
     assert!(bad_date.contains("conditions.csv` line 2") && bad_date.contains("START"), "{bad_date}");
     let no_column = fails("conditions.csv", "START,PATIENT\n2019-02-03,a1\n");
     assert!(no_column.contains("no column CODE"), "{no_column}");
+    let misspelt = fails("patients.csv", "Id,BIRTHDATE,GENDER,CONTY\na1,1950-01-01,F,Middlesex County\n");
+    assert!(misspelt.contains("CONTY") && misspelt.contains("did you mean COUNTY?"), "{misspelt}");
+    let unknown = fails("conditions.csv", "START,PATIENT,CODE,DESCRIPTON\n2019-02-03,a1,1,x\n");
+    assert!(unknown.contains("conditions.csv` line 1") && unknown.contains("DESCRIPTION?"), "{unknown}");
     let twice = fails("patients.csv", "Id,BIRTHDATE,GENDER\na1,1950-01-01,F\na1,1950-01-01,F\n");
     assert!(twice.contains("line 3") && twice.contains("twice"), "{twice}");
     assert!(!bad_date.contains("a1"), "no patient is named");

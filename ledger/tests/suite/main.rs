@@ -12,7 +12,11 @@ mod log;
 mod mirror;
 mod mirror_disk;
 mod policies;
+#[path = "../../../tests/src/python.rs"]
+mod python;
 mod recovery;
+#[path = "../../../tests/src/skip.rs"]
+mod skip;
 mod tamper;
 mod tamper_table;
 mod transactions;

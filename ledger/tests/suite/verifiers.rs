@@ -19,20 +19,9 @@ fn verifiers() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/verifiers")
 }
 
-/// Whether something is here; if not, that is said, or is a failure where everything is required.
-fn have(here: bool, what: &str) -> bool {
-    let required = std::env::var("EPILEDGER_REQUIRE").is_ok_and(|require| require == "all");
-    assert!(here || !required, "{what} is missing, and EPILEDGER_REQUIRE=all");
-    if !here {
-        eprintln!("skipped: {what} is missing");
-    }
-    here
-}
-
 /// Runs Python in the verifiers' folder; `None` where it is missing.
 pub fn python(arguments: &[&OsStr]) -> Option<Output> {
-    let output = Command::new("python3").arg("-B").args(arguments).current_dir(verifiers()).output();
-    if have(output.is_ok(), "python3") { output.ok() } else { None }
+    crate::python::python()?.args(arguments).current_dir(verifiers()).output().ok()
 }
 
 /// The Go verifier, compiled once; `None` where Go or its packages are missing, and nothing requires them.
@@ -41,7 +30,8 @@ fn go() -> Option<&'static Path> {
     let build = || {
         let packages = Path::new(GO_PATH).join("src/golang.org/x/mod/sumdb/tlog").exists();
         let compiler = Command::new("go").arg("version").output().is_ok();
-        if !have(packages && compiler, "Debian's golang or golang-golang-x-mod-dev") {
+        if !packages || !compiler {
+            crate::skip::skip("the Go verifier needs Debian's golang and golang-golang-x-mod-dev");
             return None;
         }
         let temporary = Path::new(env!("CARGO_TARGET_TMPDIR"));

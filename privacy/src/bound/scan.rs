@@ -209,6 +209,7 @@ impl ExecutionPlan for GuardedScan {
         Ok(TreeNodeRecursion::Continue)
     }
 
+    #[expect(clippy::disallowed_methods, reason = "a plan node runs its child when it is run itself")]
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
         let schema = self.schema();
         let Some(Some(part)) = self.parts.get(partition) else {

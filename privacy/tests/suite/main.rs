@@ -8,3 +8,4 @@ mod forged;
 mod policy;
 mod setup;
 mod timing;
+mod traits;

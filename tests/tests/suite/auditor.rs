@@ -36,7 +36,7 @@ impl Desk {
     }
 
     fn output(&self, args: &[&str]) -> Output {
-        let command = &mut command();
+        let mut command = command();
         command.args(args).env("XDG_STATE_HOME", self.at("state")).env("EPILEDGER_DATA", self.at("none"));
         command.output().unwrap()
     }

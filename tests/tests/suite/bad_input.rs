@@ -40,9 +40,12 @@ fn a_price_that_is_none_is_refused() {
         json!({ "Epsilon": 0.1 }),
     ];
     let accuracies = accuracies.into_iter().map(|value| json!({ "accuracy": value }));
+    let refusals = || app.audit().iter().filter(|entry| entry["body"]["code"] == "BAD_PRIVACY_PARAM").count();
     for privacy in prices.chain(accuracies).chain(others) {
+        let logged = refusals();
         let problem = expect(&app, &json!({ "sql": QUESTION, "privacy": privacy }), 422, "BAD_PRIVACY_PARAM");
         assert!(problem["hint"].as_str().is_some_and(|hint| hint.len() > 20), "{problem}");
+        assert_eq!(refusals(), logged + 1, "one log entry: {problem}");
     }
     // A price that is one, and past the budget.
     let dear = json!({ "sql": QUESTION, "privacy": { "epsilon": 1e6 } });

@@ -1,6 +1,6 @@
 //! Many at once, and a kill in between: the budget is spent to the last question and no further.
 
-use std::{collections::BTreeSet, process::Command, sync::Mutex, time::Duration};
+use std::{collections::BTreeSet, sync::Mutex, time::Duration};
 
 use epiledger_tests::{App, Reply, run};
 use serde_json::{Value, json};
@@ -107,7 +107,6 @@ fn a_key_whose_question_was_killed_replays_the_failure_and_spends_nothing() {
         let mut app = App::start(&data, &["serve", "--json", "--port", "0"]);
         app.keys = keys["keys"].clone();
         let before = intents(&app);
-        let pid = app.pid().to_string();
         std::thread::scope(|scope| {
             let url = app.url.clone();
             let token = keys["keys"]["researcher"].as_str().unwrap();
@@ -120,7 +119,7 @@ fn a_key_whose_question_was_killed_replays_the_failure_and_spends_nothing() {
                     .send(body.to_string());
             });
             assert!(seen(|| intents(&app) > before), "no intent came");
-            assert!(Command::new("kill").args(["-9", &pid]).status().unwrap().success());
+            app.signal("KILL");
         });
         app.kill();
         let again = App::demo(&data, 120);

@@ -14,14 +14,17 @@ mod coverage;
 mod crash;
 mod edges;
 mod first_light;
+mod full_disk;
 mod library;
 mod memory;
 mod oracle;
 mod real_data;
 mod receipts;
 mod refusals;
+mod restart;
 #[path = "../../../privacy/tests/suite/setup.rs"]
 mod setup;
+mod skips;
 mod snapshots;
 mod statistics;
 mod style;

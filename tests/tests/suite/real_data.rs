@@ -2,9 +2,30 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use arrow::{array::AsArray, datatypes::Int64Type};
+use arrow::{
+    array::AsArray,
+    datatypes::{Float64Type, Int64Type},
+    util::display::array_value_to_string,
+};
 use datafusion::prelude::{ParquetReadOptions, SessionContext};
+use epiledger_engine::exec::{local::LocalExecutor, post::answer};
+use epiledger_ingest::{Folder, snapshot::FileManifest};
+use epiledger_privacy::{
+    loss::Rho,
+    params::Ask,
+    snapshot::{Snapshot, StoredFile},
+};
 use epiledger_tests::{App, real_data, run};
+
+use crate::{
+    setup::Bench,
+    statistics::{Held, draw_from},
+    world,
+};
+
+const CASES: &str = "SELECT p.county AS county, COUNT(*) AS n FROM person p WHERE p.person_id IN \
+                     (SELECT person_id FROM condition_occurrence WHERE condition_source_value = '53741008') \
+                     GROUP BY p.county";
 
 /// Persons with coronary heart disease by county, exactly, by DataFusion alone over the snapshot's files.
 fn exactly(data: &Path, sql: &str) -> Vec<(String, i64)> {
@@ -74,7 +95,9 @@ fn coronary_heart_disease_by_county_of_26191_persons() {
         assert_eq!(cases.get(county), Some(&expected), "{county}");
     }
 
-    // Over fresh budgets (fresh draws of the same question) the interval holds the truth at the stated rate.
+    covers(&data, &cases);
+
+    // The same by the command line and the server, once.
     let key = |role: &str, principal: &str| {
         let made = run(&data, &["keys", "create", principal, "--role", role, "--json"]);
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
@@ -113,22 +136,45 @@ fn coronary_heart_disease_by_county_of_26191_persons() {
     let token = key("researcher", "r").1;
     let mut app = App::start(&data, &["serve", "--json", "--port", "0"]);
     app.keys = serde_json::json!({ "researcher": token });
+    let answer = app.ask(CASES, "0.01").json();
+    let counties: Vec<&str> = answer["rows"].as_array().unwrap().iter().map(|row| row[0].as_str().unwrap()).collect();
+    assert!(counties.len() == 14 && cases.keys().all(|county| counties.contains(&county.as_str())), "{answer}");
+}
+
+/// Over repeated fresh budgets, each spent on this one question, the intervals hold the truth at the stated rate.
+fn covers(data: &Path, cases: &BTreeMap<String, i64>) {
+    let catalog = Folder::new(data).catalog().unwrap();
+    let manifest = epiledger_ingest::snapshot::newest(data).unwrap().unwrap();
+    let root = std::fs::canonicalize(data).unwrap();
+    let stored = |file: &FileManifest| StoredFile {
+        path: root.join(&file.path).to_string_lossy().trim_start_matches('/').to_owned(),
+        size: file.size,
+        low: file.low,
+        high: file.high,
+    };
+    let private = manifest.tables.iter().map(|(name, table)| (name.clone(), table.files.iter().map(stored).collect()));
+    let snapshot = Snapshot { number: 1, private: private.collect(), ..Snapshot::default() };
+    let params = world::params(Ask::Rho(Rho::parse("0.01").unwrap()));
+    let plan = world::plan(CASES, &catalog, &snapshot, &params).unwrap();
+    let held = Held(world::raw(&plan, 2));
+    let executor = LocalExecutor::new().unwrap();
     let (mut seen, mut covered) = (0u32, 0u32);
-    for draw in 0..40 {
-        // An alias makes no new question, so a tautology with a number does.
-        let sql = format!(
-            "SELECT p.county, COUNT(*) FROM person p WHERE p.year_of_birth <> {} AND p.person_id IN \
-             (SELECT person_id FROM condition_occurrence WHERE condition_source_value = '53741008') GROUP BY p.county",
-            1_000 + draw
-        );
-        // Forty of them fit into what a first policy allows in 24 hours.
-        let answer = app.ask(&sql, "0.0025").json();
-        for row in answer["rows"].as_array().unwrap_or_else(|| panic!("{answer}")) {
-            let truth = cases.get(row[0].as_str().unwrap()).copied().unwrap_or(0) as f64;
-            seen += 1;
-            covered += u32::from(row[2].as_f64().unwrap() <= truth && truth <= row[3].as_f64().unwrap());
+    tokio::runtime::Runtime::new().unwrap().block_on(async {
+        for _ in 0..40 {
+            let budget = Bench::new("0.01");
+            let released = draw_from(&budget, &plan, &held).await;
+            let answered = answer(&executor, &plan, &released, &BTreeMap::new(), None).await.unwrap().batch;
+            let column = |name: &str| answered.column_by_name(name).unwrap();
+            let end = |name: &str| column(name).as_primitive::<Float64Type>().clone();
+            let (low, high) = (end("n_low"), end("n_high"));
+            for row in 0..answered.num_rows() {
+                let county = array_value_to_string(column("county"), row).unwrap();
+                let truth = cases.get(&county).copied().unwrap_or(0) as f64;
+                seen += 1;
+                covered += u32::from(low.value(row) <= truth && truth <= high.value(row));
+            }
         }
-    }
+    });
     assert_eq!(seen, 40 * 14);
     // The mechanism covers at least 95 %; under it fewer than this has odds below 1e-9.
     let rate = f64::from(covered) / f64::from(seen);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, QueryRejection};
 use axum::extract::{Extension, Query, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Json, Response};
 use serde::Deserialize;
 use serde_json::Value;
@@ -50,7 +50,7 @@ impl Statement {
     /// The engine's request.
     ///
     /// # Errors
-    /// 422 `BAD_PRIVACY_PARAM` when `privacy` doesn't name exactly one decimal; 400 on a bad `wait`.
+    /// 400 on a bad `wait`.
     pub fn request(self, idempotency_key: Option<String>) -> Result<QueryRequest, Problem> {
         if self.wait.is_some_and(|w| !w.is_finite() || w < 0.0) {
             return Err(Problem::bad_request("`wait` is a number of seconds, 0 or more"));
@@ -59,34 +59,36 @@ impl Statement {
             sql: self.sql,
             params: self.params,
             protocol: self.protocol,
-            privacy: self.privacy.map(ask_of).transpose()?,
+            privacy: self.privacy.map(ask_of),
             idempotency_key,
             row_limit: self.row_limit,
         })
     }
 }
 
-fn ask_of(mut members: BTreeMap<String, Value>) -> Result<PrivacyAsk, Problem> {
-    let bad = || {
-        Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "BAD_PRIVACY_PARAM", "`privacy` names one price")
-            .hint(r#"write {"epsilon": 0.5}, {"rho": "0.001"}, {"accuracy": 20} or {"accuracy": 2, "assume_n": 500}"#)
+fn ask_of(mut members: BTreeMap<String, Value>) -> PrivacyAsk {
+    let assume_n = match members.remove("assume_n") {
+        None => None,
+        Some(n) => match n.as_u64() {
+            Some(n) if n > 0 => Some(n),
+            _ => return PrivacyAsk::Malformed,
+        },
     };
-    let assume_n = members.remove("assume_n").map(|n| n.as_u64().filter(|n| *n > 0).ok_or_else(bad)).transpose()?;
     let mut members = members.into_iter();
     let (Some((name, value)), None) = (members.next(), members.next()) else {
-        return Err(bad());
+        return PrivacyAsk::Malformed;
     };
     let decimal = match value {
         Value::String(text) => text,
         // Rust prints a float without an exponent, in the fewest digits that read back the same.
         Value::Number(n) => n.as_u64().map_or_else(|| n.as_f64().unwrap_or(-1.0).to_string(), |n| n.to_string()),
-        _ => return Err(bad()),
+        _ => return PrivacyAsk::Malformed,
     };
     match (name.as_str(), assume_n) {
-        ("epsilon", None) => Ok(PrivacyAsk::Epsilon(decimal)),
-        ("rho", None) => Ok(PrivacyAsk::Rho(decimal)),
-        ("accuracy", assume_n) => Ok(PrivacyAsk::Accuracy(decimal, assume_n)),
-        _ => Err(bad()),
+        ("epsilon", None) => PrivacyAsk::Epsilon(decimal),
+        ("rho", None) => PrivacyAsk::Rho(decimal),
+        ("accuracy", assume_n) => PrivacyAsk::Accuracy(decimal, assume_n),
+        _ => PrivacyAsk::Malformed,
     }
 }
 
@@ -182,7 +184,7 @@ mod tests {
             json!({"rho": 1, "assume_n": 5}),
             json!({"accuracy": 1, "assume_n": 0}),
         ] {
-            assert_eq!(privacy(bad).unwrap_err().code, "BAD_PRIVACY_PARAM");
+            assert_eq!(privacy(bad).unwrap(), Some(PrivacyAsk::Malformed));
         }
     }
 

@@ -11,10 +11,10 @@ use super::super::Server;
 use super::super::error::Problem;
 use super::super::handlers::query;
 use super::render;
-use crate::api::{AuditFilter, AuditRow, ProtocolView};
+use crate::api::{AuditFilter, AuditRow, ProtocolView, QueryError};
 
 /// Entries on one page.
-const PAGE: u64 = 100;
+const PAGE: usize = 100;
 
 #[derive(Template)]
 #[template(path = "audit.html")]
@@ -23,7 +23,9 @@ struct Audit {
     protocols: Vec<ProtocolView>,
     filter: AuditFilter,
     size: u64,
+    /// The page of what passes the filter before this index.
     older: Option<u64>,
+    /// The page of what passes the filter from this index on.
     newer: Option<u64>,
 }
 
@@ -51,16 +53,34 @@ pub async fn page(
     for field in [&mut filter.kind, &mut filter.principal, &mut filter.protocol, &mut filter.text] {
         field.take_if(|text| text.is_empty());
     }
-    let size = server.engine.audit().size();
-    let from = filter.from.unwrap_or(size.saturating_sub(PAGE));
-    filter.from = Some(from);
+    filter.limit = Some(PAGE);
     let asked = filter.clone();
-    let rows = server.off_thread(move |s| s.engine.audit_search(&asked)).await??;
+    let (rows, size, more) = server
+        .off_thread(move |s| {
+            let rows = s.engine.audit_search(&asked)?;
+            // Is there one more on either side that passes the same filter?
+            let beside = |from: Option<u64>, before: Option<u64>| {
+                let one = AuditFilter { from, before, limit: Some(1), ..asked.clone() };
+                s.engine.audit_search(&one).map(|found| !found.is_empty())
+            };
+            let (first, next) = (rows.first().map(|row| row.index), rows.last().map(|row| row.index + 1));
+            let older = match first {
+                Some(first) if beside(None, Some(first))? => Some(first),
+                _ => None,
+            };
+            let newer = match next {
+                Some(next) if beside(Some(next), None)? => Some(next),
+                _ => None,
+            };
+            Ok::<_, QueryError>((rows, s.engine.audit().size(), (older, newer)))
+        })
+        .await??;
+    let (older, newer) = more;
     render(&Audit {
         entries: rows.into_iter().rev().map(Entry::from).collect(),
         protocols: server.engine.protocols(),
-        older: (from > 0).then(|| from.saturating_sub(PAGE)),
-        newer: (from + PAGE < size).then_some(from + PAGE),
+        older,
+        newer,
         filter,
         size,
     })

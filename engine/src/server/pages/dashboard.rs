@@ -34,10 +34,12 @@ fn figures(server: &Server) -> (Vec<Figure>, Vec<&'static str>) {
     let get = |panel: &Panel| released(server, panel);
     let (patients, cases) = (get(&panel::PATIENTS), get(&panel::CASES));
     let (epidemic, pressure) = (get(&panel::EPIDEMIC), get(&panel::PRESSURE));
+    let months = get(&panel::PREVALENCE);
     let mut missing = Vec::new();
     for (panel, there) in [
         (panel::PATIENTS, patients.is_some()),
         (panel::CASES, cases.is_some()),
+        (panel::PREVALENCE, months.is_some()),
         (panel::EPIDEMIC, epidemic.is_some()),
         (panel::PRESSURE, pressure.is_some()),
     ] {
@@ -48,6 +50,9 @@ fn figures(server: &Server) -> (Vec<Figure>, Vec<&'static str>) {
     let mut figures = Vec::new();
     if let (Some(patients), Some(cases)) = (&patients, &cases) {
         figures.push(prevalence(patients, cases));
+    }
+    if let Some(release) = &months {
+        figures.push(plain(&panel::PREVALENCE, release, &["Month", "Per 100"], chart::vertical));
     }
     if let Some(release) = &epidemic {
         figures.push(plain(&panel::EPIDEMIC, release, &["Month", "Patients"], chart::vertical));

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use epiledger_privacy::day::Day;
 
+use super::columns;
 use super::table::{Row, find, read};
 use crate::bundle::{
     Bundle, Condition, Death, Drug, Measurement, ObservationPeriod, Person as PersonRow, Procedure, Visit,
@@ -50,19 +51,7 @@ impl People {
     }
 
     fn patients(&mut self, path: &Path) -> Result<(), IngestError> {
-        let wanted = [
-            ("Id", true),
-            ("BIRTHDATE", true),
-            ("DEATHDATE", false),
-            ("RACE", false),
-            ("ETHNICITY", false),
-            ("GENDER", true),
-            ("STATE", false),
-            ("COUNTY", false),
-            ("FIPS", false),
-            ("ZIP", false),
-        ];
-        read(path, &wanted, &mut |row| {
+        read(path, &columns::patients(), &mut |row| {
             let source_id = row.need("Id")?.to_owned();
             if self.by_id.insert(source_id.clone(), self.persons.len()).is_some() {
                 return Err(row.error("this patient stands in the file twice".to_owned()));
@@ -96,30 +85,17 @@ impl People {
     /// Reads every file of events that is there. Encounters come first: the others name them.
     fn events(&mut self, dir: &Path) -> Result<(), IngestError> {
         type Take = fn(&mut Person, &Row<'_>) -> Result<Day, IngestError>;
-        type Columns = Vec<(&'static str, bool)>;
-        let common = [("PATIENT", true), ("ENCOUNTER", false), ("CODE", true), ("DESCRIPTION", false)];
-        let spans = [("START", true), ("STOP", false)];
-        let dates = [("DATE", false), ("START", false)];
-        let values = [("VALUE", false), ("UNITS", false), ("TYPE", false), ("SYSTEM", false)];
-        let encounter = [
-            ("Id", true),
-            ("PATIENT", true),
-            ("ENCOUNTERCLASS", true),
-            ("ORGANIZATION", false),
-            ("START", true),
-            ("STOP", false),
+        let files: [(&'static str, Take); 6] = [
+            ("encounters", Person::encounter),
+            ("conditions", Person::condition),
+            ("medications", Person::medication),
+            ("immunizations", Person::immunization),
+            ("observations", Person::observation),
+            ("procedures", Person::procedure),
         ];
-        let files: [(&'static str, Columns, Take); 6] = [
-            ("encounters", encounter.to_vec(), Person::encounter),
-            ("conditions", [&common[..], &spans, &values].concat(), Person::condition),
-            ("medications", [&common[..], &spans].concat(), Person::medication),
-            ("immunizations", [&common[..], &dates].concat(), Person::immunization),
-            ("observations", [&common[..], &dates, &values].concat(), Person::observation),
-            ("procedures", [&common[..], &dates].concat(), Person::procedure),
-        ];
-        for (name, wanted, take) in files {
+        for (name, take) in files {
             let Some(path) = find(dir, name) else { continue };
-            read(&path, &wanted, &mut |row| {
+            read(&path, &columns::events(name), &mut |row| {
                 let found = self.by_id.get(row.need("PATIENT")?).and_then(|at| self.persons.get_mut(*at));
                 let Some(person) = found else {
                     *self.orphans.entry(name).or_default() += 1;

@@ -7,13 +7,25 @@ use std::path::{Path, PathBuf};
 use arrow::array::{Array, AsArray};
 use arrow::compute::cast;
 use arrow::datatypes::DataType;
+use datafusion::common::utils::datafusion_strsim::levenshtein;
 use epiledger_privacy::day::Day;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use crate::error::{IngestError, short};
 
-/// A file's columns that an importer wants, in its order: name and whether it must be there.
-pub(super) type Wanted = [(&'static str, bool)];
+/// What an importer does with a column of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Use {
+    /// Reads it; it must be there.
+    Must,
+    /// Reads it where it is there.
+    May,
+    /// Knows it, and never reads it.
+    Never,
+}
+
+/// The columns that a file may have.
+pub(super) type Columns = [(&'static str, Use)];
 
 /// The file of a table in a folder, whichever of its two forms is there.
 pub(super) fn find(dir: &Path, table: &str) -> Option<PathBuf> {
@@ -24,14 +36,14 @@ pub(super) fn find(dir: &Path, table: &str) -> Option<PathBuf> {
 pub(super) struct Row<'a> {
     file: &'a str,
     line: u64,
-    wanted: &'a Wanted,
+    columns: &'a Columns,
     values: Vec<Option<&'a str>>,
 }
 
 impl<'a> Row<'a> {
-    /// The value of a wanted column; `None` for an empty one.
+    /// The value of a column; `None` for an empty one, and for one that is never read.
     pub(super) fn get(&self, column: &str) -> Option<&'a str> {
-        let at = self.wanted.iter().position(|(name, _)| *name == column)?;
+        let at = self.columns.iter().position(|(name, _)| *name == column)?;
         self.values.get(at).copied().flatten()
     }
 
@@ -61,31 +73,44 @@ impl<'a> Row<'a> {
 /// Calls `each` for every row of a file.
 pub(super) fn read(
     path: &Path,
-    wanted: &Wanted,
+    columns: &Columns,
     each: &mut dyn FnMut(&Row<'_>) -> Result<(), IngestError>,
 ) -> Result<(), IngestError> {
     let file = short(path);
     match path.extension().is_some_and(|form| form == "parquet") {
-        true => read_parquet(path, &file, wanted, each),
-        false => read_csv(path, &file, wanted, each),
+        true => read_parquet(path, &file, columns, each),
+        false => read_csv(path, &file, columns, each),
     }
 }
 
-/// Position of each wanted column among the file's; names are compared without case.
-fn positions(file: &str, wanted: &Wanted, names: &[String]) -> Result<Vec<Option<usize>>, IngestError> {
-    let by_name: HashMap<String, usize> =
-        names.iter().enumerate().map(|(at, name)| (name.trim().to_ascii_uppercase(), at)).collect();
-    wanted
-        .iter()
-        .map(|(name, must)| match by_name.get(&name.to_ascii_uppercase()) {
-            None if *must => Err(IngestError::Source {
-                file: file.to_owned(),
-                line: 1,
-                reason: format!("there is no column {name}; is this a Synthea export?"),
-            }),
-            found => Ok(found.copied()),
-        })
-        .collect()
+/// Position of each column that is read among the file's; names are compared without case. A column that Synthea does
+/// not write is an error: it may be one that is read, misspelt.
+fn positions(file: &str, columns: &Columns, names: &[String]) -> Result<Vec<Option<usize>>, IngestError> {
+    let wrong = |reason: String| IngestError::Source { file: file.to_owned(), line: 1, reason };
+    let mut by_name = HashMap::new();
+    for (at, name) in names.iter().enumerate() {
+        let name = name.trim().to_ascii_uppercase();
+        if !columns.iter().any(|(known, _)| known.eq_ignore_ascii_case(&name)) {
+            let distance = |known: &str| levenshtein(&known.to_ascii_uppercase(), &name);
+            let nearest = columns.iter().map(|(known, _)| *known).min_by_key(|known| distance(known));
+            return Err(wrong(format!(
+                "the column {name} is not one of Synthea's; did you mean {}? Correct its name, or leave it out",
+                nearest.unwrap_or_default()
+            )));
+        }
+        if by_name.insert(name, at).is_some() {
+            return Err(wrong(format!(
+                "the column {} stands in the file twice",
+                names.get(at).map_or("", |n| n.trim())
+            )));
+        }
+    }
+    let find = |(name, used): &(&'static str, Use)| match (by_name.get(&name.to_ascii_uppercase()), used) {
+        (None, Use::Must) => Err(wrong(format!("there is no column {name}; is this a Synthea export?"))),
+        (_, Use::Never) => Ok(None),
+        (found, _) => Ok(found.copied()),
+    };
+    columns.iter().map(find).collect()
 }
 
 /// An empty text and a number that is none are no value.
@@ -97,7 +122,7 @@ fn present(value: &str) -> Option<&str> {
 fn read_csv(
     path: &Path,
     file: &str,
-    wanted: &Wanted,
+    columns: &Columns,
     each: &mut dyn FnMut(&Row<'_>) -> Result<(), IngestError>,
 ) -> Result<(), IngestError> {
     let broken = |e: csv::Error| {
@@ -106,12 +131,12 @@ fn read_csv(
     };
     let mut reader = csv::Reader::from_path(path).map_err(broken)?;
     let names: Vec<String> = reader.headers().map_err(broken)?.iter().map(str::to_owned).collect();
-    let positions = positions(file, wanted, &names)?;
+    let positions = positions(file, columns, &names)?;
     let mut record = csv::StringRecord::new();
     while reader.read_record(&mut record).map_err(broken)? {
         let line = record.position().map_or(0, csv::Position::line);
         let values = positions.iter().map(|at| record.get((*at)?).and_then(present)).collect();
-        each(&Row { file, line, wanted, values })?;
+        each(&Row { file, line, columns, values })?;
     }
     Ok(())
 }
@@ -119,7 +144,7 @@ fn read_csv(
 fn read_parquet(
     path: &Path,
     file: &str,
-    wanted: &Wanted,
+    columns: &Columns,
     each: &mut dyn FnMut(&Row<'_>) -> Result<(), IngestError>,
 ) -> Result<(), IngestError> {
     let broken =
@@ -127,11 +152,11 @@ fn read_parquet(
     let opened = File::open(path).map_err(IngestError::io("open", path))?;
     let builder = ParquetRecordBatchReaderBuilder::try_new(opened).map_err(|e| broken(e.to_string()))?;
     let names: Vec<String> = builder.schema().fields().iter().map(|f| f.name().clone()).collect();
-    let positions = positions(file, wanted, &names)?;
+    let positions = positions(file, columns, &names)?;
     let mut line = 0;
     for batch in builder.build().map_err(|e| broken(e.to_string()))? {
         let batch = batch.map_err(|e| broken(e.to_string()))?;
-        let columns = positions
+        let arrays = positions
             .iter()
             .map(|at| at.map(|at| cast(batch.column(at), &DataType::Utf8)).transpose())
             .collect::<Result<Vec<_>, _>>()
@@ -141,14 +166,14 @@ fn read_parquet(
             let value = |column: &'_ Option<arrow::array::ArrayRef>| -> Option<usize> {
                 column.as_ref().filter(|c| c.is_valid(row)).map(|_| row)
             };
-            let values = columns
+            let values = arrays
                 .iter()
                 .map(|column| {
                     let at = value(column)?;
                     present(column.as_ref()?.as_string_opt::<i32>()?.value(at))
                 })
                 .collect();
-            each(&Row { file, line, wanted, values })?;
+            each(&Row { file, line, columns, values })?;
         }
     }
     Ok(())
@@ -163,7 +188,7 @@ mod tests {
         let path = dir.path().join("x.csv");
         std::fs::write(&path, text).unwrap();
         let mut found = Vec::new();
-        read(&path, &[("Id", true), ("ZIP", false)], &mut |row| {
+        read(&path, &[("Id", Use::Must), ("ZIP", Use::May), ("SSN", Use::Never)], &mut |row| {
             row.need("Id")?;
             found.push((row.line, row.get("ZIP").map(str::to_owned)));
             Ok(())
@@ -175,6 +200,15 @@ mod tests {
     fn columns_are_found_by_name_in_any_order() {
         assert_eq!(rows("ZIP,ID\n02139,a\n,b\n").unwrap(), [(2, Some("02139".into())), (3, None)]);
         assert_eq!(rows("id\na\n").unwrap(), [(2, None)]);
+    }
+
+    #[test]
+    fn a_column_that_synthea_does_not_write_is_named_with_the_nearest_that_it_does() {
+        assert_eq!(rows("Id,ssn,ZIP\na,999,1\n").unwrap(), [(2, Some("1".into()))], "known, and not read");
+        let error = rows("Id,ZIPP\na,1\n").unwrap_err().to_string();
+        assert!(error.contains("x.csv` line 1") && error.contains("ZIPP") && error.contains("mean ZIP?"), "{error}");
+        let error = rows("Id,ZIP,zip\na,1,2\n").unwrap_err().to_string();
+        assert!(error.contains("twice"), "{error}");
     }
 
     #[test]

@@ -128,6 +128,7 @@ impl ExecutionPlan for BoundExec {
         self.replace_children(children, ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute))
     }
 
+    #[expect(clippy::disallowed_methods, reason = "a plan node runs its child when it is run itself")]
     fn execute(&self, _: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
         let partitions = self.input.output_partitioning().partition_count();
         if partitions > 1 && !self.by_ranges() {

@@ -1,0 +1,64 @@
+-- Period prevalence: of the patients observed on any day of a month, those ill on any day of it.
+-- Each month is two counts of patients, all of them one release.
+WITH ill AS (
+  SELECT person_id, date_trunc('month', condition_start_date) AS s,
+    date_trunc('month', coalesce(condition_end_date, now())) AS e
+  FROM condition_occurrence WHERE condition_source_value = '840539006'
+),
+months AS (
+  SELECT person_id,
+    MAX(CASE WHEN DATE '2020-01-01' BETWEEN s AND e THEN 1 ELSE 0 END) AS i1,
+    MAX(CASE WHEN DATE '2020-02-01' BETWEEN s AND e THEN 1 ELSE 0 END) AS i2,
+    MAX(CASE WHEN DATE '2020-03-01' BETWEEN s AND e THEN 1 ELSE 0 END) AS i3,
+    MAX(CASE WHEN DATE '2020-04-01' BETWEEN s AND e THEN 1 ELSE 0 END) AS i4,
+    MAX(CASE WHEN DATE '2020-05-01' BETWEEN s AND e THEN 1 ELSE 0 END) AS i5,
+    MAX(CASE WHEN DATE '2020-06-01' BETWEEN s AND e THEN 1 ELSE 0 END) AS i6,
+    MAX(CASE WHEN DATE '2020-07-01' BETWEEN s AND e THEN 1 ELSE 0 END) AS i7,
+    MAX(CASE WHEN DATE '2020-08-01' BETWEEN s AND e THEN 1 ELSE 0 END) AS i8,
+    MAX(CASE WHEN DATE '2020-09-01' BETWEEN s AND e THEN 1 ELSE 0 END) AS i9,
+    MAX(CASE WHEN DATE '2020-10-01' BETWEEN s AND e THEN 1 ELSE 0 END) AS i10,
+    MAX(CASE WHEN DATE '2020-11-01' BETWEEN s AND e THEN 1 ELSE 0 END) AS i11,
+    MAX(CASE WHEN DATE '2020-12-01' BETWEEN s AND e THEN 1 ELSE 0 END) AS i12
+  FROM ill GROUP BY person_id
+),
+seen AS (
+  SELECT person_id, date_trunc('month', observation_period_start_date) AS f,
+    date_trunc('month', observation_period_end_date) AS l
+  FROM observation_period
+),
+share AS (
+  SELECT
+    100.0 * COUNT(*) FILTER (WHERE DATE '2020-01-01' BETWEEN f AND l AND i1 = 1)
+      / COUNT(*) FILTER (WHERE DATE '2020-01-01' BETWEEN f AND l) AS m1,
+    100.0 * COUNT(*) FILTER (WHERE DATE '2020-02-01' BETWEEN f AND l AND i2 = 1)
+      / COUNT(*) FILTER (WHERE DATE '2020-02-01' BETWEEN f AND l) AS m2,
+    100.0 * COUNT(*) FILTER (WHERE DATE '2020-03-01' BETWEEN f AND l AND i3 = 1)
+      / COUNT(*) FILTER (WHERE DATE '2020-03-01' BETWEEN f AND l) AS m3,
+    100.0 * COUNT(*) FILTER (WHERE DATE '2020-04-01' BETWEEN f AND l AND i4 = 1)
+      / COUNT(*) FILTER (WHERE DATE '2020-04-01' BETWEEN f AND l) AS m4,
+    100.0 * COUNT(*) FILTER (WHERE DATE '2020-05-01' BETWEEN f AND l AND i5 = 1)
+      / COUNT(*) FILTER (WHERE DATE '2020-05-01' BETWEEN f AND l) AS m5,
+    100.0 * COUNT(*) FILTER (WHERE DATE '2020-06-01' BETWEEN f AND l AND i6 = 1)
+      / COUNT(*) FILTER (WHERE DATE '2020-06-01' BETWEEN f AND l) AS m6,
+    100.0 * COUNT(*) FILTER (WHERE DATE '2020-07-01' BETWEEN f AND l AND i7 = 1)
+      / COUNT(*) FILTER (WHERE DATE '2020-07-01' BETWEEN f AND l) AS m7,
+    100.0 * COUNT(*) FILTER (WHERE DATE '2020-08-01' BETWEEN f AND l AND i8 = 1)
+      / COUNT(*) FILTER (WHERE DATE '2020-08-01' BETWEEN f AND l) AS m8,
+    100.0 * COUNT(*) FILTER (WHERE DATE '2020-09-01' BETWEEN f AND l AND i9 = 1)
+      / COUNT(*) FILTER (WHERE DATE '2020-09-01' BETWEEN f AND l) AS m9,
+    100.0 * COUNT(*) FILTER (WHERE DATE '2020-10-01' BETWEEN f AND l AND i10 = 1)
+      / COUNT(*) FILTER (WHERE DATE '2020-10-01' BETWEEN f AND l) AS m10,
+    100.0 * COUNT(*) FILTER (WHERE DATE '2020-11-01' BETWEEN f AND l AND i11 = 1)
+      / COUNT(*) FILTER (WHERE DATE '2020-11-01' BETWEEN f AND l) AS m11,
+    100.0 * COUNT(*) FILTER (WHERE DATE '2020-12-01' BETWEEN f AND l AND i12 = 1)
+      / COUNT(*) FILTER (WHERE DATE '2020-12-01' BETWEEN f AND l) AS m12
+  FROM seen LEFT JOIN months USING (person_id)
+)
+SELECT c.day AS month, CASE date_part('month', c.day)
+    WHEN 1 THEN m1 WHEN 2 THEN m2 WHEN 3 THEN m3 WHEN 4 THEN m4
+    WHEN 5 THEN m5 WHEN 6 THEN m6 WHEN 7 THEN m7 WHEN 8 THEN m8
+    WHEN 9 THEN m9 WHEN 10 THEN m10 WHEN 11 THEN m11 WHEN 12 THEN m12
+  END AS per_100
+FROM share CROSS JOIN calendar c
+WHERE c.day BETWEEN DATE '2020-01-01' AND DATE '2020-12-31' AND date_part('day', c.day) = 1
+ORDER BY month
