@@ -50,12 +50,6 @@ impl State {
         // Both ends are below 2^63.
         (low.cast_signed(), (low + (width - 1)).cast_signed())
     }
-
-    /// The bucket of a `person_id`.
-    #[must_use]
-    pub fn bucket(&self, person: i64) -> u32 {
-        range_of(person, self.buckets)
-    }
 }
 
 /// Which of `count` equal ranges, a power of two, a `person_id` lies in.
@@ -86,7 +80,7 @@ mod tests {
             for bucket in 0..buckets {
                 let (low, high) = state.range(bucket);
                 assert_eq!(Some(low), next);
-                assert_eq!((state.bucket(low), state.bucket(high)), (bucket, bucket));
+                assert_eq!((range_of(low, state.buckets), range_of(high, state.buckets)), (bucket, bucket));
                 next = high.checked_add(1);
             }
             assert_eq!(next, None, "the last range ends at i64::MAX");

@@ -181,7 +181,7 @@ fn killed_under_questions_the_accountant_is_the_fold_of_an_independent_reader() 
     assert!(verified.status.success(), "{}", String::from_utf8_lossy(&verified.stdout));
 }
 
-fn tables(data: &Path) -> Vec<(String, Vec<u8>)> {
+pub fn tables(data: &Path) -> Vec<(String, Vec<u8>)> {
     let newest = epiledger_ingest::snapshot::newest(data).unwrap().unwrap();
     let mut found: Vec<(String, Vec<u8>)> = newest
         .tables

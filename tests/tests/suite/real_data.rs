@@ -19,7 +19,7 @@ use epiledger_tests::{App, real_data, run};
 
 use crate::{
     setup::Bench,
-    statistics::{Held, draw_from},
+    statistics::{Held, draw_from, raw},
     world,
 };
 
@@ -156,7 +156,7 @@ fn covers(data: &Path, cases: &BTreeMap<String, i64>) {
     let snapshot = Snapshot { number: 1, private: private.collect(), ..Snapshot::default() };
     let params = world::params(Ask::Rho(Rho::parse("0.01").unwrap()));
     let plan = world::plan(CASES, &catalog, &snapshot, &params).unwrap();
-    let held = Held(world::raw(&plan, 2));
+    let held = Held(raw(&plan));
     let executor = LocalExecutor::new().unwrap();
     let (mut seen, mut covered) = (0u32, 0u32);
     tokio::runtime::Runtime::new().unwrap().block_on(async {
