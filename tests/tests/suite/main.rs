@@ -5,6 +5,7 @@
 
 mod aggregates;
 mod audit;
+mod audit_http;
 mod auditor;
 mod bad_input;
 mod budget;
@@ -13,6 +14,7 @@ mod coverage;
 mod crash;
 mod edges;
 mod first_light;
+mod holes;
 mod library;
 mod oracle;
 mod real_data;
@@ -21,7 +23,9 @@ mod refusals;
 mod setup;
 mod snapshots;
 mod statistics;
+mod study;
 mod style;
+mod suppressed;
 mod tamper;
 mod totality;
 mod world;
