@@ -4,8 +4,9 @@
 
 Each system gets the same contribution limits (4 rows of a patient in a group, 20 groups) and the same (epsilon,
 delta), once for a single question and once for a series of 100 that its own accountant composes. What is printed is
-the root mean square error against the exact answer, with its standard error. No patient passes a limit, so the error
-is noise alone. Every peer runs in a virtual environment of its own (their requirements conflict), made under --work.
+the root mean square error against the exact answer, with its standard error. No patient passes a limit, and the four
+values of a patient are equal, so that the median over rows (the peers') and over patients (ours, one value each) is one
+number: the error is noise alone. Every peer runs in a virtual environment of its own (their requirements conflict), made under --work.
 
 Ours composes in zCDP; the series' rho is the largest whose (epsilon, delta) by OpenDP's conversion is the same, and
 the looser epsilon that the log shows for it is printed beside. OpenDP composes in zCDP too, PipelineDP by privacy
@@ -35,7 +36,7 @@ PEERS = {
 
 
 def make_rows(work, people, seed=7):
-    """Four measurements a patient on days of their own, as Synthea's two files and as plain rows for the peers."""
+    """A measurement of each patient on four days of their own, as Synthea's two files and as plain rows for the peers."""
     import datetime
 
     done = work / "rows.csv"
@@ -58,8 +59,8 @@ def make_rows(work, people, seed=7):
         for person in range(people):
             name = f"{person:08d}"
             patients.writerow([name, f"{source.randrange(1930, 2015)}-06-15", "FM"[person % 2], "MA", "25017"])
+            value = f"{min(max(source.gauss(128, 15), LOW), HIGH):.2f}"
             for day in source.sample(range(DAYS), ROWS):
-                value = f"{min(max(source.gauss(128, 15), LOW), HIGH):.2f}"
                 date = first + datetime.timedelta(days=day)
                 observations.writerow([f"{date}T00:00:00Z", name, "8480-6", value, "mm[Hg]", "numeric"])
                 plain.writerow([person, day, value])

@@ -54,11 +54,16 @@ pub struct Bench {
 impl Bench {
     /// A new log whose every level has this cap on rho.
     pub fn new(rho_cap: &str) -> Self {
+        Self::with(rules([rho_cap; 4], "1"))
+    }
+
+    /// A new log that begins with these entries.
+    pub fn with(rules: [AuditEntry; 3]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let key = NoteKey::generate("test/audit").unwrap();
         let log = Log::create(Arc::new(StdFs), &dir.path().join("audit"), "test/audit", key).unwrap();
         let accountant = Accountant::open(Arc::new(log)).unwrap();
-        for entry in rules([rho_cap; 4], "1") {
+        for entry in rules {
             accountant.record(entry, Vec::new()).unwrap();
         }
         Self { accountant, _dir: dir }

@@ -81,21 +81,31 @@ fn rates(with: &[f64], without: &[f64]) -> (f64, f64) {
     let mut thresholds: Vec<f64> = with[..half].iter().chain(&without[..half]).copied().collect();
     thresholds.sort_by(f64::total_cmp);
     thresholds.dedup();
-    let of = half as f64;
-    let gap = |t: f64| {
-        let rate = |count: usize| (count as f64 + 0.5) / (of + 1.0);
-        probit(rate(above(&with[..half], t))) - probit(rate(above(&without[..half], t)))
+    // By the bounds themselves: an event in the tails that tells much of few samples bounds little.
+    let bounds = |with: &[f64], without: &[f64], t: f64| {
+        let n = with.len();
+        (clopper_pearson(above(with, t), n).0, clopper_pearson(above(without, t), n).1)
     };
-    let best = thresholds.into_iter().step_by((half / 100).max(1)).max_by(|a, b| gap(*a).total_cmp(&gap(*b))).unwrap();
-    let n = with.len() - half;
-    (clopper_pearson(above(&with[half..], best), n).0, clopper_pearson(above(&without[half..], best), n).1)
+    let gap = |t: f64| {
+        let (p, q) = bounds(&with[..half], &without[..half], t);
+        probit(p) - probit(q)
+    };
+    let step = (thresholds.len() / 100).max(1);
+    let best = thresholds.into_iter().step_by(step).max_by(|a, b| gap(*a).total_cmp(&gap(*b))).unwrap();
+    bounds(&with[half..2 * half], &without[half..2 * half], best)
 }
 
 /// A lower bound of rho. A Gaussian with D^2/(2 sigma^2) = rho moves no event's probit by more than sqrt(2 rho) (Dong, Roth
 /// and Su 2022, a Gaussian is exactly GDP), the tightest claim there is, so the best event bounds rho from below.
-fn rho_at_least(with: &[f64], without: &[f64]) -> f64 {
+pub fn rho_at_least(with: &[f64], without: &[f64]) -> f64 {
     let (p, q) = rates(with, without);
     (probit(p) - probit(q)).max(0.0).powi(2) / 2.0
+}
+
+/// A lower bound of epsilon at delta 0.
+fn epsilon_at_least(with: &[f64], without: &[f64]) -> f64 {
+    let (p, q) = rates(with, without);
+    if p <= 0.0 { 0.0 } else { (p / q).ln().max(0.0) }
 }
 
 #[test]
@@ -181,8 +191,9 @@ fn released_sums_stay_within_their_charge_and_broken_variants_do_not() {
         releases(&bench, plan, draws() / 2).iter().map(|values| combined(values, exact, |v, e| v - e)).collect()
     };
     let noises = (noise(&with, &right.0), noise(&without, &right.1));
-    // A bound of rho when these are the sums and the noise is divided.
-    let audit = |sums: &(Vec<Vec<i64>>, Vec<Vec<i64>>), divided: f64| {
+    // A bound of rho when these are the sums and the noise is divided. Cells are drawn independently, so noise turned by
+    // as many cells as the two sides differ in is another sample.
+    let audit_turned = |sums: &(Vec<Vec<i64>>, Vec<Vec<i64>>), divided: f64, turns: usize| {
         let difference = combined(&sums.0, &sums.1, |a, b| a - b);
         // The direction of the likelihood ratio: each cell times its difference, over the variance.
         let statistic = |released: Vec<Vec<i64>>| -> f64 {
@@ -193,12 +204,18 @@ fn released_sums_stay_within_their_charge_and_broken_variants_do_not() {
             released.iter().enumerate().map(of_draw).sum()
         };
         let samples = |noises: &[Vec<Vec<i64>>], exact: &[Vec<i64>]| -> Vec<f64> {
+            let turned = |noise: &[Vec<i64>], turn: usize| -> Vec<Vec<i64>> {
+                let by = turn * KINDS.len() / turns;
+                noise.iter().map(|of_draw| [&of_draw[by..], &of_draw[..by]].concat()).collect()
+            };
             let released =
-                |noise: &Vec<Vec<i64>>| combined(noise, exact, |n, e| e + (n as f64 / divided).round() as i64);
-            noises.iter().map(|noise| statistic(released(noise))).collect()
+                |noise: Vec<Vec<i64>>| combined(&noise, exact, |n, e| e + (n as f64 / divided).round() as i64);
+            let all = noises.iter().flat_map(|noise| (0..turns).map(|turn| turned(noise, turn)));
+            all.map(|noise| statistic(released(noise))).collect()
         };
         rho_at_least(&samples(&noises.0, &sums.0), &samples(&noises.1, &sums.1))
     };
+    let audit = |sums: &(Vec<Vec<i64>>, Vec<Vec<i64>>), divided: f64| audit_turned(sums, divided, 1);
     let charged = with.loss().rho.units() as f64 / 1e12;
     let found = audit(&right, 1.0);
     println!("rho at least {found:.3}, charged {charged:.3}");
@@ -217,10 +234,47 @@ fn released_sums_stay_within_their_charge_and_broken_variants_do_not() {
         let (with, without) = sums(what, &patients, limits, high);
         broken.push((what, audit(&(exact(&with), exact(&without)), 1.0)));
     }
+    // Half of the rows in one partition and half in another: bounded twice, as two patients are.
+    let halves = {
+        let mut halves = patients(3, 2);
+        halves.insert(1, Patient { id: 5, ..halves[0].clone() });
+        halves
+    };
+    let split = (sums("split", &halves, LIMITS, world::HIGH).0, sums("rest", &halves[1..], LIMITS, world::HIGH).1);
+    broken.push(("a patient split over two partitions", audit(&(exact(&split.0), exact(&split.1)), 1.0)));
+    // The rows of two patients without a unit, taken for one patient: the groups of one push out those of the other.
+    let without_unit = |name: &str, kinds: &[&'static str]| {
+        let mut merged = patients(0, 1);
+        let visits = kinds.iter().flat_map(|kind| [18_300, 18_301, 18_302].map(|day| (*kind, day)));
+        let cost = Some(world::HIGH);
+        merged[0].visits = visits.map(|(kind, day)| Visit { kind: Some(kind), day, cost }).collect();
+        exact(&sums(name, &merged, LIMITS, world::HIGH).0)
+    };
+    let rest = exact(&with_nobody(dir.path()));
+    let all = without_unit("both", &KINDS);
+    let (first, second): (Vec<usize>, Vec<usize>) = (0..KINDS.len()).partition(|cell| all[0][*cell] != rest[0][*cell]);
+    assert_eq!(first.len(), LIMITS.groups as usize, "G groups of the merged unit are kept");
+    let second = without_unit("second", &second.iter().map(|cell| KINDS[*cell]).collect::<Vec<_>>());
+    // They differ in G cells of one and G of the other: moved to the first third, they leave room for three turns.
+    let (all, second) = (gathered(&all, &second), gathered(&second, &all));
+    broken.push(("rows without a unit merged", audit_turned(&(all, second), 1.0, 3)));
     for (what, found) in broken {
         println!("{what}: rho at least {found:.3}, charged {charged:.3}");
         assert!(found > charged, "{what}: {found} of {charged}");
     }
+}
+
+/// The first sums with the cells in which the two differ before all others.
+fn gathered(sums: &[Vec<i64>], others: &[Vec<i64>]) -> Vec<Vec<i64>> {
+    let differs = |cell: &usize| sums.iter().zip(others).any(|(a, b)| a[*cell] != b[*cell]);
+    let (first, rest): (Vec<usize>, Vec<usize>) = (0..KINDS.len()).partition(differs);
+    assert!(first.len() <= KINDS.len() / 3, "{first:?}");
+    sums.iter().map(|of_draw| first.iter().chain(&rest).map(|cell| of_draw[*cell]).collect()).collect()
+}
+
+/// The others alone.
+fn with_nobody(dir: &Path) -> BoundedPlan {
+    plan_of(&dir.join("nobody"), SUMS, &patients(0, 1)[1..], LIMITS, world::HIGH, "2")
 }
 
 fn patients_at(cost: i64) -> Vec<Patient> {
@@ -229,12 +283,58 @@ fn patients_at(cost: i64) -> Vec<Patient> {
     patients
 }
 
+/// Neighbours through the whole release of a median: one patient more in a cell moves the odds of no choice by more than
+/// exp(2 change/scale), the cost of the exponential mechanism at this scale. At half the scale they move by more.
+#[test]
+fn a_released_quantile_stays_within_its_charge_and_half_the_scale_does_not() {
+    // Of 62 buckets, so that a choice is quick.
+    let sql = "SELECT kind, MEDIAN(width_bucket(cost, -5, 10, 60)) FROM visit GROUP BY kind";
+    let bench = Bench::new("900000");
+    let dir = tempfile::tempdir().unwrap();
+    // In every kind one patient in the middle and three at either end; with the patient a fourth at the low one. Choices
+    // on both sides of the middle are as good without; with the patient one gains a rank and the other loses one.
+    let people = |more: bool| -> Vec<Patient> {
+        let costs = [world::LOW, world::LOW, world::LOW, 250, world::HIGH, world::HIGH, world::HIGH, world::LOW];
+        let of_kind = costs.iter().take(7 + usize::from(more));
+        let visits = KINDS.iter().flat_map(|kind| of_kind.clone().map(|cost| (*kind, *cost)));
+        let patient = |(i, (kind, cost)): (usize, (&'static str, i64))| Patient {
+            id: i as i64,
+            county: "north",
+            consent: 7,
+            visits: vec![Visit { kind: Some(kind), day: 18_300, cost: Some(cost) }],
+        };
+        visits.enumerate().map(patient).collect()
+    };
+    let audit = |rho: &str| -> (f64, f64) {
+        let plan = |more: bool| {
+            let path = dir.path().join(format!("{rho} {more}"));
+            plan_of(&path, sql, &people(more), LIMITS, world::HIGH, rho)
+        };
+        let (with, without) = (plan(true), plan(false));
+        // Every cell is a pair of neighbours of its own.
+        let choices = |plan: &BoundedPlan| -> Vec<f64> {
+            let released = releases(&bench, plan, draws() / 4);
+            released.iter().flat_map(|release| release[0].iter().map(|choice| *choice as f64)).collect()
+        };
+        (epsilon_at_least(&choices(&without), &choices(&with)), 2.0 / with.draws()[0].sigma())
+    };
+    let (found, claim) = audit("1");
+    println!("epsilon at least {found:.3}, claimed {claim:.3}");
+    assert!(found <= claim && found > claim / 4.0, "{found} of {claim}");
+    let (broken, of_four) = audit("4");
+    assert!((of_four / claim - 2.0).abs() < 0.01, "a price of four is half the scale: {of_four} {claim}");
+    println!("half the scale: epsilon at least {broken:.3}, claimed {claim:.3}");
+    assert!(broken > claim, "half the scale: {broken} of {claim}");
+}
+
+const RARE: &str = "SELECT kind, COUNT(DISTINCT person_id) FROM visit GROUP BY kind";
+
 /// A key with k_min patients in one ledger and one fewer in its neighbour is seen in the first alone, and no more often
 /// than delta; a comparison by >= instead of > would show it more often than that.
 #[test]
 fn a_key_of_k_min_patients_is_seen_no_more_often_than_delta() {
     let dir = tempfile::tempdir().unwrap();
-    let visit = || Visit { kind: Some("rare"), day: 18_300, cost: None };
+    let visit = || Visit { kind: Some("a"), day: 18_300, cost: None };
     let people = |count: i64| -> Vec<Patient> {
         (0..count).map(|id| Patient { id, county: "north", consent: 7, visits: vec![visit()] }).collect()
     };
@@ -244,8 +344,7 @@ fn a_key_of_k_min_patients_is_seen_no_more_often_than_delta() {
         let snapshot = world::write(&path, &catalog, &people(count), 1);
         let mut params = world::params(Ask::Rho(Rho::parse("1").unwrap()));
         params.query_delta = Delta::parse("0.1").unwrap();
-        world::plan("SELECT kind, COUNT(DISTINCT person_id) FROM visit GROUP BY kind", &catalog, &snapshot, &params)
-            .unwrap()
+        world::plan(RARE, &catalog, &snapshot, &params).unwrap()
     };
     // A log's delta is spent after ten of these.
     let (count, of_each) = (draws() / 2, 8);
@@ -259,12 +358,14 @@ fn a_key_of_k_min_patients_is_seen_no_more_often_than_delta() {
     println!("seen with odds of {low:.4} to {high:.4}, charged {delta:.4}");
     assert!(low <= delta, "seen with odds of at least {low}, charged {delta}");
     assert_eq!(seen(&plan("fewer", 10)), 0);
-    // With >= it would be P[noise >= t] = P[noise > t] + P[noise = t]; at sigma below 1 that is far more than delta.
-    let (sigma, t) = (at_k_min.draws()[0].sigma(), at_k_min.threshold().unwrap().over - 11);
-    let weight = |x: i64| (-(x as f64).powi(2) / (2.0 * sigma * sigma)).exp();
-    let all: f64 = (-50..=50).map(weight).sum();
-    let tail = |from: i64| (from..=50).map(weight).sum::<f64>() / all;
-    let t = i64::try_from(t).unwrap();
-    assert!(tail(t + 1) <= delta && low < tail(t + 1) && tail(t + 1) < high, "{low} {} {high}", tail(t + 1));
-    assert!(tail(t) > high && tail(t) > delta, "the two comparisons could not be told apart");
+    // The same noise, on a key that is public so that every draw is seen: > holds, >= shows the key more often than delta.
+    let (sigma, over) = (at_k_min.draws()[0].sigma(), i64::try_from(at_k_min.threshold().unwrap().over).unwrap());
+    let public =
+        plan_of(&dir.path().join("public"), RARE, &people(11), Contribution { groups: 1, ..LIMITS }, world::HIGH, "1");
+    assert!((public.draws()[0].sigma() / sigma - 1.0).abs() < 1e-6);
+    let noisy: Vec<i64> = releases(&Bench::new("900000"), &public, count).iter().map(|r| r[0][0]).collect();
+    let odds = |shown: &dyn Fn(i64) -> bool| clopper_pearson(noisy.iter().filter(|n| shown(**n)).count(), count);
+    let (right, broken) = (odds(&|n| n > over), odds(&|n| n >= over));
+    println!("> shows it with odds of {:.4} to {:.4}, >= with {:.4} to {:.4}", right.0, right.1, broken.0, broken.1);
+    assert!(right.0 <= delta && broken.0 > delta, "{right:?} {broken:?}, charged {delta}");
 }

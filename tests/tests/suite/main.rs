@@ -5,6 +5,7 @@
 
 mod aggregates;
 mod audit;
+mod audit_http;
 mod auditor;
 mod bad_input;
 mod broken;
@@ -15,6 +16,7 @@ mod crash;
 mod edges;
 mod first_light;
 mod full_disk;
+mod holes;
 mod library;
 mod memory;
 mod oracle;
@@ -27,7 +29,9 @@ mod setup;
 mod skips;
 mod snapshots;
 mod statistics;
+mod study;
 mod style;
+mod suppressed;
 mod tamper;
 mod totality;
 mod verifiers;
