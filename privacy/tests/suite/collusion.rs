@@ -1,11 +1,11 @@
 //! Those who share what they learn share one budget, and a failure is no free answer.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
+use datafusion::physical_plan::ExecutionPlan;
 use epiledger_ledger::entry::{AuditEntry, AuditLogEntry, ProtocolApprove, parse_audit_entry};
 use epiledger_privacy::{
     accountant::{Asker, ReserveError},
-    bound::BoundedPlan,
     clock::{Clock, Timing},
     release::{Executor, Failed, RawBatches, release},
 };
@@ -31,7 +31,7 @@ impl Clock for Still {
 struct Fails;
 
 impl Executor for Fails {
-    async fn execute(&self, _: &BoundedPlan) -> Result<RawBatches, Failed> {
+    async fn execute(&self, _: Arc<dyn ExecutionPlan>, _: usize) -> Result<RawBatches, Failed> {
         Err(Failed)
     }
 }
