@@ -8,6 +8,7 @@
 //! [`api`] holds what goes in and out, [`server::permission`] who may call what.
 
 pub mod api;
+pub mod chain;
 pub mod chart;
 pub mod cli;
 pub mod config;

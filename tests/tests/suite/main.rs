@@ -13,6 +13,7 @@ mod coverage;
 mod crash;
 mod edges;
 mod first_light;
+mod hospital;
 mod library;
 mod oracle;
 mod real_data;

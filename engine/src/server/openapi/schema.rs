@@ -80,6 +80,22 @@ pub(super) fn all() -> Vec<(&'static str, Shape)> {
         ("Price", object(vec![must("rho", text()), must("delta", text()), must("epsilon", number())])),
         ("Column", object(vec![must("name", text()), must("type", text()), must("role", text())])),
         ("Snapshot", object(vec![must("number", integer()), must("cut_at", text())])),
+        ("Transaction", object(vec![must("entry", text()), may("blobs", array(text()))])),
+        ("PatientRecords", object(vec![must("patient", text()), must("records", array(named("PatientRecord")))])),
+        (
+            "PatientRecord",
+            object(vec![
+                must("index", integer()),
+                must("record_id", text()),
+                must("provider", text()),
+                must("category", text()),
+                must("effective_period", anything()),
+                must("payload", anything()),
+                may("bytes", text()),
+                may("grant", integer()),
+                may("wrap", text()),
+            ]),
+        ),
         ("Receipt", object(vec![must("index", integer()), must("proof", text())])),
         (
             "Answer",
@@ -293,6 +309,7 @@ pub(super) const fn body(route: Route) -> Option<&'static str> {
         Route::AuditQuery => Some("AuditQuestion"),
         Route::BudgetPlan => Some("Plan"),
         Route::KeyCreate => Some("KeyRequest"),
+        Route::TransactionSubmit => Some("Transaction"),
         _ => None,
     }
 }
@@ -313,6 +330,8 @@ pub(super) const fn answer(route: Route) -> Option<&'static str> {
         Route::AuditSearch => Some("AuditEntries"),
         Route::AuditQuery => Some("AuditAnswer"),
         Route::Keys => Some("Keys"),
+        Route::TransactionSubmit => Some("Receipt"),
+        Route::PatientRecords => Some("PatientRecords"),
         Route::KeyCreate => Some("NewKey"),
         _ => None,
     }
