@@ -9,6 +9,7 @@
 
 mod accuracy;
 pub mod api;
+pub mod chain;
 pub mod chart;
 pub mod cli;
 pub mod config;

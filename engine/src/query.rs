@@ -421,12 +421,12 @@ impl Engine {
     ///
     /// # Errors
     /// The log stopped.
-    pub fn denied(&self, who: &Principal, route: &str) -> Result<(), QueryError> {
+    pub fn denied(&self, who: &str, route: &str) -> Result<(), QueryError> {
         let minute =
             std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs() / 60);
         let count = {
             let mut denials = self.denials.lock().unwrap_or_else(PoisonError::into_inner);
-            let seen = denials.entry((who.name.clone(), route.to_owned())).or_insert((u64::MAX, 0));
+            let seen = denials.entry((who.to_owned(), route.to_owned())).or_insert((u64::MAX, 0));
             seen.1 += 1;
             if seen.0 == minute {
                 return Ok(());
@@ -434,7 +434,7 @@ impl Engine {
             seen.0 = minute;
             std::mem::take(&mut seen.1)
         };
-        let entry = AccessDenied { principal: who.name.clone(), route: route.to_owned(), count };
+        let entry = AccessDenied { principal: who.to_owned(), route: route.to_owned(), count };
         self.accountant.record(AuditEntry::AccessDenied(entry), Vec::new()).map_err(stopped)?;
         Ok(())
     }

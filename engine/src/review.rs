@@ -183,8 +183,16 @@ impl Engine {
         self.act(AuditEntry::RoleChange(change))
     }
 
+    /// Logs an act with the blobs that it names; durable when this returns.
+    ///
+    /// # Errors
+    /// It breaks a rule, or the log stopped.
+    pub(crate) fn act_with(&self, entry: AuditEntry, blobs: Vec<Vec<u8>>) -> Result<u64, QueryError> {
+        self.accountant.record(entry, blobs).map_err(not_written)
+    }
+
     fn act(&self, entry: AuditEntry) -> Result<u64, QueryError> {
-        self.accountant.record(entry, Vec::new()).map_err(not_written)
+        self.act_with(entry, Vec::new())
     }
 }
 

@@ -19,6 +19,7 @@ mod folder;
 mod ledger_writer;
 pub mod parties;
 mod pipeline;
+pub mod precheck;
 mod progress;
 mod public_tables;
 pub mod quarantine;

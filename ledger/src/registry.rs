@@ -128,6 +128,12 @@ impl KeyRegistry {
         self.keys.is_empty()
     }
 
+    /// Whether `key` (64 hex digits) is this party's at ledger index `index`.
+    pub fn is_key_of(&self, party: Party, owner: &str, key: &str, index: u64) -> bool {
+        let key = key_name(key).and_then(|name| self.valid(&name, index).ok());
+        key.is_some_and(|key| key.party == party && key.owner == party_name(party, owner))
+    }
+
     /// Whether `key` (64 hex digits) may sign this transaction at ledger index `index`. The signature itself is
     /// [`crate::SignedTransaction::verify_signature`]'s question, the newest version [`RecordChain`]'s.
     ///
@@ -257,22 +263,34 @@ pub struct RecordChain {
 }
 
 impl RecordChain {
-    /// Takes in a correction or retraction; `previous` is the transaction at its `prev_index`, if one is there before
-    /// the correction's own index.
+    /// [`Self::may_supersede`], and then takes the correction in.
+    ///
+    /// # Errors
+    /// As there; nothing is taken in then.
+    pub fn supersede(&mut self, modify: &ModifyRecord, previous: Option<&Transaction>) -> Result<(), KeyFault> {
+        self.may_supersede(modify, previous)?;
+        self.superseded.insert(modify.prev_index);
+        Ok(())
+    }
+
+    /// Whether a correction or retraction counts; `previous` is the transaction at its `prev_index`, if one is there
+    /// before the correction's own index.
     ///
     /// # Errors
     /// It does not continue the newest version of the same record of the same patient and provider.
-    pub fn supersede(&mut self, modify: &ModifyRecord, previous: Option<&Transaction>) -> Result<(), KeyFault> {
+    pub fn may_supersede(&self, modify: &ModifyRecord, previous: Option<&Transaction>) -> Result<(), KeyFault> {
         let name = (&modify.record_id, &modify.patient, &modify.provider);
         let same = match previous {
             Some(Transaction::NewRecord(old)) => name == (&old.record_id, &old.patient, &old.provider),
             Some(Transaction::ModifyRecord(old)) => name == (&old.record_id, &old.patient, &old.provider),
             _ => false,
         };
-        if !same || self.refused.contains(&modify.prev_index) || !self.superseded.insert(modify.prev_index) {
-            return Err(KeyFault::NotNewest);
+        let at = &modify.prev_index;
+        if same && !self.refused.contains(at) && !self.superseded.contains(at) {
+            Ok(())
+        } else {
+            Err(KeyFault::NotNewest)
         }
-        Ok(())
     }
 
     /// Notes a record transaction that does not count, so that no correction continues it.

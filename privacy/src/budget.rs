@@ -189,6 +189,7 @@ impl Budget {
             | AuditEntry::QueryRefused(_)
             | AuditEntry::QueryRepeated(_)
             | AuditEntry::AccessDenied(_)
+            | AuditEntry::RecordRead(_)
             | AuditEntry::RoleChange(_)
             | AuditEntry::Snapshot(_)
             | AuditEntry::Redaction(_) => Ok(()),

@@ -125,7 +125,7 @@ impl Consents {
         let Some(span) = span(period) else { return 0 };
         let mut bits = 0;
         for (index, grant) in &self.grants {
-            if !applies(grant, category, span, cut) {
+            if !applies(grant, "*", category, span, cut) {
                 continue;
             }
             for purpose in &grant.purposes {
@@ -135,6 +135,17 @@ impl Consents {
             }
         }
         bits
+    }
+
+    /// The newest grant in force that names this grantee for a record of this category and period, on this day. A grant
+    /// to all research names nobody: research reads through the gate alone.
+    #[must_use]
+    pub fn opened_to(&self, grantee: &str, category: &str, period: &Period, day: Day) -> Option<u64> {
+        let span = span(period).filter(|_| grantee != "*" && CATEGORIES.contains(&category))?;
+        let opens = |(index, grant): &&(u64, GrantAccess)| {
+            applies(grant, grantee, category, span, day) && grant.purposes.iter().any(|p| !self.taken_back(*index, p))
+        };
+        self.grants.iter().filter(opens).map(|(index, _)| *index).max()
     }
 
     /// Does a later revocation take back the purpose that the grant at `index` names?
@@ -160,7 +171,7 @@ fn span(period: &Period) -> Option<(Day, Day)> {
 }
 
 /// Is the grant in force on the cut's day, and does it speak of this record?
-fn applies(grant: &GrantAccess, category: &str, record: (Day, Day), cut: Day) -> bool {
+fn applies(grant: &GrantAccess, grantee: &str, category: &str, record: (Day, Day), cut: Day) -> bool {
     let Some(from) = Day::parse(&grant.valid_from) else {
         return false;
     };
@@ -176,7 +187,7 @@ fn applies(grant: &GrantAccess, category: &str, record: (Day, Day), cut: Day) ->
         Some(period) => span(period).is_some_and(|(start, end)| start <= record.0 && record.1 <= end),
     };
     let named = grant.categories.iter().any(|c| c == "*" || c == category);
-    grant.grantee == "*" && from <= cut && cut <= until && within && named
+    grant.grantee == grantee && from <= cut && cut <= until && within && named
 }
 
 /// Lets a record through when the patient's consents cover it for at least one purpose on the cut's day.

@@ -160,6 +160,13 @@ impl App {
         reply(request.call())
     }
 
+    /// `GET` without a key of ours, with these headers.
+    #[must_use]
+    pub fn get_with(&self, path: &str, headers: &[(&str, &str)]) -> Reply {
+        let request = agent().get(format!("{}{path}", self.url));
+        reply(headers.iter().fold(request, |request, (name, value)| request.header(*name, *value)).call())
+    }
+
     /// `POST` of JSON with a role's key.
     #[must_use]
     pub fn post(&self, role: &str, path: &str, body: &Value) -> Reply {

@@ -103,7 +103,8 @@ impl ServerFile {
 pub struct Client {
     agent: ureq::Agent,
     url: String,
-    key: Option<SecretString>,
+    /// The whole header's value.
+    authorization: Option<SecretString>,
 }
 
 /// An error response.
@@ -141,7 +142,8 @@ impl Client {
     #[must_use]
     pub fn new(url: &str, key: Option<SecretString>) -> Self {
         let config = ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(PATIENCE)).build();
-        Self { agent: config.into(), url: url.trim_end_matches('/').to_owned(), key }
+        let authorization = key.map(|key| SecretString::from(format!("Bearer {}", key.expose_secret())));
+        Self { agent: config.into(), url: url.trim_end_matches('/').to_owned(), authorization }
     }
 
     /// The server that the settings name, or the one that runs over the data folder, with a key of `role`.
@@ -152,13 +154,7 @@ impl Client {
         let own_key = settings.key_file.as_deref().map(read_key).transpose()?;
         let demo: Option<ClientFile> = read(&settings.data.join("client.json"));
         let running = ServerFile::live(&settings.data).map(|server| server.url);
-        let Some(url) = settings.url.clone().or_else(|| running.clone()) else {
-            let message = format!(
-                "no server runs over {}; start one with `epiledger demo` or `epiledger serve`, or name one with --url",
-                settings.data.display()
-            );
-            return Err(Failure::new(Exit::Temporary, message));
-        };
+        let url = settings.url.clone().or_else(|| running.clone()).ok_or_else(|| none_runs(settings))?;
         // A demo's keys go to that demo alone, while it runs.
         let demo_key = demo
             .filter(|d| d.url == url && running.as_deref() == Some(&url))
@@ -169,6 +165,23 @@ impl Client {
             return Err(Failure::new(Exit::Auth, message));
         };
         Ok(Self::new(&url, Some(key)))
+    }
+
+    /// The same server for requests that a ledger key signs, so without an API key.
+    ///
+    /// # Errors
+    /// When none runs.
+    pub fn signed(settings: &Settings) -> Result<Self, Failure> {
+        let running = ServerFile::live(&settings.data).map(|server| server.url);
+        let url = settings.url.clone().or(running).ok_or_else(|| none_runs(settings))?;
+        Ok(Self::new(&url, None))
+    }
+
+    /// The same client, whose requests carry this `Authorization`.
+    #[must_use]
+    pub fn authorized(mut self, line: &str) -> Self {
+        self.authorization = Some(SecretString::from(line));
+        self
     }
 
     /// `GET` a JSON document.
@@ -207,8 +220,8 @@ impl Client {
         accept: Option<&str>,
     ) -> Result<Vec<u8>, Failure> {
         let mut request = axum::http::Request::builder().method(method).uri(format!("{}{path}", self.url));
-        if let Some(key) = &self.key {
-            request = request.header("authorization", format!("Bearer {}", key.expose_secret()));
+        if let Some(line) = &self.authorization {
+            request = request.header("authorization", line.expose_secret());
         }
         if let Some(accept) = accept {
             request = request.header("accept", accept);
@@ -233,6 +246,14 @@ impl Client {
         let problem = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
         Err(Refusal { status: status.as_u16(), problem }.into())
     }
+}
+
+fn none_runs(settings: &Settings) -> Failure {
+    let data = settings.data.display();
+    let message = format!(
+        "no server runs over {data}; start one with `epiledger demo` or `epiledger serve`, or name one with --url"
+    );
+    Failure::new(Exit::Temporary, message)
 }
 
 fn parse(bytes: &[u8]) -> Result<Value, Failure> {

@@ -1,20 +1,25 @@
-//! `ledger simulate|import|determine|grant|revoke|mirror|verify|show`: records, consents and keys on the chain.
+//! `ledger simulate|import|determine|grant|revoke|request|records|mirror|verify|show`: records, consents and keys on the chain.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::{Subcommand, ValueEnum};
-use epiledger_ingest::parties::{EXPERT, signing_key};
+use ed25519_dalek::SigningKey;
+use epiledger_ingest::parties::{EXPERT, REGISTRAR, signing_key};
 use epiledger_ingest::source::{ImportConsent, ImportOptions, import_synthea};
 use epiledger_ingest::{Folder, simulate};
-use epiledger_ledger::entry::consent::{GrantAccess, RevokeAccess, Scope};
+use epiledger_ledger::entry::ReadRequest;
+use epiledger_ledger::entry::consent::{GrantAccess, RequestAccess, RevokeAccess, Scope};
 use epiledger_ledger::entry::key::{Determination, Party};
 use epiledger_ledger::{Log, LogReader, NewEntry, NoteKey, SignedTransaction, StdFs, Transaction, parse_ledger_entry};
 use epiledger_privacy::catalog::Profile;
 use epiledger_privacy::day::Day;
 use serde_json::{Value, json};
 
+use super::client::Client;
 use super::exit::{Exit, Failure};
+use super::session::offline;
 use super::{Context, audit, mirror, progress};
 use crate::open;
 
@@ -96,6 +101,25 @@ pub(super) enum Verb {
         /// The purpose.
         #[arg(long, group = "scope")]
         purpose: Option<String>,
+    },
+    /// Appends a study's request for access, signed by the registrar's key of this folder.
+    Request {
+        /// The protocol that asks.
+        protocol: String,
+        /// GRU, HMB or DS; again for more.
+        #[arg(long = "purpose", default_values_t = vec![String::from("HMB")])]
+        purposes: Vec<String>,
+        /// A record category, or * for all; again for more.
+        #[arg(long = "category", default_values_t = vec![String::from("*")])]
+        categories: Vec<String>,
+    },
+    /// Reads a patient's records from a running server, as a hospital whose key lies in this folder.
+    Records {
+        /// The patient's public id.
+        patient: String,
+        /// The hospital's id; the patient reads without.
+        #[arg(long)]
+        hospital: Option<String>,
     },
     /// Fetches, verifies and follows a log: a copy of one's own, which ingest and the auditor read.
     Mirror(mirror::Args),
@@ -184,6 +208,11 @@ pub(super) fn run(context: &Context, verb: Verb) -> Result<(), Failure> {
             let body = RevokeAccess { patient: patient.clone(), scope, grant_index: grant, purpose };
             append(context, Party::Patient, &patient, Transaction::RevokeAccess(body))
         }
+        Verb::Request { protocol, purposes, categories } => {
+            let body = RequestAccess { protocol, purposes, categories, period: None };
+            append(context, Party::Registrar, REGISTRAR, Transaction::RequestAccess(body))
+        }
+        Verb::Records { patient, hospital } => records(context, &patient, hospital.as_deref()),
         Verb::Mirror(args) => mirror::run(context, &args),
         Verb::Verify(args) => audit::verify::run(context, "ledger", args),
         Verb::Show { index } => show(context, &data.join("ledger"), index),
@@ -193,20 +222,43 @@ pub(super) fn run(context: &Context, verb: Verb) -> Result<(), Failure> {
 /// Signs with a key of the data folder and appends; the transaction is durable when this returns.
 fn append(context: &Context, party: Party, owner: &str, transaction: Transaction) -> Result<(), Failure> {
     let data = &context.settings.data;
-    let key = signing_key(data, party, owner)?.ok_or_else(|| {
-        let message = format!("no key of {owner} lies in {}/keys; the party signs with its own key", data.display());
-        Failure::new(Exit::Auth, message)
-    })?;
+    let key = own_key(data, party, owner)?;
     let entry = SignedTransaction::sign(transaction, &key).map_err(Failure::of)?;
+    let taken = |d: &Value| format!("ledger entry {}; it takes effect at the next ingest", d["index"]);
+    if !offline(&context.settings) {
+        let text = String::from_utf8_lossy(entry.as_bytes());
+        let answer = Client::signed(&context.settings)?.post("/v1/ledger/transactions", &json!({ "entry": text }))?;
+        context.show(&answer, taken);
+        return Ok(());
+    }
     let folder = Folder::new(data);
     let note = NoteKey::load(&folder.ledger_key())?;
     let log = Log::open(Arc::new(StdFs), &folder.ledger(), note)?;
     let appended = log.append(vec![NewEntry { entry, blobs: Vec::new() }])?;
     log.flush()?;
-    context.show(&json!({ "index": appended.first }), |d| {
-        format!("ledger entry {}; it takes effect at the next ingest", d["index"])
-    });
+    context.show(&json!({ "index": appended.first }), taken);
     Ok(())
+}
+
+/// Signs a request to read with a key of the data folder, and sends it to the server.
+fn records(context: &Context, patient: &str, hospital: Option<&str>) -> Result<(), Failure> {
+    let data = &context.settings.data;
+    let (party, owner) = hospital.map_or((Party::Patient, patient), |id| (Party::Hospital, id));
+    let key = own_key(data, party, owner)?;
+    let origin = LogReader::open(&data.join("ledger"))?.checkpoint().origin.clone();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let line = ReadRequest::sign(&origin, patient, (party, owner), now, &key);
+    let path = format!("/v1/ledger/patients/{patient}/records");
+    let answer = Client::signed(&context.settings)?.authorized(&line).get(&path)?;
+    context.show(&answer, |d| serde_json::to_string_pretty(d).unwrap_or_default());
+    Ok(())
+}
+
+fn own_key(data: &Path, party: Party, owner: &str) -> Result<SigningKey, Failure> {
+    signing_key(data, party, owner)?.ok_or_else(|| {
+        let message = format!("no key of {owner} lies in {}/keys; the party signs with its own key", data.display());
+        Failure::new(Exit::Auth, message)
+    })
 }
 
 fn show(context: &Context, dir: &Path, index: Option<u64>) -> Result<(), Failure> {

@@ -24,6 +24,7 @@ pub use router::router;
 pub use run::{ServeError, bind, run};
 
 use crate::api::{Principal, Role};
+use crate::chain::Chain;
 use crate::query::Engine;
 use error::Problem;
 use keys::{ApiKey, ApiKeys};
@@ -44,6 +45,8 @@ pub struct Server {
     pub data: PathBuf,
     /// Does the start page show the county table without a login?
     pub demo: bool,
+    /// The ledger, for those who sign on it.
+    pub chain: Chain,
     estimates: Semaphore,
     /// The ledger as it was when last asked for; opened again when its head moved.
     ledger: Mutex<Option<Arc<LogReader>>>,
@@ -54,7 +57,8 @@ impl Server {
     #[must_use]
     pub fn new(engine: Arc<Engine>, keys: ApiKeys, data: PathBuf, demo: bool) -> Arc<Self> {
         let (estimates, ledger) = (Semaphore::new(CONCURRENT_ESTIMATES), Mutex::default());
-        Arc::new(Self { engine, keys, data, demo, estimates, ledger })
+        let chain = Chain::new(&data);
+        Arc::new(Self { engine, keys, data, demo, chain, estimates, ledger })
     }
 
     /// The principal behind a key: its protocols are those in which the board names it.

@@ -94,7 +94,11 @@ fn operation(route: Route) -> utoipa::openapi::path::Operation {
 /// The status of success.
 fn success(route: Route) -> &'static str {
     match route {
-        Route::ProtocolApprove | Route::PolicyPropose | Route::PolicyConfirm | Route::KeyCreate => "201",
+        Route::ProtocolApprove
+        | Route::PolicyPropose
+        | Route::PolicyConfirm
+        | Route::TransactionSubmit
+        | Route::KeyCreate => "201",
         _ => "200",
     }
 }
@@ -123,7 +127,9 @@ fn answer(route: Route) -> utoipa::openapi::Response {
 /// The error statuses of a route, and what each says.
 fn problems(route: Route) -> Vec<(&'static str, &'static str)> {
     let mut list = Vec::new();
-    if route.access() != Access::Public {
+    if route.access() == Access::Signed {
+        list.push(("401", "Not signed by a ledger key that is registered to the party it names."));
+    } else if route.access() != Access::Public {
         list.push(("401", "No valid API key."));
         list.push(("403", "The key's role may not; the denial is logged."));
     }
@@ -148,6 +154,12 @@ fn problems(route: Route) -> Vec<(&'static str, &'static str)> {
         Route::Statement | Route::StatementResult => {
             list.extend([("404", "Nothing there that the caller may read."), ("406", "No such format.")]);
         }
+        Route::TransactionSubmit => list.extend([
+            ("400", "The request is malformed."),
+            ("409", "The record is there already, or the ledger is written elsewhere."),
+            ("422", "The ledger would not count it; its code says why. Nothing was appended."),
+            ("503", "Another process appends."),
+        ]),
         Route::Ready => list.push(("503", "Not ready.")),
         Route::AuditQuery => list.extend([
             ("400", "The request is malformed."),

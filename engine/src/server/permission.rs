@@ -33,6 +33,8 @@ impl Verb {
 pub enum Access {
     /// Anyone, without a key: public by design (health, logs that anyone may verify, the start page).
     Public,
+    /// Whoever signs the request with a key that the ledger registers: a hospital, a patient. No API key counts.
+    Signed,
     /// A valid key of one of these roles.
     Roles(&'static [Role]),
 }
@@ -43,6 +45,7 @@ impl Access {
     pub fn allows(self, role: Role) -> bool {
         match self {
             Self::Public => true,
+            Self::Signed => false,
             Self::Roles(roles) => roles.contains(&role),
         }
     }
@@ -153,6 +156,10 @@ routes! {
     LedgerTile Get "/v1/ledger/tile/{*path}" Api OPERATOR;
     /// A payload that a ledger entry names; with the tiles, what a mirror keeps.
     LedgerBlob Get "/v1/ledger/blob/{sha256}" Api OPERATOR;
+    /// Appends a signed transaction to the ledger, with the blobs that it names.
+    TransactionSubmit Post "/v1/ledger/transactions" Api Access::Signed;
+    /// Gives a patient's records to the patient, their provider, or whoever a grant in force names; logged.
+    PatientRecords Get "/v1/ledger/patients/{id}/records" Api Access::Signed;
     /// Lists the API keys, without their secrets.
     Keys Get "/v1/keys" Api OPERATOR;
     /// Creates an API key; its secret is shown this once.

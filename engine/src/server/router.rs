@@ -67,6 +67,10 @@ fn handler(route: Route) -> MethodRouter<Arc<Server>> {
         Route::LedgerCheckpoint => on(method, handlers::tiles::ledger_checkpoint),
         Route::LedgerTile => on(method, handlers::tiles::ledger_tile),
         Route::LedgerBlob => on(method, handlers::tiles::ledger_blob),
+        Route::TransactionSubmit => {
+            on(method, handlers::ledger::submit).layer(DefaultBodyLimit::max(handlers::ledger::MAX_TRANSACTION))
+        }
+        Route::PatientRecords => on(method, handlers::ledger::records),
         Route::Keys => on(method, handlers::keys::list),
         Route::KeyCreate => on(method, handlers::keys::create),
         Route::KeyRevoke => on(method, handlers::keys::revoke),

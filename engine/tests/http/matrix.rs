@@ -30,7 +30,11 @@ fn every_role_on_every_route() {
         for role in Role::ALL {
             let reply = harmless(app, route).role(role).send();
             let cell = format!("{} on {} {}", role.as_str(), route.verb().as_str(), route.path());
-            if route.access().allows(role) {
+            if route.access() == Access::Signed {
+                // An API key is no ledger key.
+                let refused = [StatusCode::UNAUTHORIZED, StatusCode::BAD_REQUEST].contains(&reply.status);
+                assert!(refused, "{cell}: {}", reply.status);
+            } else if route.access().allows(role) {
                 let denied = [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN].contains(&reply.status);
                 // A wrong paste into the login form is a 401 of its own.
                 assert!(!denied || route == Route::Login, "{cell}: {}", reply.status);
@@ -57,6 +61,10 @@ fn without_a_valid_key_only_public_routes_answer() {
             let reply = request.send();
             let cell = format!("{token:?} on {} {}", route.verb().as_str(), route.path());
             match (route.access(), route.kind()) {
+                (Access::Signed, _) => {
+                    let refused = [StatusCode::UNAUTHORIZED, StatusCode::BAD_REQUEST].contains(&reply.status);
+                    assert!(refused, "{cell}: {}", reply.status);
+                }
                 (Access::Public, _) => assert_ne!(reply.status, StatusCode::FORBIDDEN, "{cell}"),
                 (_, Kind::Api) => {
                     assert_eq!(reply.status, StatusCode::UNAUTHORIZED, "{cell}");

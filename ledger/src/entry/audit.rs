@@ -6,7 +6,7 @@ use super::{
     block::Block,
     canonical::{Canonical, EntryError, canonical_bytes, check_shape, parse_exact},
     protocol::{PolicyPropose, PolicySet, ProtocolApprove, ProtocolSuspend, Redaction, RoleChange, SnapshotPinned},
-    query::{AccessDenied, QueryIntent, QueryOutcome, QueryRefused, QueryRepeated},
+    query::{AccessDenied, QueryIntent, QueryOutcome, QueryRefused, QueryRepeated, RecordRead},
     transaction::{join_type, split_type},
 };
 
@@ -41,6 +41,9 @@ pub enum AuditEntry {
     /// A known key was denied.
     #[serde(rename = "access.denied")]
     AccessDenied(AccessDenied),
+    /// A party read a patient's records.
+    #[serde(rename = "record.read")]
+    RecordRead(RecordRead),
     /// A role given or taken.
     #[serde(rename = "role.change")]
     RoleChange(RoleChange),
@@ -65,6 +68,7 @@ impl AuditEntry {
             Self::QueryRefused(_) => "query.refused",
             Self::QueryRepeated(_) => "query.repeated",
             Self::AccessDenied(_) => "access.denied",
+            Self::RecordRead(_) => "record.read",
             Self::RoleChange(_) => "role.change",
             Self::Snapshot(_) => "snapshot",
             Self::Redaction(_) => "redaction",
@@ -86,6 +90,7 @@ impl AuditEntry {
             Self::QueryRefused(body) => canonical_bytes(body),
             Self::QueryRepeated(body) => canonical_bytes(body),
             Self::AccessDenied(body) => canonical_bytes(body),
+            Self::RecordRead(body) => canonical_bytes(body),
             Self::RoleChange(body) => canonical_bytes(body),
             Self::Snapshot(body) => canonical_bytes(body),
             Self::Redaction(body) => canonical_bytes(body),
@@ -122,6 +127,7 @@ pub fn parse_audit_entry(bytes: &[u8]) -> Result<AuditLogEntry, EntryError> {
         "query.refused" => AuditEntry::QueryRefused(parse_exact(body)?),
         "query.repeated" => AuditEntry::QueryRepeated(parse_exact(body)?),
         "access.denied" => AuditEntry::AccessDenied(parse_exact(body)?),
+        "record.read" => AuditEntry::RecordRead(parse_exact(body)?),
         "role.change" => AuditEntry::RoleChange(parse_exact(body)?),
         "snapshot" => AuditEntry::Snapshot(parse_exact(body)?),
         "redaction" => AuditEntry::Redaction(parse_exact(body)?),

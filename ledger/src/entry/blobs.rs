@@ -15,7 +15,7 @@ pub fn named_blobs(entry: &[u8]) -> Vec<[u8; 32]> {
         "GrantAccess" => b"wrap_sha256",
         "query.intent" | "query.refused" | "query.repeated" => b"sql_commit",
         "query.outcome" => b"result_commit",
-        "snapshot" => b"commit",
+        "snapshot" | "record.read" => b"commit",
         _ => return Vec::new(),
     };
     hashes(entry).filter(|(name, _)| *name == Some(field)).map(|(_, hash)| hash).collect()

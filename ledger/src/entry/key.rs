@@ -17,6 +17,23 @@ pub enum Party {
     Expert,
 }
 
+impl Party {
+    /// Its name in entries and requests.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Registrar => "registrar",
+            Self::Hospital => "hospital",
+            Self::Patient => "patient",
+            Self::Expert => "expert",
+        }
+    }
+
+    /// The party of that name.
+    pub fn named(name: &str) -> Option<Self> {
+        [Self::Registrar, Self::Hospital, Self::Patient, Self::Expert].into_iter().find(|party| party.as_str() == name)
+    }
+}
+
 /// A new key of a party.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -17,6 +17,7 @@ pub mod consent;
 pub mod key;
 pub mod protocol;
 pub mod query;
+mod reading;
 pub mod record;
 mod signed;
 mod transaction;
@@ -30,7 +31,8 @@ pub use key::{Determination, KeyRegister, KeyRevoke, KeyRotate};
 pub use protocol::{
     PolicyPropose, PolicySet, PolicyTerms, ProtocolApprove, ProtocolSuspend, Redaction, RoleChange, SnapshotPinned,
 };
-pub use query::{AccessDenied, QueryIntent, QueryOutcome, QueryRefused, QueryRepeated};
+pub use query::{AccessDenied, QueryIntent, QueryOutcome, QueryRefused, QueryRepeated, RecordRead};
+pub use reading::ReadRequest;
 pub use record::{Erase, ModifyRecord, NewRecord};
 pub use signed::SignedTransaction;
 pub(crate) use signed::verify_stored;

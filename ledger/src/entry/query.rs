@@ -154,6 +154,16 @@ pub struct QueryRepeated {
     pub cites: u64,
 }
 
+/// A party read a patient's records from the ledger, itself or by a grant that names it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RecordRead {
+    /// The reader, `<party>/<id>`; a patient is `patient`.
+    pub reader: String,
+    /// Commitment to whose records and which; the blob is salt || JSON `{"patient", "records", "grants"}`.
+    pub commit: String,
+}
+
 /// A known key was denied; at most one entry per principal, route and minute.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

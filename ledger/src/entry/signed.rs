@@ -91,14 +91,17 @@ pub(crate) fn verify_stored(bytes: &[u8]) -> Result<(), EntryError> {
 }
 
 fn verify(type_name: &str, body: &[u8], key: &str, signature: &str) -> Result<(), EntryError> {
-    let key = hex::decode::<32>(key).ok_or(EntryError::Field("key"))?;
     let signature = hex::decode::<64>(signature).ok_or(EntryError::Field("signature"))?;
-    let key = VerifyingKey::from_bytes(&key).map_err(|_| EntryError::BadKey)?;
-    if key.is_weak() {
-        return Err(EntryError::BadKey);
-    }
-    key.verify_strict(&message(type_name, body), &Signature::from_bytes(&signature))
+    strict_key(key)?
+        .verify_strict(&message(type_name, body), &Signature::from_bytes(&signature))
         .map_err(|_| EntryError::BadSignature)
+}
+
+/// A public key that `verify_strict` takes.
+pub(super) fn strict_key(key: &str) -> Result<VerifyingKey, EntryError> {
+    let key = hex::decode::<32>(key).ok_or(EntryError::Field("key"))?;
+    let key = VerifyingKey::from_bytes(&key).map_err(|_| EntryError::BadKey)?;
+    if key.is_weak() { Err(EntryError::BadKey) } else { Ok(key) }
 }
 
 fn message(type_name: &str, body: &[u8]) -> Vec<u8> {

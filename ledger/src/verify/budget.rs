@@ -121,7 +121,7 @@ impl AuditFold {
                 }
                 commitment(&redaction.sha256).map_err(is("entry"))
             }
-            AuditEntry::AccessDenied(_) | AuditEntry::RoleChange(_) => Ok(()),
+            AuditEntry::AccessDenied(_) | AuditEntry::RecordRead(_) | AuditEntry::RoleChange(_) => Ok(()),
         }
     }
 

@@ -17,6 +17,7 @@ mod edges;
 mod first_light;
 mod full_disk;
 mod holes;
+mod hospital;
 mod library;
 mod memory;
 mod oracle;

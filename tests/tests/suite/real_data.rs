@@ -28,7 +28,7 @@ const CASES: &str = "SELECT p.county AS county, COUNT(*) AS n FROM person p WHER
                      GROUP BY p.county";
 
 /// Persons with coronary heart disease by county, exactly, by DataFusion alone over the snapshot's files.
-fn exactly(data: &Path, sql: &str) -> Vec<(String, i64)> {
+pub fn exactly(data: &Path, sql: &str) -> Vec<(String, i64)> {
     let manifest = epiledger_ingest::snapshot::newest(data).unwrap().unwrap();
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {

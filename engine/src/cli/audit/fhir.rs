@@ -69,7 +69,7 @@ fn kind(entry: &AuditEntry) -> ((&'static str, &'static str, &'static str), &'st
         AuditEntry::AccessDenied(_) => (dicom("110113", "Security Alert"), "E"),
         AuditEntry::RoleChange(_) => (dicom("110136", "Security Roles Changed"), "U"),
         AuditEntry::Redaction(_) => (rest, "D"),
-        AuditEntry::Snapshot(_) => (rest, "R"),
+        AuditEntry::Snapshot(_) | AuditEntry::RecordRead(_) => (rest, "R"),
         AuditEntry::ProtocolApprove(_) | AuditEntry::PolicyPropose(_) | AuditEntry::PolicySet(_) => (rest, "C"),
         AuditEntry::ProtocolSuspend(_) => (rest, "U"),
     }
@@ -89,8 +89,12 @@ fn outcome(entry: &AuditEntry) -> &'static str {
 fn agents(body: &Value) -> Vec<Value> {
     let named = |name: &str| body.get(name).and_then(Value::as_str);
     // Where both stand, `by` acted and `principal` is whom it concerns.
-    let mut names: Vec<&str> =
-        named("by").or_else(|| named("principal")).or_else(|| named("approver")).into_iter().collect();
+    let mut names: Vec<&str> = named("by")
+        .or_else(|| named("principal"))
+        .or_else(|| named("approver"))
+        .or_else(|| named("reader"))
+        .into_iter()
+        .collect();
     let approvers = body.get("approvers").and_then(Value::as_array);
     names.extend(approvers.into_iter().flatten().filter_map(Value::as_str));
     if names.is_empty() {

@@ -5,6 +5,7 @@ pub mod budget;
 pub mod datasets;
 pub mod health;
 pub mod keys;
+pub mod ledger;
 pub mod policies;
 pub mod protocols;
 pub mod releases;
@@ -22,9 +23,11 @@ use super::error::Problem;
 /// A JSON body; unknown members are errors where the type says so.
 pub(crate) fn body<T: DeserializeOwned>(bytes: Result<Bytes, BytesRejection>) -> Result<T, Problem> {
     let bytes = bytes.map_err(|rejection| match rejection.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => {
-            Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "TOO_LARGE", "the request's body is over 256 KiB")
-        }
+        StatusCode::PAYLOAD_TOO_LARGE => Problem::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "TOO_LARGE",
+            "the request's body is larger than this address takes (256 KiB; a transaction 16 MiB)",
+        ),
         _ => Problem::bad_request("the request's body couldn't be read to its end"),
     })?;
     serde_json::from_slice(&bytes).map_err(|e| Problem::bad_request(format!("the body isn't the JSON expected: {e}")))

@@ -92,6 +92,22 @@ pub(super) fn all() -> Vec<(&'static str, Shape)> {
                 may("cites", named("Cited")),
             ]),
         ),
+        ("Transaction", object(vec![must("entry", text()), may("blobs", array(text()))])),
+        ("PatientRecords", object(vec![must("patient", text()), must("records", array(named("PatientRecord")))])),
+        (
+            "PatientRecord",
+            object(vec![
+                must("index", integer()),
+                must("record_id", text()),
+                must("provider", text()),
+                must("category", text()),
+                must("effective_period", anything()),
+                must("payload", anything()),
+                may("bytes", text()),
+                may("grant", integer()),
+                may("wrap", text()),
+            ]),
+        ),
         (
             "Answer",
             object(vec![
@@ -304,6 +320,7 @@ pub(super) const fn body(route: Route) -> Option<&'static str> {
         Route::AuditQuery => Some("AuditQuestion"),
         Route::BudgetPlan => Some("Plan"),
         Route::KeyCreate => Some("KeyRequest"),
+        Route::TransactionSubmit => Some("Transaction"),
         _ => None,
     }
 }
@@ -324,6 +341,8 @@ pub(super) const fn answer(route: Route) -> Option<&'static str> {
         Route::AuditSearch => Some("AuditEntries"),
         Route::AuditQuery => Some("AuditAnswer"),
         Route::Keys => Some("Keys"),
+        Route::TransactionSubmit => Some("Cited"),
+        Route::PatientRecords => Some("PatientRecords"),
         Route::KeyCreate => Some("NewKey"),
         _ => None,
     }
