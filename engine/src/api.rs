@@ -145,7 +145,8 @@ pub struct SnapshotRef {
 /// Where the log holds the outcome, the proof of it, and what it committed to.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Receipt {
-    /// Index of the audit entry: the outcome, or `query.repeated` for a cached answer.
+    /// Index of the audit entry in the log whose checkpoint the proof carries: the outcome, or `query.repeated` for a
+    /// cached answer.
     pub index: u64,
     /// A C2SP tlog-proof text.
     pub proof: String,
@@ -377,6 +378,9 @@ pub enum QueryError {
     /// It was paid and got no answer (504); the reason stays inside, since it may depend on data.
     #[error("no answer by the deadline; the price is spent, the question may be asked again")]
     Failed,
+    /// The log's folder is an older copy, or a fork, of the one that spent, or was closed (503).
+    #[error("nothing new is answered or logged from this folder: the audit log can't go on here, {0}")]
+    RolledBack(String),
     /// The engine can't serve now (503).
     #[error("{0}")]
     Unavailable(String),

@@ -8,6 +8,8 @@ use config::{Config, Environment, File, FileFormat, Map, Value};
 use epiledger_ingest::Schedule;
 use serde::{Deserialize, Serialize};
 
+use crate::pin::{PinError, PinnedHead};
+
 /// The default hour of the daily cut, UTC.
 const CUT_HOUR: u8 = 3;
 
@@ -37,6 +39,9 @@ pub struct Settings {
     pub cut_hour: u8,
     /// What the program says about itself on stderr, a tracing filter such as `info`.
     pub log: String,
+    /// A head of the audit log that is kept outside the data folder, so that a restored older folder gives no budget
+    /// back: a file, which the service moves on, or the http:// address of another's copy of the log.
+    pub pinned_head: Option<String>,
     /// Server that `query` and the other client commands talk to; the data folder's own when absent.
     pub url: Option<String>,
     /// File that holds the API key for it.
@@ -44,7 +49,7 @@ pub struct Settings {
 }
 
 /// Every key a file or the environment may set.
-const KEYS: [&str; 7] = ["data", "listen", "timing", "cut_hour", "log", "url", "key_file"];
+const KEYS: [&str; 8] = ["data", "listen", "timing", "cut_hour", "log", "pinned_head", "url", "key_file"];
 
 /// `EPILEDGER_*` variables that other parts read: the settings file's place, and what tests require.
 const ELSEWHERE: [&str; 2] = ["config", "require"];
@@ -100,6 +105,14 @@ impl Settings {
             return Err(ConfigError::NoHome);
         }
         Ok(settings.try_deserialize()?)
+    }
+
+    /// The head that the audit log must continue.
+    ///
+    /// # Errors
+    /// It lies inside the data folder, or is no file or address.
+    pub fn pinned_head(&self) -> Result<Option<PinnedHead>, PinError> {
+        self.pinned_head.as_deref().map(|text| PinnedHead::parse(text, &self.data)).transpose()
     }
 
     /// When snapshots are cut.

@@ -18,7 +18,7 @@ use epiledger_ingest::{
     snapshot::{self, SnapshotManifest},
 };
 use epiledger_ledger::{
-    Log, LogError, NoteKey, StdFs,
+    LogError,
     entry::{AuditEntry, PolicyTerms, ProtocolApprove, SnapshotPinned},
 };
 use epiledger_privacy::{
@@ -29,7 +29,11 @@ use epiledger_privacy::{
 };
 use sha2::{Digest, Sha256};
 
-use crate::api::Role;
+use crate::{
+    api::Role,
+    pin::{PinError, PinnedHead},
+    rotation::{audit_folders, audit_log},
+};
 
 /// The audit log's origin: its name in every checkpoint.
 pub const AUDIT_ORIGIN: &str = "epiledger.local/audit";
@@ -53,10 +57,12 @@ pub const fn demo_principal(role: Role) -> &'static str {
 }
 
 /// How a folder is opened.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OpenOptions {
     /// Outcomes leave at once (`timing = immediate`), not at their time class.
     pub immediate: bool,
+    /// The head that the audit log must continue, or take no more entries.
+    pub pinned_head: Option<PinnedHead>,
 }
 
 /// Why a folder can't be opened.
@@ -74,6 +80,9 @@ pub enum OpenError {
     /// The audit log.
     #[error("the audit log: {0}")]
     Log(#[from] LogError),
+    /// The head that is kept outside of the folder.
+    #[error(transparent)]
+    Pin(#[from] PinError),
     /// The budget.
     #[error(transparent)]
     Accountant(#[from] AccountantError),
@@ -85,7 +94,7 @@ pub enum OpenError {
     Io(String, std::io::Error),
 }
 
-fn io(path: &Path) -> impl FnOnce(std::io::Error) -> OpenError + '_ {
+pub(crate) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> OpenError + '_ {
     |error| OpenError::Io(path.display().to_string(), error)
 }
 
@@ -98,41 +107,30 @@ pub(crate) struct Opened {
     pub(crate) build: String,
 }
 
-/// Reads the newest snapshot and the catalog, opens the audit log, and logs a snapshot that is read for the first time.
+/// Reads the newest snapshot and the catalog, opens the audit log, compares it with the pinned head, and logs a snapshot
+/// that is read for the first time.
 ///
 /// # Errors
 /// Something is missing, damaged or in use.
-pub(crate) fn open(data: &Path) -> Result<Opened, OpenError> {
+pub(crate) fn open(data: &Path, pinned_head: Option<&PinnedHead>) -> Result<Opened, OpenError> {
     let folder = Folder::new(data);
     let catalog = folder.catalog()?;
     let manifest = snapshot::newest(data)?.ok_or_else(|| OpenError::NoSnapshot(data.display().to_string()))?;
     let snapshot = pinned(data, &catalog, &manifest)?;
-    let accountant = Accountant::open(Arc::new(audit_log(data)?))?;
-    pin(&accountant, &manifest, &snapshot)?;
-    Ok(Opened { catalog, snapshot, accountant, secret: secret(data)?, build: build_hash()? })
-}
-
-/// The folder's audit log, made when it is missing.
-///
-/// # Errors
-/// It is in use, damaged, or can't be made.
-pub fn audit_log(data: &Path) -> Result<Log, OpenError> {
-    let dir = data.join("audit");
-    let key_path = Folder::new(data).keys().join("audit.key");
-    let disk = Arc::new(StdFs);
-    if key_path.exists() {
-        let key = NoteKey::load(&key_path)?;
-        // A stop while the log was made leaves its folder without a checkpoint. A folder that is gone altogether was
-        // taken away, and with it what was spent: that is no new log.
-        if dir.exists() && !dir.join("checkpoint").exists() {
-            return Ok(Log::create(disk, &dir, AUDIT_ORIGIN, key)?);
-        }
-        return Ok(Log::open(disk, &dir, key)?);
+    if let Some(head) = pinned_head
+        && !audit_folders(data).iter().any(|folder| folder.exists())
+    {
+        head.require_no_head()?;
     }
-    fs::create_dir_all(&dir).map_err(io(&dir))?;
-    let key = NoteKey::generate(AUDIT_ORIGIN)?;
-    key.save(&key_path)?;
-    Ok(Log::create(disk, &dir, AUDIT_ORIGIN, key)?)
+    let log = audit_log(data)?;
+    if let Some(head) = pinned_head {
+        head.guard(&log)?;
+    }
+    let accountant = Accountant::open(Arc::new(log))?;
+    if accountant.log().frozen().is_none() {
+        pin(&accountant, &manifest, &snapshot)?;
+    }
+    Ok(Opened { catalog, snapshot, accountant, secret: secret(data)?, build: build_hash()? })
 }
 
 /// The manifest's files by absolute path, and the public tables in memory.

@@ -137,6 +137,7 @@ impl Engine {
             );
             return Err(broken("policy", &why));
         }
+        self.writable()?;
         self.accountant.propose_policy(terms, &who.name).map_err(not_written)
     }
 
@@ -149,6 +150,7 @@ impl Engine {
         if !matches!(who.role, Role::Steward | Role::Board) {
             return Err(QueryError::Forbidden("another steward or the ethics board confirms a policy".into()));
         }
+        self.writable()?;
         let budget = self.accountant.budget();
         if budget.proposals().get(&proposal).is_some_and(|p| p.terms.catalog != self.catalog.hash()) {
             return Err(broken("policy", "it was proposed for another catalog; propose it again"));

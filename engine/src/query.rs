@@ -87,7 +87,8 @@ impl Engine {
         clock: Box<dyn Clock>,
     ) -> Result<Arc<Self>, OpenError> {
         let folder = data.to_path_buf();
-        let opened = tokio::task::spawn_blocking(move || open::open(&folder))
+        let head = options.pinned_head;
+        let opened = tokio::task::spawn_blocking(move || open::open(&folder, head.as_ref()))
             .await
             .map_err(|e| OpenError::Io("opening".into(), std::io::Error::other(e)))??;
         let timing = if options.immediate { Timing::Immediate } else { Timing::Classes };
@@ -328,7 +329,11 @@ impl Engine {
             sql_commit,
             cites: cached.index,
         });
-        let index = self.record(entry, vec![blob]).await?;
+        // A frozen log takes no entry: the receipt is the first answer's.
+        let index = match self.audit().frozen() {
+            None => self.record(entry, vec![blob]).await?,
+            Some(_) => cached.index,
+        };
         let given = Given { release: &cached.release, index, paid: price::nothing(), cached: true };
         self.respond(asker, bounded, given, row_limit).await
     }
@@ -383,6 +388,7 @@ impl Engine {
     }
 
     async fn record(self: &Arc<Self>, entry: AuditEntry, blobs: Vec<Vec<u8>>) -> Result<u64, QueryError> {
+        self.writable()?;
         let accountant = Arc::clone(&self.accountant);
         blocking(move || accountant.record(entry, blobs)).await?.map_err(stopped)
     }
@@ -401,6 +407,7 @@ impl Engine {
             ReserveError::Stale | ReserveError::UnderWay | ReserveError::Synthetic => {
                 QueryError::Unavailable(error.to_string())
             }
+            ReserveError::RolledBack(why) => QueryError::RolledBack(why),
             ReserveError::Accountant(e) => stopped(e),
         }
     }
@@ -411,17 +418,28 @@ impl Engine {
         self.accountant.log()
     }
 
+    /// Nothing, while the audit log takes entries.
+    ///
+    /// # Errors
+    /// [`QueryError::RolledBack`].
+    pub fn writable(&self) -> Result<(), QueryError> {
+        self.audit().frozen().map_or(Ok(()), |why| Err(QueryError::RolledBack(why.to_owned())))
+    }
+
     /// What is public about the data.
     #[must_use]
     pub const fn catalog(&self) -> &Catalog {
         &self.catalog
     }
 
-    /// Logs that a known key was denied, at most once per principal, route and minute.
+    /// Logs that a known key was denied, at most once per principal, route and minute, unless the log is frozen.
     ///
     /// # Errors
     /// The log stopped.
     pub fn denied(&self, who: &str, route: &str) -> Result<(), QueryError> {
+        if self.audit().frozen().is_some() {
+            return Ok(());
+        }
         let minute =
             std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs() / 60);
         let count = {

@@ -34,11 +34,11 @@ const SALT: usize = 32;
 /// The log can't be read.
 pub(crate) fn of(log: &Log, index: u64) -> Result<Receipt, LogError> {
     let entry = |index| log.read(index).map(|bytes| parse_audit_entry(&bytes));
-    let mut receipt = Receipt { index, proof: log.prove_inclusion(index)?, ..Receipt::default() };
+    let mut receipt = Receipt { index: log.place(index), proof: log.prove_inclusion(index)?, ..Receipt::default() };
     let mut answered = entry(index)?;
     if let Ok(AuditLogEntry::Entry(AuditEntry::QueryRepeated(repeated))) = &answered {
         let index = repeated.cites;
-        receipt.cites = Some(Cited { index, proof: log.prove_inclusion(index)? });
+        receipt.cites = Some(Cited { index: log.place(index), proof: log.prove_inclusion(index)? });
         answered = entry(index)?;
     }
     if let Ok(AuditLogEntry::Entry(AuditEntry::QueryOutcome(outcome))) = answered

@@ -188,6 +188,7 @@ impl Engine {
     /// # Errors
     /// It breaks a rule, or the log stopped.
     pub(crate) fn act_with(&self, entry: AuditEntry, blobs: Vec<Vec<u8>>) -> Result<u64, QueryError> {
+        self.writable()?;
         self.accountant.record(entry, blobs).map_err(not_written)
     }
 

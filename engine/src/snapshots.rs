@@ -31,13 +31,13 @@ impl Engine {
     }
 
     /// Takes up a newer snapshot, if there is one: its audit entry is durable before any question reads it. Questions
-    /// under way keep theirs. True when it took one up.
+    /// under way keep theirs. True when it took one up; a frozen log keeps to the snapshots that it has.
     ///
     /// # Errors
     /// The newest manifest can't be read or is of another catalog (that needs a restart), or the log stopped.
     pub fn refresh(&self) -> Result<bool, OpenError> {
         let read = self.snapshot().number;
-        if newest_number(&self.data)?.is_none_or(|number| number <= read) {
+        if self.audit().frozen().is_some() || newest_number(&self.data)?.is_none_or(|number| number <= read) {
             return Ok(false);
         }
         let Some(manifest) = newest(&self.data)? else { return Ok(false) };

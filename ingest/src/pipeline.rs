@@ -107,6 +107,14 @@ pub struct Summary {
 pub struct Pipeline;
 
 impl Pipeline {
+    /// Keeps every ingest away from a data folder until the file is dropped: its tables and snapshots stand still.
+    ///
+    /// # Errors
+    /// One is running ([`IngestError::Busy`]), or the system refuses.
+    pub fn keep_away(data: &Path) -> Result<File, IngestError> {
+        lock(&Folder::new(data))
+    }
+
     /// Brings the tables of a data folder up to its ledger, and publishes a snapshot.
     ///
     /// Does nothing when the newest snapshot covers the same ledger and catalog, unless `force` is set. Do not call it

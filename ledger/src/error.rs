@@ -76,6 +76,9 @@ pub enum LogError {
         "the log stopped after a failed write ({0}): entries in flight may or may not be stored; restart to recover"
     )]
     Poisoned(String),
+    /// Nothing may be appended: the folder is not the log's newest copy, or the log was closed for good.
+    #[error("the log takes no more entries: {0}")]
+    Frozen(String),
     /// The log is being closed.
     #[error("the log is closed")]
     Closed,

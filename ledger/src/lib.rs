@@ -9,6 +9,7 @@
 //! writer     batch + block leaf + signed head -> one journal frame -> fdatasync: committed     (journal)
 //! projection frames read back -> packs, tiles, bundles -> `checkpoint`       (blob, tiles, durable)
 //! proof      inclusion and consistency under any signed head                 (tree, checkpoint, note)
+//! succeed    a log closed for good, and the one that goes on after it     (log::succeed)
 //! create     the folder of a new log; the same call finishes a stopped one
 //! recover    opening after any stop: the same projection over what is not published         (torn, blob::repair)
 //! reader     every entry with its blobs, without the lock, in flat memory
@@ -58,7 +59,7 @@ pub use entry::{
 pub use error::LogError;
 pub use follow::{FolderSource, FollowError, Mirror, MirrorError, Source, SourceError, Synced};
 pub use fs::{Fs, FsDir, FsFile, StdFs};
-pub use log::{Appended, Log, Ticket};
+pub use log::{Appended, HeadPin, Log, Ticket};
 pub use note::{NoteKey, VerifierKey};
 pub use proof::{Receipt, ReceiptFault, check_proof, open_receipt};
 pub use reader::{LogReader, StoredEntry};

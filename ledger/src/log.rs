@@ -4,9 +4,12 @@
 //! batch, whose fdatasync is the commit point; the projection thread follows with tiles, packs and `checkpoint`.
 //! No signed head leaves and no waiter is answered before the frame that carries it is durable.
 
+mod guard;
+mod succeed;
+
 use std::{
     path::{Path, PathBuf},
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError},
     thread::JoinHandle,
 };
 
@@ -27,6 +30,10 @@ use crate::{
     tree::{self, Hash},
     writer,
 };
+
+pub(crate) use guard::Guard;
+pub use guard::HeadPin;
+use succeed::Previous;
 
 /// Bytes that may wait for the writer before [`Log::submit`] makes its caller wait too.
 const QUEUE_BYTES: usize = 64 * 1024 * 1024;
@@ -56,6 +63,10 @@ pub(crate) struct Shared {
     pub setup: Setup,
     pub blobs: BlobStore,
     pub state: Mutex<State>,
+    /// Why nothing may be appended, and where heads are kept.
+    pub guard: Guard,
+    /// Set when the log is opened, if it goes on after others.
+    pub previous: OnceLock<Previous>,
     /// The published bundle that was read last.
     pub last_bundle: Mutex<Option<KeptBundle>>,
     /// Something was submitted, or the log closes.
@@ -68,6 +79,11 @@ impl Shared {
     /// The state; a thread that died holding it poisons the log as a failed write does.
     pub(crate) fn state(&self) -> Result<MutexGuard<'_, State>, LogError> {
         self.state.lock().map_err(|_| LogError::Poisoned("a writing thread died".to_owned()))
+    }
+
+    /// Index of the log's first entry.
+    pub(crate) fn first(&self) -> u64 {
+        self.previous.get().map_or(0, Previous::size)
     }
 
     /// Stops the log for good: waiters get the error, nothing is written any more.
@@ -85,6 +101,7 @@ impl Shared {
 pub struct Ticket {
     shared: Arc<Shared>,
     first: u64,
+    /// Index within this log after the last entry.
     end: u64,
     runs: Vec<(u64, u64)>,
 }
@@ -196,6 +213,7 @@ impl Log {
         log.threads.push(spawn("log-writer", Box::new(move || writer::run_writer(&writer, recovered.tail)))?);
         log.threads
             .push(spawn("log-projection", Box::new(move || writer::run_projection(&projector, recovered.projection)))?);
+        log.freeze_closed()?;
         Ok(log)
     }
 
@@ -203,8 +221,9 @@ impl Log {
     /// 64 MiB are queued already.
     ///
     /// # Errors
-    /// A blob is not named or not there, or the log has stopped. Nothing is submitted then.
+    /// A blob is not named or not there, or the log has stopped or is frozen. Nothing is submitted then.
     pub fn submit(&self, entries: Vec<NewEntry>) -> Result<Ticket, LogError> {
+        self.shared.guard.check()?;
         let incoming = entries.into_iter().map(Incoming::check).collect::<Result<Vec<_>, _>>()?;
         let mut state = self.shared.state()?;
         loop {
@@ -217,11 +236,13 @@ impl Log {
             state = self.shared.progress.wait(state).map_err(|_| LogError::Closed)?;
         }
         state.require_blobs(&incoming, &self.shared.blobs)?;
-        let (runs, next) = state.enqueue(incoming);
+        let (mut runs, next) = state.enqueue(incoming);
         drop(state);
         self.shared.work.notify_one();
-        let first = runs.first().map_or(next, |run| run.0);
         let end = runs.last().map_or(0, |run| run.0 + run.1);
+        let before = self.first();
+        runs.iter_mut().for_each(|run| run.0 += before);
+        let first = runs.first().map_or(before + next, |run| run.0);
         Ok(Ticket { shared: Arc::clone(&self.shared), first, end, runs })
     }
 
@@ -265,9 +286,9 @@ impl Log {
         self.head(|state| state.published.clone())
     }
 
-    /// Durable entries, block leaves counted.
+    /// Durable entries, block leaves counted, and those of the logs before this one.
     pub fn size(&self) -> u64 {
-        self.head(|state| state.durable.size)
+        self.first() + self.head(|state| state.durable.size)
     }
 
     /// A dead thread leaves the state as it was: reading heads stays right.
@@ -285,6 +306,10 @@ impl Log {
     /// # Errors
     /// There is no such entry, or it cannot be read.
     pub fn read(&self, index: u64) -> Result<Vec<u8>, LogError> {
+        if let Some(previous) = self.before(index) {
+            return previous.read(index);
+        }
+        let index = self.place(index);
         let (size, published, frame) = {
             let state = self.shared.state()?;
             (state.durable.size, state.published.clone(), state.frame_of(index))
@@ -337,7 +362,10 @@ impl Log {
                 }
                 Ok(Some(bytes))
             }
-            Some(BlobPlace::Queued) | None => self.shared.blobs.get(&hash),
+            Some(BlobPlace::Queued) | None => match (self.shared.blobs.get(&hash)?, self.shared.previous.get()) {
+                (None, Some(previous)) => previous.blob(sha256_hex),
+                (found, _) => Ok(found),
+            },
         }
     }
 
@@ -366,11 +394,15 @@ impl Log {
     /// # Errors
     /// There is no such entry, or a tile cannot be read.
     pub fn prove_inclusion(&self, index: u64) -> Result<String, LogError> {
+        if let Some(previous) = self.before(index) {
+            return previous.prove(index);
+        }
         let (nodes, head) = self.nodes()?;
+        let (entry, index) = (self.read(index)?, self.place(index));
         if index >= head.size {
             return Err(LogError::OutOfRange { index, size: head.size });
         }
-        Ok(proof_text(&self.read(index)?, index, &tree::prove_inclusion(&nodes, index, head.size)?, &head))
+        Ok(proof_text(&entry, index, &tree::prove_inclusion(&nodes, index, head.size)?, &head))
     }
 
     /// Consistency proof between two sizes (RFC 6962, section 2.1.2).

@@ -2,7 +2,7 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use crate::{
@@ -10,6 +10,7 @@ use crate::{
     checkpoint::Checkpoint,
     entry::named_blobs,
     error::LogError,
+    follow::{FolderSource, Source, SourceError},
     fs::{Fs, StdFs},
     hex,
     note::VerifierKey,
@@ -21,6 +22,9 @@ use crate::{
 /// An entry's index, its stored bytes, and the blobs that it names, in their order; erased ones are left out.
 pub type StoredEntry = (u64, Vec<u8>, Vec<Vec<u8>>);
 
+/// A bundle's number, and its entries.
+type KeptBundle = (u64, Arc<Vec<Vec<u8>>>);
+
 /// A log's folder as its published checkpoint says, pinned when it was opened; a writer may go on meanwhile.
 pub struct LogReader {
     fs: Arc<dyn Fs>,
@@ -28,6 +32,8 @@ pub struct LogReader {
     key: VerifierKey,
     checkpoint: Checkpoint,
     blobs: BlobStore,
+    /// The bundle that was read last, since readers go through a log in order.
+    last: Mutex<Option<KeptBundle>>,
 }
 
 impl LogReader {
@@ -36,14 +42,21 @@ impl LogReader {
     /// # Errors
     /// A file is missing or is not what the log wrote.
     pub fn open(dir: &Path) -> Result<Self, LogError> {
-        let fs: Arc<dyn Fs> = Arc::new(StdFs);
+        Self::open_on(Arc::new(StdFs), dir)
+    }
+
+    /// [`Self::open`] on another disk.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn open_on(fs: Arc<dyn Fs>, dir: &Path) -> Result<Self, LogError> {
         let (key, checkpoint) = read_head(fs.as_ref(), dir)?;
         let tiles = TileReader::new(Arc::clone(&fs), dir, &checkpoint);
         if Frontier::read(&tiles, checkpoint.size)?.root() != checkpoint.root {
             return Err(LogError::corrupt("tile", "the tiles do not have the signed root"));
         }
         let blobs = BlobStore::read_only(Arc::clone(&fs), &dir.join("blobs"))?;
-        Ok(Self { fs, dir: dir.to_owned(), key, checkpoint, blobs })
+        Ok(Self { fs, dir: dir.to_owned(), key, checkpoint, blobs, last: Mutex::default() })
     }
 
     /// The pinned head.
@@ -70,8 +83,18 @@ impl LogReader {
         if index >= self.size() {
             return Err(out);
         }
-        let entries = self.tiles().bundle(index / TILE_WIDTH)?;
-        usize::try_from(index % TILE_WIDTH).ok().and_then(|at| entries.into_iter().nth(at)).ok_or(out)
+        let bundle = self.bundle(index / TILE_WIDTH)?;
+        usize::try_from(index % TILE_WIDTH).ok().and_then(|at| bundle.get(at).cloned()).ok_or(out)
+    }
+
+    fn bundle(&self, number: u64) -> Result<Arc<Vec<Vec<u8>>>, LogError> {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, bundle)) = last.as_ref().filter(|(kept, _)| *kept == number) {
+            return Ok(Arc::clone(bundle));
+        }
+        let bundle = Arc::new(self.tiles().bundle(number)?);
+        *last = Some((number, Arc::clone(&bundle)));
+        Ok(bundle)
     }
 
     /// A stored blob by its hex SHA-256; `None` when it is not there.
@@ -94,8 +117,21 @@ impl LogReader {
         })
     }
 
-    fn tiles(&self) -> TileReader {
+    pub(crate) fn tiles(&self) -> TileReader {
         TileReader::new(Arc::clone(&self.fs), &self.dir, &self.checkpoint)
+    }
+}
+
+/// The log at its pinned head, whatever a writer publishes meanwhile.
+impl Source for LogReader {
+    fn fetch(&self, path: &str, limit: usize) -> Result<Vec<u8>, SourceError> {
+        let bytes = match path.strip_prefix("blob/") {
+            Some(hash) => self.blob(hash).map_err(|error| SourceError::Failed(error.to_string()))?,
+            None if path == "checkpoint" => Some(self.checkpoint.note.clone().into_bytes()),
+            None => return FolderSource::new(&self.dir).fetch(path, limit),
+        };
+        let bytes = bytes.ok_or_else(|| SourceError::Missing(path.to_owned()))?;
+        if bytes.len() > limit { Err(SourceError::TooLong(path.to_owned(), limit)) } else { Ok(bytes) }
     }
 }
 

@@ -9,7 +9,7 @@ use std::{
     collections::{HashMap, VecDeque},
     io,
     path::Path,
-    sync::{Arc, Condvar, Mutex},
+    sync::{Arc, Condvar, Mutex, OnceLock},
 };
 
 use crate::{
@@ -21,7 +21,7 @@ use crate::{
     error::LogError,
     fs::{Fs, FsFile},
     journal::{FRAME_HEADER, Frame, Header, Parsed, segment_first, segment_name},
-    log::{Shared, folder_name},
+    log::{Guard, Shared, folder_name},
     note::{NoteKey, VerifierKey},
     projection::Projection,
     setup::Setup,
@@ -143,8 +143,9 @@ pub(crate) fn open(fs: Arc<dyn Fs>, dir: &Path, key: NoteKey, setup: Setup) -> R
         offset,
     };
     let (state, work, progress) = (Mutex::new(state), Condvar::new(), Condvar::new());
-    let (dir, last_bundle) = (dir.to_owned(), Mutex::default());
-    let shared = Shared { fs, dir, key, setup, blobs, last_bundle, state, work, progress };
+    let (dir, guard, last_bundle) = (dir.to_owned(), Guard::default(), Mutex::default());
+    let previous = OnceLock::new();
+    let shared = Shared { fs, dir, key, setup, blobs, guard, previous, last_bundle, state, work, progress };
     remove_segments(&shared, &covered)?;
     Ok(Recovered { shared, lock, tail, projection })
 }

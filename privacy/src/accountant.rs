@@ -91,7 +91,7 @@ pub struct Accountant {
 }
 
 impl Accountant {
-    /// Folds the log, and closes as abandoned what was paid but has no outcome.
+    /// Folds the log, and closes as abandoned what was paid but has no outcome, unless the log is frozen.
     ///
     /// # Errors
     /// The log can't be read, or does not fold.
@@ -127,6 +127,9 @@ impl Accountant {
         let abandoned: Vec<(String, u64)> =
             inner.budget.open().iter().map(|(query_id, open)| (query_id.clone(), open.index)).collect();
         let accountant = Arc::new(Self { log, inner: Mutex::new(inner) });
+        if accountant.log.frozen().is_some() {
+            return Ok(accountant);
+        }
         for (query_id, intent) in abandoned {
             let outcome = QueryOutcome { query_id, intent, outcome: Ending::Abandoned, result_commit: None };
             accountant.end(&AuditEntry::QueryOutcome(outcome), Vec::new(), None)?;
@@ -216,7 +219,7 @@ impl Accountant {
             self.submit(&mut inner, &entry, blobs, None, None)?
         };
         let index = ticket.first_index();
-        ticket.wait()?;
+        ticket.wait_pinned()?;
         Ok(index)
     }
 
@@ -227,6 +230,9 @@ impl Accountant {
     pub fn reserve(self: &Arc<Self>, plan: BoundedPlan, asker: &Asker) -> Result<Reserved, ReserveError> {
         if plan.synthetic() {
             return Err(ReserveError::Synthetic);
+        }
+        if let Some(why) = self.log.frozen() {
+            return Err(ReserveError::RolledBack(why.to_owned()));
         }
         let query_id = hex(&rand::random::<[u8; 16]>());
         let salt = rand::random::<[u8; SALT]>();
@@ -281,7 +287,8 @@ impl Accountant {
             self.submit(&mut inner, &AuditEntry::QueryIntent(intent), vec![blob], None, Some(salt))?
         };
         let intent = ticket.first_index();
-        ticket.wait().map_err(AccountantError::from)?;
+        // A copy of the folder from before this moment shows as one: the price is not to be had a second time.
+        ticket.wait_pinned().map_err(AccountantError::from)?;
         Ok(Reserved { accountant: Arc::clone(self), plan, finer, query_id, intent, closed: false })
     }
 

@@ -192,7 +192,9 @@ impl Budget {
             | AuditEntry::RecordRead(_)
             | AuditEntry::RoleChange(_)
             | AuditEntry::Snapshot(_)
-            | AuditEntry::Redaction(_) => Ok(()),
+            | AuditEntry::Redaction(_)
+            | AuditEntry::LogClose(_)
+            | AuditEntry::LogContinue(_) => Ok(()),
         }
     }
 

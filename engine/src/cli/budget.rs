@@ -187,7 +187,7 @@ fn set(context: &Context, setting: &Setting) -> Result<(), Failure> {
     };
     let settings = &context.settings;
     let document = if offline(settings) {
-        let session = Session::open(&settings.data, settings.timing, false)?;
+        let session = Session::open(settings, settings.timing, false)?;
         let (one, two) = (session.principal(proposer)?, session.principal(confirmer)?);
         let engine = &session.server.engine;
         let proposal = engine.propose_policy(&one, setting.request())?;

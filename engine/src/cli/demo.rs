@@ -58,7 +58,7 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<(), Failure> {
     let _held = hold(data)?;
     let port = Port::take(SocketAddr::from((Ipv4Addr::LOCALHOST, args.port)))?;
     prepare(context, args)?;
-    let session = Session::open(data, Timing::Immediate, true)?;
+    let session = Session::open(&context.settings, Timing::Immediate, true)?;
     let running = session.start(port, None)?;
     let keys = keys(&session, data, args)?;
     let document = ClientFile {
@@ -83,7 +83,7 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<(), Failure> {
         context.say(&format!("Asked for the dashboard: {}\nprice {price}\n", panel::PREVALENCE.title));
     }
     session.server.engine.audit().flush()?;
-    let report = audit::verify::verify_folder(&data.join("audit"))?;
+    let report = audit::verify::verify_folder(session.server.engine.audit().dir())?;
     context.say(&report);
     context.say(&format!("\nall of it took {:.1} s", started.elapsed().as_secs_f64()));
     if context.json {

@@ -12,6 +12,7 @@ use epiledger_privacy::accountant::AccountantError;
 use super::client::Refusal;
 use crate::api::QueryError;
 use crate::open::OpenError;
+use crate::pin::PinError;
 use crate::server::error::Problem;
 
 /// How the program ends when it does not end well.
@@ -106,7 +107,21 @@ impl From<&OpenError> for Exit {
             OpenError::Log(error) => error.into(),
             OpenError::Ingest(error) => error.into(),
             OpenError::Accountant(error) => error.into(),
+            OpenError::Pin(error) => error.into(),
             _ => Self::Failure,
+        }
+    }
+}
+
+/// A pin is named by its user; what answers at an address is not.
+impl From<&PinError> for Exit {
+    fn from(error: &PinError) -> Self {
+        match error {
+            PinError::Log(error) => error.into(),
+            PinError::Unwritable(..) => Self::Failure,
+            PinError::Address(..) => Self::Temporary,
+            PinError::Gone(_) => Self::Broken,
+            PinError::Unreadable(..) | PinError::Damaged(_) | PinError::Inside(_) | PinError::Scheme(_) => Self::Usage,
         }
     }
 }
@@ -136,6 +151,12 @@ impl From<OpenError> for Failure {
     }
 }
 
+impl From<PinError> for Failure {
+    fn from(error: PinError) -> Self {
+        Self::new((&error).into(), error.to_string())
+    }
+}
+
 impl From<Refusal> for Failure {
     fn from(refusal: Refusal) -> Self {
         let exit = match StatusCode::from_u16(refusal.status).unwrap_or_default() {
@@ -152,8 +173,14 @@ impl From<Refusal> for Failure {
 /// The same exit code and words as over HTTP.
 impl From<QueryError> for Failure {
     fn from(error: QueryError) -> Self {
+        Refusal::from(error).into()
+    }
+}
+
+impl From<QueryError> for Refusal {
+    fn from(error: QueryError) -> Self {
         let problem = Problem::from(error);
-        Refusal { status: problem.status, problem: serde_json::to_value(&problem).unwrap_or_default() }.into()
+        Self { status: problem.status, problem: serde_json::to_value(&problem).unwrap_or_default() }
     }
 }
 

@@ -97,7 +97,7 @@ fn there(client: &Client, verb: &Verb) -> Result<Value, Failure> {
 
 /// Over the folder, under the log's lock.
 fn here(context: &Context, verb: &Verb) -> Result<Value, Failure> {
-    let session = Session::open(&context.settings.data, context.settings.timing, false)?;
+    let session = Session::open(&context.settings, context.settings.timing, false)?;
     let server = &session.server;
     let document = match verb {
         Verb::List => {

@@ -1,6 +1,7 @@
 //! The command line: one binary, one file a verb. Data on stdout, words on stderr.
 
 mod audit;
+mod backup;
 mod bench;
 mod budget;
 mod client;
@@ -10,12 +11,12 @@ mod ingest;
 mod keys;
 mod ledger;
 mod mirror;
-mod pin;
 mod place;
 mod progress;
 mod protocol;
 mod query;
 mod render;
+mod restore;
 mod serve;
 mod session;
 
@@ -88,6 +89,10 @@ enum Command {
     /// API keys: list, create, revoke.
     #[command(subcommand)]
     Keys(keys::Verb),
+    /// Copies the data folder, verified, while a server may be running.
+    Backup(backup::Args),
+    /// Makes a data folder of a backup.
+    Restore(restore::Args),
 }
 
 /// What a command works with: settings, and where its words and data go.
@@ -156,6 +161,8 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Protocol(verb) => protocol::run(&context, verb),
         Command::Audit(verb) => audit::run(&context, verb),
         Command::Keys(verb) => keys::run(&context, verb),
+        Command::Backup(args) => backup::run(&context, &args),
+        Command::Restore(args) => restore::run(&context, &args),
     }
 }
 
@@ -170,13 +177,13 @@ mod tests {
         let command = Cli::command();
         command.clone().debug_assert();
         let names: Vec<&str> = command.get_subcommands().map(clap::Command::get_name).collect();
-        let all = "demo bench ledger ingest serve query estimate budget protocol audit keys";
+        let all = "demo bench ledger ingest serve query estimate budget protocol audit keys backup restore";
         assert_eq!(names, all.split(' ').collect::<Vec<_>>());
         let ledger = command.find_subcommand("ledger").unwrap();
         let verbs: Vec<&str> = ledger.get_subcommands().map(clap::Command::get_name).collect();
         let audit = command.find_subcommand("audit").unwrap();
         let audits: Vec<&str> = audit.get_subcommands().map(clap::Command::get_name).collect();
-        assert_eq!(audits, ["verify", "diff", "receipt", "export", "search"]);
+        assert_eq!(audits, ["verify", "diff", "receipt", "export", "search", "rotate"]);
         assert_eq!(verbs, ["simulate", "import", "determine", "grant", "revoke", "mirror", "verify", "show"]);
     }
 

@@ -103,7 +103,7 @@ fn there(client: &Client, verb: &Verb) -> Result<Value, Failure> {
 /// Over the folder, under the log's lock; an act needs a board key all the same.
 fn here(context: &Context, verb: &Verb) -> Result<Value, Failure> {
     let settings = &context.settings;
-    let session = Session::open(&settings.data, settings.timing, false)?;
+    let session = Session::open(settings, settings.timing, false)?;
     let board = || {
         let file = settings.key_file.as_deref().ok_or_else(|| {
             Failure::new(Exit::Auth, "this needs a board key: name its file with --key-file or EPILEDGER_KEY_FILE")
@@ -117,7 +117,7 @@ fn here(context: &Context, verb: &Verb) -> Result<Value, Failure> {
         }
     };
     let engine = &session.server.engine;
-    let logged = |done: Result<u64, QueryError>| done.map(|index| json!({ "index": index })).map_err(Failure::of);
+    let logged = |done: Result<u64, QueryError>| done.map(|index| json!({ "index": index })).map_err(Failure::from);
     let document = match verb {
         Verb::List => json!({ "protocols": engine.protocols() }),
         Verb::Approve(approving) => {

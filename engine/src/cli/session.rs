@@ -1,6 +1,7 @@
 //! An engine with its server, run by this process: opened, started on a socket, stopped in order.
 
 use std::fs::File;
+use std::io::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use super::client::{SERVER_FILE, ServerFile, read_key};
+use super::client::{Refusal, SERVER_FILE, ServerFile, read_key};
 use super::exit::{Exit, Failure};
 use crate::api::Principal;
 use crate::config::{Settings, Timing};
@@ -70,11 +71,16 @@ impl Port {
 }
 
 impl Session {
-    /// Opens the folder; takes the audit log's lock.
-    pub fn open(data: &Path, timing: Timing, demo: bool) -> Result<Self, Failure> {
+    /// Opens the folder; takes the audit log's lock, and compares the log with the pinned head where one is set.
+    pub fn open(settings: &Settings, timing: Timing, demo: bool) -> Result<Self, Failure> {
+        let data = &settings.data;
         let runtime = Builder::new_multi_thread().thread_stack_size(STACK).enable_all().build().map_err(Failure::of)?;
-        let options = OpenOptions { immediate: timing == Timing::Immediate };
+        let pinned_head = settings.pinned_head()?;
+        let options = OpenOptions { immediate: timing == Timing::Immediate, pinned_head };
         let engine = runtime.block_on(Engine::open(data, options))?;
+        if let Err(frozen) = engine.writable() {
+            let _ = writeln!(std::io::stderr(), "epiledger: warning: {}", Refusal::from(frozen));
+        }
         let keys = ApiKeys::open(data).map_err(Failure::of)?;
         let server = Server::new(engine, keys, data.to_path_buf(), demo);
         Ok(Self { runtime, server, data: data.to_path_buf(), stopping: Arc::default() })

@@ -208,7 +208,7 @@ mod tests {
         let data = dir.path().join("data");
         let folder = data.clone();
         tokio::task::spawn_blocking(move || create_demo(&folder, 60, 1, &mut |_| {})).await.unwrap().unwrap();
-        let mut engine = Engine::open(&data, OpenOptions { immediate: true }).await.unwrap();
+        let mut engine = Engine::open(&data, OpenOptions { immediate: true, ..OpenOptions::default() }).await.unwrap();
         Arc::get_mut(&mut engine).unwrap().executor.patience = Duration::from_millis(50);
         let who = Principal {
             name: demo_principal(Role::Researcher).to_owned(),

@@ -145,6 +145,10 @@ impl From<QueryError> for Problem {
             QueryError::Conflict => Self::new(StatusCode::CONFLICT, "IDEMPOTENCY_IN_FLIGHT", detail),
             QueryError::KeyReused => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "IDEMPOTENCY_KEY_REUSED", detail),
             QueryError::Failed => Self::new(StatusCode::GATEWAY_TIMEOUT, "DEADLINE", detail),
+            QueryError::RolledBack(_) => Self::new(StatusCode::SERVICE_UNAVAILABLE, "ROLLED_BACK", detail).hint(
+                "what was released before is still given; new questions and acts need the operator to restore the \
+                 newest copy of the data folder",
+            ),
             QueryError::Unavailable(_) => Self::new(StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE", detail),
         }
     }
@@ -202,6 +206,7 @@ mod tests {
             (QueryError::Conflict, 409),
             (QueryError::KeyReused, 422),
             (QueryError::Failed, 504),
+            (QueryError::RolledBack("older".into()), 503),
             (QueryError::Unavailable("starting".into()), 503),
         ];
         for (error, status) in cases {

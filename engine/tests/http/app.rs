@@ -65,7 +65,7 @@ impl App {
         let folder = tempfile::tempdir().unwrap();
         let data = folder.path().join("data");
         open::create_demo(&data, people, seed, &mut |_| ()).unwrap();
-        let options = OpenOptions { immediate: true };
+        let options = OpenOptions { immediate: true, ..OpenOptions::default() };
         let engine = runtime.block_on(Engine::open(&data, options)).unwrap();
         let server = Server::new(engine, ApiKeys::open(&data).unwrap(), data, true);
         let tokens = Role::ALL.into_iter().map(|role| {

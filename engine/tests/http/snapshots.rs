@@ -39,7 +39,7 @@ async fn demo(data: &Path) -> Arc<Engine> {
     let folder = data.to_path_buf();
     let made = tokio::task::spawn_blocking(move || open::create_demo(&folder, 80, 7, &mut |_| ()));
     made.await.unwrap().unwrap();
-    Engine::open(data, OpenOptions { immediate: true }).await.unwrap()
+    Engine::open(data, OpenOptions { immediate: true, ..OpenOptions::default() }).await.unwrap()
 }
 
 async fn off_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {

@@ -7,6 +7,7 @@ use super::{
     canonical::{Canonical, EntryError, canonical_bytes, check_shape, parse_exact},
     protocol::{PolicyPropose, PolicySet, ProtocolApprove, ProtocolSuspend, Redaction, RoleChange, SnapshotPinned},
     query::{AccessDenied, QueryIntent, QueryOutcome, QueryRefused, QueryRepeated, RecordRead},
+    rotation::{LogClose, LogContinue},
     transaction::{join_type, split_type},
 };
 
@@ -53,6 +54,12 @@ pub enum AuditEntry {
     /// Text was erased.
     #[serde(rename = "redaction")]
     Redaction(Redaction),
+    /// The log ends here.
+    #[serde(rename = "log.close")]
+    LogClose(LogClose),
+    /// The log goes on after another.
+    #[serde(rename = "log.continue")]
+    LogContinue(LogContinue),
 }
 
 impl AuditEntry {
@@ -72,6 +79,8 @@ impl AuditEntry {
             Self::RoleChange(_) => "role.change",
             Self::Snapshot(_) => "snapshot",
             Self::Redaction(_) => "redaction",
+            Self::LogClose(_) => "log.close",
+            Self::LogContinue(_) => "log.continue",
         }
     }
 
@@ -94,6 +103,8 @@ impl AuditEntry {
             Self::RoleChange(body) => canonical_bytes(body),
             Self::Snapshot(body) => canonical_bytes(body),
             Self::Redaction(body) => canonical_bytes(body),
+            Self::LogClose(body) => canonical_bytes(body),
+            Self::LogContinue(body) => canonical_bytes(body),
         }?;
         join_type(&body, self.type_name())
     }
@@ -131,6 +142,8 @@ pub fn parse_audit_entry(bytes: &[u8]) -> Result<AuditLogEntry, EntryError> {
         "role.change" => AuditEntry::RoleChange(parse_exact(body)?),
         "snapshot" => AuditEntry::Snapshot(parse_exact(body)?),
         "redaction" => AuditEntry::Redaction(parse_exact(body)?),
+        "log.close" => AuditEntry::LogClose(parse_exact(body)?),
+        "log.continue" => AuditEntry::LogContinue(parse_exact(body)?),
         _ => return Err(EntryError::UnknownType),
     }))
 }

@@ -19,6 +19,7 @@ pub mod protocol;
 pub mod query;
 mod reading;
 pub mod record;
+pub mod rotation;
 mod signed;
 mod transaction;
 
@@ -34,6 +35,7 @@ pub use protocol::{
 pub use query::{AccessDenied, QueryIntent, QueryOutcome, QueryRefused, QueryRepeated, RecordRead};
 pub use reading::ReadRequest;
 pub use record::{Erase, ModifyRecord, NewRecord};
+pub use rotation::{LogClose, LogContinue};
 pub use signed::SignedTransaction;
 pub(crate) use signed::verify_stored;
 pub use transaction::{LedgerEntry, Transaction, parse_ledger_entry};

@@ -19,12 +19,14 @@ use super::{FollowError, Source, SourceError, Walk, fetch_head, walk::Edge};
 use crate::{
     blob::BlobStore,
     checkpoint::Checkpoint,
+    create::temporary,
     durable::{create_dirs, replace_file},
     entry::named_blobs,
     error::LogError,
     fs::Fs,
     hex,
-    note::VerifierKey,
+    journal::segment_name,
+    note::{NoteKey, VerifierKey},
     recover::take_lock,
     setup::PACK_BYTES,
     tiles::{MAX_LEVEL, TILE_HEIGHT, TILE_WIDTH, TilePath, TileReader},
@@ -206,6 +208,27 @@ impl Mirror {
         let to = head.size;
         self.head = Some(head);
         Ok(Synced { from, to, blobs: fetched })
+    }
+
+    /// Makes the log itself of a mirror with blobs, for who holds its key: a writer goes on after the mirrored head.
+    ///
+    /// # Errors
+    /// The key is another, nothing or no blob was mirrored, or the mirror's own disk.
+    pub fn adopt(self, key: &NoteKey) -> Result<(), MirrorError> {
+        if key.verifier_key() != self.key {
+            return Err(LogError::WrongKey.into());
+        }
+        let (Some(head), Some(_)) = (&self.head, &self.blobs) else {
+            let (dir, reason) = (crate::log::folder_name(&self.dir), "has no head, or none of the blobs");
+            return Err(MirrorError::NotThisMirror { dir, reason });
+        };
+        let (fs, journal) = (self.fs.as_ref(), self.dir.join("journal"));
+        create_dirs(fs, &self.dir, &journal)?;
+        // As if every segment before it had been published and removed.
+        replace_file(fs, &journal.join(segment_name(head.size)), &temporary(&self.dir), b"")?;
+        let folder = fs.open_dir(&self.dir).map_err(|error| LogError::io("open", &self.dir, &error))?;
+        fs.remove(&self.dir.join(MARKER)).map_err(|error| LogError::io("remove", &self.dir.join(MARKER), &error))?;
+        Ok(folder.sync_dir().map_err(|error| LogError::io("sync", &self.dir, &error))?)
     }
 
     /// The right edge of what is there, cut to whole bundles, since the last one grows.

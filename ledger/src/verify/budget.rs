@@ -8,7 +8,7 @@ use super::{
     policies::{Amount, Policies},
     price::{Drawn, price},
     protocols::Protocols,
-    report::{AuditSummary, Fault, IdSpaceBudget},
+    report::{AuditSummary, Continued, Fault, IdSpaceBudget},
 };
 use crate::{
     entry::{AuditEntry, QueryIntent, QueryOutcome, protocol::WINDOW_SECONDS, query::Outcome},
@@ -17,6 +17,13 @@ use crate::{
 
 /// A rule that an entry breaks: the layer, and what does not fit.
 type Broken = (&'static str, String);
+
+/// A closed log, as the one after it must continue it.
+pub(crate) struct Closed {
+    pub key: String,
+    pub checkpoint: String,
+    pub size: u64,
+}
 
 /// An intent without an outcome.
 struct Open {
@@ -44,6 +51,16 @@ impl Window {
 /// Everything that later entries of an audit log must agree with.
 #[derive(Default)]
 pub(crate) struct AuditFold {
+    /// The log's own verifier key.
+    key: String,
+    /// The log before this one, when it was audited.
+    before: Option<Closed>,
+    /// Entries of the logs before this one: indices that entries name count on from there.
+    first: u64,
+    /// The key that the closing entry names; nothing follows it.
+    closed: Option<String>,
+    /// The log goes on after one that was not given, so that nothing can be recomputed.
+    continues: Option<Continued>,
     policies: Policies,
     protocols: Protocols,
     /// Entries of the batch whose block leaf is still to come, since the block has the time.
@@ -64,6 +81,53 @@ pub(crate) struct AuditFold {
 }
 
 impl AuditFold {
+    /// Of a log of this key, after one that was audited before.
+    pub(crate) fn of(key: &str, before: Option<(Self, Closed)>) -> Self {
+        let key = key.to_owned();
+        match before {
+            None => Self { key, ..Self::default() },
+            Some((fold, before)) => Self { key, first: fold.first + before.size, before: Some(before), ..fold },
+        }
+    }
+
+    /// Nothing but a closing entry's block follows it; a first entry names the closed log before, if one is known.
+    fn rotation(&mut self, place: u64, entry: &AuditEntry) -> Result<(), String> {
+        let begins = match entry {
+            AuditEntry::LogContinue(begins) if place == 0 => Some(begins),
+            AuditEntry::LogContinue(_) => return Err("a log goes on after another with its first entry alone".into()),
+            _ => None,
+        };
+        match (begins, &self.before) {
+            (Some(begins), before) => {
+                let fits = |before: &Closed| {
+                    (&begins.key, &begins.checkpoint) == (&before.key, &before.checkpoint)
+                        && begins.first == self.first
+                        && self.closed.as_ref() == Some(&self.key)
+                };
+                if before.as_ref().is_some_and(|before| !fits(before)) {
+                    return Err("it does not continue the log before it as that was closed".into());
+                }
+                let origin = begins.key.split('+').next().unwrap_or_default().to_owned();
+                let known = self.continues.as_ref().is_none_or(|log| log.recomputed);
+                let recomputed = before.is_some() && known;
+                self.first = begins.first;
+                self.continues = Some(Continued { origin, first: begins.first, recomputed });
+                self.closed = None;
+            }
+            (None, Some(_)) if place == 0 => return Err("it does not begin with the log before it".into()),
+            (None, _) if self.closed.is_some() => return Err("it follows the entry that closed the log".into()),
+            (None, _) => {}
+        }
+        if let AuditEntry::LogClose(close) = entry {
+            let [one, other] = &close.approvers;
+            if one == other || one.is_empty() || other.is_empty() {
+                return Err("closing a log needs two different approvers".into());
+            }
+            self.closed = Some(close.key.clone());
+        }
+        Ok(())
+    }
+
     /// An entry; it counts when its block comes.
     pub(crate) fn entry(&mut self, index: u64, entry: AuditEntry) {
         self.batch.push((index, entry));
@@ -77,8 +141,13 @@ impl AuditFold {
         Ok(())
     }
 
-    fn apply(&mut self, index: u64, entry: &AuditEntry, time: u64) -> Result<(), Broken> {
+    fn apply(&mut self, place: u64, entry: &AuditEntry, time: u64) -> Result<(), Broken> {
         let is = |layer: &'static str| move |message: String| (layer, message);
+        self.rotation(place, entry).map_err(is("rotation"))?;
+        if self.continues.as_ref().is_some_and(|log| !log.recomputed) {
+            return Ok(());
+        }
+        let index = self.first + place;
         match entry {
             AuditEntry::PolicyPropose(proposal) => {
                 self.policies.propose(index, proposal);
@@ -121,7 +190,11 @@ impl AuditFold {
                 }
                 commitment(&redaction.sha256).map_err(is("entry"))
             }
-            AuditEntry::AccessDenied(_) | AuditEntry::RecordRead(_) | AuditEntry::RoleChange(_) => Ok(()),
+            AuditEntry::AccessDenied(_)
+            | AuditEntry::RecordRead(_)
+            | AuditEntry::RoleChange(_)
+            | AuditEntry::LogClose(_)
+            | AuditEntry::LogContinue(_) => Ok(()),
         }
     }
 
@@ -235,6 +308,8 @@ impl AuditFold {
             open: self.open.len() as u64,
             protocols: self.protocols.count(),
             budgets: self.policies.newest(self.time).map(budget).collect(),
+            continues: self.continues.clone(),
+            closed: self.closed.clone(),
             ..self.summary.clone()
         }
     }

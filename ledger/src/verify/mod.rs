@@ -35,14 +35,20 @@ mod report;
 mod tree;
 mod tree_only;
 
-use std::{path::Path, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 pub use diff::{Difference, diff};
-pub use report::{AuditSummary, Checked, Fault, IdSpaceBudget, LedgerSummary, Report};
+pub use report::{AuditSummary, Checked, Continued, Fault, IdSpaceBudget, LedgerSummary, Report};
 pub use tree_only::{TreeOptions, audit_tree};
 
 use crate::{
+    checkpoint::Checkpoint,
+    error::LogError,
     fs::{Fs, StdFs},
+    recover::read_head,
     verify::pass::Pass,
 };
 
@@ -68,6 +74,9 @@ pub struct AuditOptions<'a> {
     pub pinned_key: Option<&'a str>,
     /// Notes of checkpoints seen earlier, which the log must continue.
     pub pinned_heads: &'a [String],
+    /// Folders of the closed logs that an audit log continues, oldest first: they are audited too, and the budget is
+    /// recomputed over all of them.
+    pub previous: &'a [PathBuf],
     /// Called with entries done and entries in all.
     pub progress: Option<&'a (dyn Fn(u64, u64) + Sync)>,
 }
@@ -78,7 +87,7 @@ pub fn audit(dir: &Path, options: AuditOptions<'_>) -> Report {
     let mut earlier = None;
     for _ in 0..LIVE_ATTEMPTS {
         let before = files::fingerprint(dir);
-        let report = Pass::run(dir, &options);
+        let report = in_order(dir, &options);
         let written = files::fingerprint(dir) != before || in_use(dir);
         if report.fault.is_none() || !written || report.fault == earlier {
             return report;
@@ -88,6 +97,37 @@ pub fn audit(dir: &Path, options: AuditOptions<'_>) -> Report {
     }
     let message = format!("it changed under each of {LIVE_ATTEMPTS} passes: try again, or audit a mirror of it");
     Report { fault: Some(Fault::busy("folder", message)), ..Report::default() }
+}
+
+/// Audits the logs before, then the log.
+fn in_order(dir: &Path, options: &AuditOptions<'_>) -> Report {
+    let (mut before, mut pinned_key, mut heads) = (None, options.pinned_key, options.pinned_heads.to_vec());
+    for folder in options.previous {
+        // A pinned key or head may be of a closed log: its closing entry vouches for the next key.
+        let key = read_head(&StdFs, folder).map(|(key, _)| key).ok();
+        pinned_key = pinned_key.filter(|pinned| key.as_ref().is_none_or(|key| key.to_string() != pinned.trim()));
+        let of = |note: &String| key.as_ref().is_some_and(|key| Checkpoint::open(note, key).is_some());
+        let (own, others): (Vec<String>, _) = heads.into_iter().partition(of);
+        heads = others;
+        let options = AuditOptions { pinned_heads: &own, ..AuditOptions::default() };
+        let (report, ended) = Pass::run(folder, &options, before);
+        if let Some(fault) = report.fault {
+            let what = format!("{} of {}", fault.what, folder.display());
+            return Report { fault: Some(Fault { what, ..fault }), audit: None, ..report };
+        }
+        before = ended;
+    }
+    Pass::run(dir, &AuditOptions { pinned_key, pinned_heads: &heads, ..*options }, before).0
+}
+
+/// Entries that are committed in a folder, published or not; a running writer may have added to them since.
+///
+/// # Errors
+/// The journal is damaged, or a segment of it was published and removed meanwhile.
+pub fn committed(dir: &Path) -> Result<u64, Fault> {
+    let failed = |error: LogError| Fault::new("folder", "files", error.to_string());
+    let (key, published) = read_head(&StdFs, dir).map_err(failed)?;
+    Ok(journal::JournalCheck::open(dir, published.size, &key)?.end.max(published.size))
 }
 
 /// Whether a writer holds the folder's lock. Looks only at a lock file that is there: auditing writes nothing.

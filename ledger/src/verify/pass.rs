@@ -9,7 +9,7 @@ use std::{
 use super::{
     AuditOptions, Kind,
     absent::{Absent, Claim},
-    budget::AuditFold,
+    budget::{AuditFold, Closed},
     content::{Content, Examined, examine, kind_of},
     files::{check_names, is_begun},
     journal::JournalCheck,
@@ -34,6 +34,9 @@ use crate::{
 
 /// Bundles examined together: enough for all cores, little enough for flat memory.
 const ROUND_BUNDLES: u64 = 8;
+
+/// What an audit of a log leaves to that of the next one.
+pub(crate) type Ended = (AuditFold, Closed);
 
 /// Everything known while the entries go by.
 pub(crate) struct Pass<'a> {
@@ -74,12 +77,12 @@ fn fault(error: LogError) -> Fault {
 }
 
 impl<'a> Pass<'a> {
-    /// Audits a folder once.
-    pub(crate) fn run(dir: &Path, options: &'a AuditOptions<'a>) -> Report {
-        let mut pass = match Self::open(dir, options) {
+    /// Audits a folder once, after the log before it; gives what the log after it is audited with.
+    pub(crate) fn run(dir: &Path, options: &'a AuditOptions<'a>, before: Option<Ended>) -> (Report, Option<Ended>) {
+        let mut pass = match Self::open(dir, options, before) {
             Ok(pass) => pass,
             Err(fault) => {
-                return Report { fault: Some(fault), ..Report::default() };
+                return (Report { fault: Some(fault), ..Report::default() }, None);
             }
         };
         let result = pass.follow();
@@ -94,10 +97,12 @@ impl<'a> Pass<'a> {
             Some(Kind::Audit) => report.audit = Some(pass.audit.summary()),
             None => {}
         }
-        report
+        let (key, checkpoint) = (pass.key.to_string(), pass.published.note);
+        let closed = Closed { key, checkpoint, size: pass.published.size };
+        (report, Some((pass.audit, closed)))
     }
 
-    fn open(dir: &Path, options: &'a AuditOptions<'a>) -> Result<Self, Fault> {
+    fn open(dir: &Path, options: &'a AuditOptions<'a>, before: Option<Ended>) -> Result<Self, Fault> {
         let fs: Arc<dyn Fs> = Arc::new(StdFs);
         let mirror = read_marker(fs.as_ref(), dir).map_err(fault)?;
         if mirror.is_some() && is_begun(dir) {
@@ -141,7 +146,7 @@ impl<'a> Pass<'a> {
             unpublished_blobs,
             packs,
             ledger: LedgerFold::default(),
-            audit: AuditFold::default(),
+            audit: AuditFold::of(&report.key, before),
             last_block: None,
             block_end: 0,
             absent: Absent::default(),

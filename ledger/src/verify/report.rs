@@ -102,6 +102,22 @@ pub struct AuditSummary {
     pub primitives: u64,
     /// Budget of each id space.
     pub budgets: Vec<IdSpaceBudget>,
+    /// The closed log that this one continues.
+    pub continues: Option<Continued>,
+    /// The verifier key of the log that continues this one, when it is closed.
+    pub closed: Option<String>,
+}
+
+/// The closed log before one.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Continued {
+    /// Its name.
+    pub origin: String,
+    /// Entries of it and of those before it.
+    pub first: u64,
+    /// Whether it was audited too, and the budget recomputed over both. Otherwise nothing is said about questions,
+    /// prices and budget here.
+    pub recomputed: bool,
 }
 
 /// Recomputed budget of one id space, decimals.
@@ -200,7 +216,19 @@ impl fmt::Display for Report {
                 writeln!(f, "  {count} transactions do not count: {code}")?;
             }
         }
-        if let Some(audit) = &self.audit {
+        if let Some(log) = self.audit.as_ref().and_then(|audit| audit.continues.as_ref()) {
+            let what = match log.recomputed {
+                true => "which was audited first: what follows is of both",
+                false => "NOT given: questions, prices and budget are unchecked; name its folder with --previous",
+            };
+            writeln!(f, "  it continues {} ({} entries), {what}", log.origin, log.first)?;
+        }
+        if let Some(key) = self.audit.as_ref().and_then(|audit| audit.closed.as_ref()) {
+            writeln!(f, "  it is closed, and goes on as the log of the key {key}")?;
+        }
+        if let Some(audit) =
+            self.audit.as_ref().filter(|audit| audit.continues.as_ref().is_none_or(|log| log.recomputed))
+        {
             writeln!(
                 f,
                 "  {} questions paid ({} answered, {} failed, {} abandoned, {} open), {} repeated free, {} refused",

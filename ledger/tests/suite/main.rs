@@ -7,6 +7,7 @@ mod disk;
 mod faults;
 mod folder;
 mod forged;
+mod guard;
 mod live;
 mod log;
 mod mirror;
@@ -15,6 +16,7 @@ mod policies;
 #[path = "../../../tests/src/python.rs"]
 mod python;
 mod recovery;
+mod rotation;
 #[path = "../../../tests/src/skip.rs"]
 mod skip;
 mod tamper;

@@ -49,6 +49,9 @@ pub enum ReserveError {
     /// It reads simulated people, so there is nothing to pay.
     #[error("a question about simulated people is not paid")]
     Synthetic,
+    /// The log takes no more entries: its folder is an older copy of it, or a fork.
+    #[error("the audit log does not continue its pinned head: {0}")]
+    RolledBack(String),
     /// The same Idempotency-Key is known.
     #[error("the Idempotency-Key is known")]
     KnownKey,

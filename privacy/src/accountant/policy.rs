@@ -25,7 +25,7 @@ impl Accountant {
             (self.submit(&mut inner, &AuditEntry::PolicySet(set.clone()), Vec::new(), None, None)?, set)
         };
         let index = ticket.first_index();
-        ticket.wait()?;
+        ticket.wait_pinned()?;
         Ok((index, set))
     }
 }

@@ -25,6 +25,8 @@ mod real_data;
 mod receipts;
 mod refusals;
 mod restart;
+mod rollback;
+mod rotation;
 #[path = "../../../privacy/tests/suite/setup.rs"]
 mod setup;
 mod skips;

@@ -70,8 +70,11 @@ fn kind(entry: &AuditEntry) -> ((&'static str, &'static str, &'static str), &'st
         AuditEntry::RoleChange(_) => (dicom("110136", "Security Roles Changed"), "U"),
         AuditEntry::Redaction(_) => (rest, "D"),
         AuditEntry::Snapshot(_) | AuditEntry::RecordRead(_) => (rest, "R"),
-        AuditEntry::ProtocolApprove(_) | AuditEntry::PolicyPropose(_) | AuditEntry::PolicySet(_) => (rest, "C"),
-        AuditEntry::ProtocolSuspend(_) => (rest, "U"),
+        AuditEntry::ProtocolApprove(_)
+        | AuditEntry::PolicyPropose(_)
+        | AuditEntry::PolicySet(_)
+        | AuditEntry::LogContinue(_) => (rest, "C"),
+        AuditEntry::ProtocolSuspend(_) | AuditEntry::LogClose(_) => (rest, "U"),
     }
 }
 

@@ -1,8 +1,10 @@
-//! `audit verify|diff|receipt|export|search`: the first four trust no server; search asks the server as the board.
+//! `audit verify|diff|receipt|export|search|rotate`: the first four trust no server; search asks the server as the
+//! board; rotate needs the folder alone.
 
 mod export;
 mod fhir;
 mod receipt;
+mod rotate;
 mod search;
 pub(super) mod verify;
 
@@ -54,6 +56,8 @@ pub(super) enum Verb {
     },
     /// Lists entries with the full text of their questions, or asks about them in SQL.
     Search(search::Args),
+    /// Closes the log, and goes on in a new one under a new key.
+    Rotate(rotate::Args),
 }
 
 /// Runs a verb.
@@ -64,6 +68,7 @@ pub(super) fn run(context: &Context, verb: Verb) -> Result<(), Failure> {
         Verb::Receipt { file, key } => receipt::run(context, &file, key.as_deref()),
         Verb::Export { dir, form } => export::run(&dir, &form),
         Verb::Search(args) => search::run(context, args),
+        Verb::Rotate(args) => rotate::run(context, &args),
     }
 }
 

@@ -3,7 +3,7 @@
 //! Of an answer its numbers are bound too: see [`crate::receipt`]. What is not bound is said.
 
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use epiledger_ledger::entry::QueryOutcome;
 use epiledger_ledger::{AuditEntry, AuditLogEntry, Receipt, VerifierKey, open_receipt, parse_audit_entry};
@@ -13,6 +13,7 @@ use super::super::Context;
 use super::super::exit::{Exit, Failure};
 use super::verify::{read_key_of, verifier_key};
 use crate::receipt::{Released, Source, check};
+use crate::rotation::audit_folders;
 
 /// Longest file that is read: an answer of many rows with its receipt.
 const MAX_FILE: u64 = 256 * 1024 * 1024;
@@ -21,7 +22,7 @@ const MAX_FILE: u64 = 256 * 1024 * 1024;
 pub(super) fn run(context: &Context, file: &Path, key: Option<&str>) -> Result<(), Failure> {
     let key = match key {
         Some(key) => verifier_key(key)?,
-        None => read_key_of(&context.settings.data.join("audit"))?,
+        None => read_key_of(&newest(context))?,
     };
     let text = read(file)?;
     let answer: Option<Value> = serde_json::from_str(&text).ok();
@@ -55,6 +56,11 @@ pub(super) fn run(context: &Context, file: &Path, key: Option<&str>) -> Result<(
         bound.map_or_else(|| said.clone(), |bound| format!("{said}\n{}", bound.in_words()))
     });
     Ok(())
+}
+
+/// The folder of the data folder's newest audit log.
+pub(super) fn newest(context: &Context) -> PathBuf {
+    audit_folders(&context.settings.data).pop().unwrap_or_default()
 }
 
 /// What of an answer the log commits to.

@@ -12,9 +12,10 @@ use serde_json::{Value, json};
 
 use super::super::client::read_key;
 use super::super::exit::{Exit, Failure};
-use super::super::pin::{Pin, Pinned};
 use super::super::place::{PATIENCE_SECONDS, Place};
 use super::super::{Context, progress};
+use super::receipt::newest;
+use crate::pin::{Pin, Pinned};
 
 /// What `verify` takes.
 #[derive(clap::Args)]
@@ -28,6 +29,10 @@ pub(in super::super) struct Args {
     /// The auditor's own state: the key and the newest head verified (default: a file in the user's state folder).
     #[arg(long, value_name = "FILE")]
     pin: Option<PathBuf>,
+    /// The folder of a closed audit log that this one continues; again for more, oldest first (default: for `audit.3`,
+    /// the `audit` and `audit.2` beside it).
+    #[arg(long, value_name = "DIR")]
+    previous: Vec<PathBuf>,
     /// Check notes, tiles and hashes alone: for a tlog-tiles log of any implementation.
     #[arg(long)]
     tree_only: bool,
@@ -86,6 +91,7 @@ pub(in super::super) fn read_key_of(folder: &Path) -> Result<VerifierKey, Failur
 pub(in super::super) fn run(context: &Context, own: &str, args: Args) -> Result<(), Failure> {
     let place = match &args.place {
         Some(text) => Place::parse(text)?,
+        None if own == "audit" => Place::parse(&newest(context).to_string_lossy())?,
         None => Place::parse(&context.settings.data.join(own).to_string_lossy())?,
     };
     let named = args.key.as_deref().map(verifier_key).transpose()?;
@@ -105,29 +111,48 @@ pub(in super::super) fn run(context: &Context, own: &str, args: Args) -> Result<
             return Err(Failure::usage(format!("{what} (a log's folder has it in `key`)")));
         }
     };
-    let pin = file.or_else(|| Pin::of(&key));
-    let pinned = match pinned {
-        None => pin.as_ref().map(Pin::read).transpose()?.flatten(),
-        some => some,
+    let pinned = match (pinned, &file) {
+        (None, None) => Pin::of(&key).map(|pin| pin.read()).transpose()?.flatten(),
+        (pinned, _) => pinned,
     };
-    let audit = Audit { context, place: &place, key: &key, vouched: vouched.is_some(), pinned, remote: &args.remote };
+    let previous = match (&place, args.previous.is_empty()) {
+        (Place::Folder(folder), true) => beside(folder),
+        _ => args.previous,
+    };
+    let vouched = vouched.is_some();
+    let audit = Audit { context, place: &place, key: &key, vouched, pinned, previous, remote: &args.remote };
     let mut pin_kept = true;
     let report = if args.tree_only { audit.tree()? } else { audit.whole()? };
+    // The key of a log that goes on after the vouched one's was verified with it.
+    let newest = VerifierKey::parse(&report.key).unwrap_or_else(|_| key.clone());
+    let pin = file.or_else(|| Pin::of(&newest));
     if report.fault.is_none()
         && let (Some(pin), Some(head)) = (&pin, &report.head)
     {
-        match pin.write(&key, head) {
+        match pin.write(&newest, head) {
             // Who named the file wants the head in it; of the default file nobody may know.
-            Err(failure) if args.pin.is_none() => {
-                let _ = writeln!(std::io::stderr(), "epiledger: {}", failure.message);
+            Err(error) if args.pin.is_none() => {
+                let _ = writeln!(std::io::stderr(), "epiledger: the log verifies, but {error}");
                 pin_kept = false;
             }
-            written => written?,
+            written => written.map_err(|error| Failure::of(format!("the log verifies, but {error}")))?,
         }
     }
     let pin = pin.filter(|_| pin_kept);
     let seen = audit.pinned.as_ref().map(|pinned| pinned.head.size);
     show(context, &place, &report, seen, pin.as_ref())
+}
+
+/// The closed logs beside a folder `NAME.n`: `NAME`, `NAME.2`, .., as a data folder has them; none if one is missing.
+pub(in super::super) fn beside(folder: &Path) -> Vec<PathBuf> {
+    let name = folder.file_name().and_then(|name| name.to_str());
+    let Some((stem, Ok(number))) = name.and_then(|name| name.rsplit_once('.')).map(|(s, n)| (s, n.parse::<u32>()))
+    else {
+        return Vec::new();
+    };
+    let later = (2..number).map(|earlier| folder.with_file_name(format!("{stem}.{earlier}")));
+    let all: Vec<PathBuf> = std::iter::once(folder.with_file_name(stem)).chain(later).collect();
+    if all.iter().all(|folder| folder.join("checkpoint").exists()) { all } else { Vec::new() }
 }
 
 /// One audit.
@@ -138,6 +163,7 @@ struct Audit<'a> {
     /// Did the user name the key, and not the folder itself?
     vouched: bool,
     pinned: Option<Pinned>,
+    previous: Vec<PathBuf>,
     remote: &'a Remote,
 }
 
@@ -163,7 +189,10 @@ impl Audit<'_> {
     fn folder(&self, folder: &Path) -> Report {
         let (heads, key) = (self.heads(), self.key.to_string());
         let pinned_key = (self.vouched || self.pinned.is_some()).then_some(key.as_str());
-        verify::audit(folder, AuditOptions { pinned_key, pinned_heads: &heads, ..AuditOptions::default() })
+        verify::audit(
+            folder,
+            AuditOptions { pinned_key, pinned_heads: &heads, previous: &self.previous, ..AuditOptions::default() },
+        )
     }
 
     /// Fetches the log into a mirror of its own, verified on the way, and audits that.
@@ -252,7 +281,7 @@ fn show(
 /// # Errors
 /// Exit 6 naming the entry, tile or file that is broken.
 pub(in super::super) fn verify_folder(dir: &Path) -> Result<String, Failure> {
-    let report = verify::audit(dir, AuditOptions::default());
+    let report = verify::audit(dir, AuditOptions { previous: &beside(dir), ..AuditOptions::default() });
     match &report.fault {
         None => Ok(report.to_string()),
         Some(fault) => Err(Failure::new(fault.into(), format!("{} is broken at {fault}", dir.display()))),

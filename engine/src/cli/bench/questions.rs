@@ -39,7 +39,8 @@ const ASKED: usize = 9;
 pub(super) fn rows(data: &Path) -> Result<Vec<Row>, Failure> {
     let runtime = Runtime::new().map_err(Failure::of)?;
     runtime.block_on(async {
-        let engine = Engine::open(data, OpenOptions { immediate: true }).await.map_err(Failure::of)?;
+        let engine =
+            Engine::open(data, OpenOptions { immediate: true, ..OpenOptions::default() }).await.map_err(Failure::of)?;
         allow(&engine)?;
         let plain = plain(data).await?;
         let mut rows = Vec::new();

@@ -15,11 +15,12 @@ pub async fn health() -> &'static str {
     "ok\n"
 }
 
-/// `GET /readyz`: the newest entry of the log reads back and is proved under the head.
+/// `GET /readyz`: the log takes entries, and its newest one reads back and is proved under the head.
 ///
 /// # Errors
-/// 503 when the log's head doesn't verify.
+/// 503 when the log is frozen, or its head doesn't verify.
 pub async fn ready(State(server): State<Arc<Server>>) -> Result<Response, Problem> {
+    server.engine.writable()?;
     let proved = server
         .off_thread(|s| {
             let log = s.engine.audit();

@@ -86,7 +86,7 @@ fn blob(found: Option<Vec<u8>>) -> Result<Response, Problem> {
 }
 
 async fn checkpoint(server: Arc<Server>, log: &str) -> Result<Response, Problem> {
-    let file = server.data.join(log).join("checkpoint");
+    let file = folder(&server, log).join("checkpoint");
     let bytes = read(&server, file, "the log has published nothing yet").await?;
     let headers = [(header::CONTENT_TYPE, "text/plain; charset=utf-8"), (header::CACHE_CONTROL, "no-cache")];
     Ok((headers, bytes).into_response())
@@ -96,11 +96,16 @@ async fn tile(server: Arc<Server>, log: &str, tile: &str) -> Result<Response, Pr
     if !is_tile(tile) {
         return Err(Problem::not_found("this isn't the address of a tile (C2SP tlog-tiles)"));
     }
-    let file = server.data.join(log).join("tile").join(tile);
+    let file = folder(&server, log).join("tile").join(tile);
     let bytes = read(&server, file, "the log has no such tile; a partial one goes when the full one is there").await?;
     let forever = "public, max-age=31536000, immutable";
     let headers = [(header::CONTENT_TYPE, "application/octet-stream"), (header::CACHE_CONTROL, forever)];
     Ok((headers, bytes).into_response())
+}
+
+/// The folder of the ledger, or of the audit log that is written to.
+fn folder(server: &Server, log: &str) -> PathBuf {
+    if log == "audit" { server.engine.audit().dir().to_owned() } else { server.data.join(log) }
 }
 
 async fn read(server: &Arc<Server>, file: PathBuf, missing: &str) -> Result<Vec<u8>, Problem> {
