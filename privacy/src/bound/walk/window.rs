@@ -27,16 +27,31 @@ const MAX_DISTANCE: u64 = 1_000_000;
 pub(super) fn window(window: &Window, input: Node, picks: &mut usize) -> Result<Node, PlanError> {
     let mut columns = input.columns.clone();
     let mut predicates = input.predicates.clone();
-    let mut rewritten = Vec::new();
+    // One node for each order: the planner takes windows of one order at a time, and completing the order of some
+    // told them apart.
+    let mut nodes: Vec<(Expr, Vec<Expr>)> = Vec::new();
     for expr in &window.window_expr {
         let (new, lineage) = one_window(window_of(expr)?, &input)?;
-        rewritten.push(renamed(expr, new));
+        let named = renamed(expr, new.clone());
+        match nodes.last_mut() {
+            Some((first, run)) if in_one_order(first, &new) => run.push(named),
+            _ => nodes.push((new, vec![named])),
+        }
         *picks += 1;
         let origin = of_another_row(lineage.origin.as_ref(), &mut predicates, *picks);
         columns.push(Lineage { origin, outer: true, ..lineage });
     }
-    let plan = LogicalPlan::Window(fits(Window::try_new(rewritten, Arc::new(input.plan)))?);
+    let mut plan = input.plan;
+    for (_, run) in nodes {
+        plan = LogicalPlan::Window(fits(Window::try_new(run, Arc::new(plan)))?);
+    }
     Ok(Node { plan, columns, predicates, ..input })
+}
+
+/// Do two windows sort alike?
+fn in_one_order(a: &Expr, b: &Expr) -> bool {
+    let (Expr::WindowFunction(a), Expr::WindowFunction(b)) = (a, b) else { return false };
+    (&a.params.partition_by, &a.params.order_by) == (&b.params.partition_by, &b.params.order_by)
 }
 
 fn window_of(expr: &Expr) -> Result<&WindowFunction, PlanError> {
