@@ -70,6 +70,8 @@ SELECT COUNT(*) FROM (SELECT COUNT(*) OVER (PARTITION BY x.person_id) n FROM per
 SELECT COUNT(*) FROM (SELECT COUNT(*) OVER (PARTITION BY person_id) n FROM (SELECT visit_id AS person_id FROM visit) u) t
 -- refuse WINDOW_NOT_BY_UNIT: one of two windows
 SELECT COUNT(*) FROM (SELECT ROW_NUMBER() OVER (PARTITION BY person_id ORDER BY day) a, ROW_NUMBER() OVER (PARTITION BY kind ORDER BY day) b FROM visit) t
+-- accept: windows of one written order, one of which is completed by the whole row
+SELECT r, COUNT(*) FROM (SELECT RANK() OVER (PARTITION BY person_id ORDER BY kind) r, ROW_NUMBER() OVER (PARTITION BY person_id ORDER BY kind) n, COUNT(*) OVER (PARTITION BY person_id ORDER BY kind) c FROM visit) t WHERE n <= 3 AND c > 1 GROUP BY r
 -- refuse WINDOW_NOT_BY_UNIT: a window inside a WITH
 WITH w AS (SELECT person_id, COUNT(*) OVER (PARTITION BY county) AS n FROM person) SELECT AVG(n) FROM w
 -- accept: a window has a name

@@ -1,6 +1,6 @@
 //! Questions and neighbouring tables made together from a seed: whatever is accepted ends alike on both neighbours, at
-//! the same instant and, for public keys, with the same cells. A patient whose rows are made to break things is in one
-//! of them alone.
+//! the same class instant however long the run took, and for public keys with the same cells and, its numbers masked,
+//! the same bytes in every format. A patient whose rows are made to break things is in one of them alone.
 //!
 //! `EPILEDGER_CASES` is the number of questions (200 by default), `EPILEDGER_SEED` where they start.
 
@@ -10,14 +10,21 @@ mod tables;
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use arrow::array::{Array, ArrayRef, RecordBatch};
+use arrow::datatypes::DataType;
+use datafusion::common::ScalarValue;
+use epiledger_engine::api::{Answer, AnswerColumn, ColumnRole, Price, Receipt, SnapshotRef};
 use epiledger_engine::exec::{local::LocalExecutor, post};
+use epiledger_engine::server::format::Format;
 use epiledger_privacy::bound::{BoundedPlan, bound};
-use epiledger_privacy::clock::{Clock, Timing};
+use epiledger_privacy::clock::{Clock, Timing, boundary};
 use epiledger_privacy::loss::Rho;
 use epiledger_privacy::params::Ask;
+use epiledger_privacy::refusal::Code;
 use epiledger_privacy::release::release;
 use epiledger_privacy::snapshot::Snapshot;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
@@ -27,22 +34,36 @@ use crate::world::params;
 use grammar::Grammar;
 use tables::{Patient, catalog, patient, write};
 
-/// A clock that stands still: a run takes no time, and whoever sleeps wakes at once, noted. A deadline never comes.
-#[derive(Default)]
-struct Still(Mutex<Vec<Duration>>);
+/// When a run starts, by the clock below.
+const START: Duration = Duration::from_secs(86_400);
 
-impl Clock for Still {
+/// A clock by which a run takes as long as it is told, whatever the run does. The first sleep is the deadline's own
+/// timer, which never comes; whoever sleeps later wakes at once, and the instant is noted.
+struct Told {
+    took: Duration,
+    looks: AtomicUsize,
+    sleeps: AtomicUsize,
+    left_at: Mutex<Vec<Duration>>,
+}
+
+impl Told {
+    fn new(took: Duration) -> Self {
+        Self { took, looks: AtomicUsize::new(0), sleeps: AtomicUsize::new(0), left_at: Mutex::default() }
+    }
+}
+
+impl Clock for Told {
     fn now(&self) -> Duration {
-        Duration::ZERO
+        if self.looks.fetch_add(1, Ordering::SeqCst) == 0 { START } else { START + self.took }
     }
 
     fn sleep_until<'a>(&'a self, instant: Duration) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>> {
+        let deadline = self.sleeps.fetch_add(1, Ordering::SeqCst) == 0;
         Box::pin(async move {
-            // The shortest class is where a run that took no time leaves; a deadline is later.
-            if instant > Duration::from_millis(100) {
+            if deadline {
                 std::future::pending::<()>().await;
             }
-            self.0.lock().unwrap().push(instant);
+            self.left_at.lock().unwrap().push(instant - START);
         })
     }
 }
@@ -54,8 +75,42 @@ struct Seen {
     left_at: Vec<Duration>,
     /// The keys, for public ones.
     keys: Option<String>,
-    /// Whether the answer could be shown.
-    shown: Result<(), String>,
+    /// Names and types of the answer's columns, or why it could not be shown.
+    columns: Result<Vec<(String, String)>, String>,
+    /// Bytes of every format where no released number decides which rows are there, each number in it being the same.
+    bytes: Option<Vec<usize>>,
+}
+
+/// The answer with one number in place of every other, so that what is left of its size is its shape.
+fn masked(answered: post::Answered) -> Answer {
+    let mask = |(column, array): (&AnswerColumn, &ArrayRef)| -> ArrayRef {
+        if column.role == ColumnRole::Key {
+            return Arc::clone(array);
+        }
+        let one = match array.data_type() {
+            DataType::Int64 => ScalarValue::from(1_i64),
+            DataType::Float64 => ScalarValue::from(1.5),
+            DataType::Boolean => ScalarValue::from(true),
+            DataType::Date32 => ScalarValue::Date32(Some(0)),
+            _ => ScalarValue::from("x"),
+        };
+        let values = (0..array.len())
+            .map(|row| if array.is_null(row) { one.data_type().try_into().unwrap() } else { one.clone() });
+        if array.is_empty() { Arc::clone(array) } else { ScalarValue::iter_to_array(values).unwrap() }
+    };
+    let arrays: Vec<ArrayRef> = answered.columns.iter().zip(answered.batch.columns()).map(mask).collect();
+    let price = Price { rho: "0.001".into(), delta: "0".into(), epsilon: 0.3 };
+    Answer {
+        statement_id: "0".repeat(32),
+        batch: RecordBatch::try_new(answered.batch.schema(), arrays).unwrap(),
+        columns: answered.columns,
+        remaining: price.clone(),
+        price,
+        snapshot: SnapshotRef { number: 1, cut_at: "2020-12-31T00:00Z".into() },
+        receipt: Receipt { index: 1, proof: "a proof".into() },
+        cached: false,
+        dummy: false,
+    }
 }
 
 struct World {
@@ -64,19 +119,35 @@ struct World {
 }
 
 impl World {
-    async fn ask(&self, plan: BoundedPlan, snapshot: &Snapshot) -> Seen {
-        let clock = Still::default();
+    /// Asks for a run that takes so long; `whole` when the rows of the answer are the cells.
+    async fn ask(&self, plan: &BoundedPlan, snapshot: &Snapshot, took: Duration, whole: bool) -> Seen {
+        let clock = Told::new(took);
         let reserved = self.paying.accountant.reserve(plan.clone(), &asker(Timing::Classes));
         let reserved = reserved.map_err(|e| e.to_string()).unwrap();
         let answer = release(reserved, &self.executor, &clock, Timing::Classes).await;
-        let left_at = clock.0.lock().unwrap().clone();
+        let left_at = clock.left_at.lock().unwrap().clone();
         let Ok((released, _)) = answer else {
-            return Seen { answered: false, left_at, keys: None, shown: Err("the run failed".into()) };
+            return Seen { answered: false, left_at, keys: None, columns: Err("no answer".into()), bytes: None };
         };
         let json = serde_json::to_value(&*released).unwrap();
         let keys = plan.cells().map(|_| json["keys"].to_string());
-        let shown = post::answer(&self.executor, &plan, &released, &snapshot.public, None).await;
-        Seen { answered: true, left_at, keys, shown: shown.map(|_| ()).map_err(|e| e.to_string()) }
+        let shown = post::answer(&self.executor, plan, &released, &snapshot.public, None).await;
+        let (columns, bytes) = match shown {
+            Ok(answered) => {
+                let columns = answered.columns.iter().map(|c| (c.name.clone(), c.type_name.clone())).collect();
+                let fixed = whole && plan.cells() == Some(answered.batch.num_rows() as u64);
+                assert!(fixed || !whole || plan.cells().is_none(), "an answer lacks cells");
+                let bytes = fixed.then(|| {
+                    let answer = masked(answered);
+                    Format::ALL
+                        .map(|format| format.body(&answer).unwrap_or_else(|_| panic!("{format:?}")).len())
+                        .to_vec()
+                });
+                (Ok(columns), bytes)
+            }
+            Err(error) => (Err(error.to_string()), None),
+        };
+        Seen { answered: true, left_at, keys, columns, bytes }
     }
 }
 
@@ -102,6 +173,17 @@ fn number(name: &str, otherwise: u64) -> u64 {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(otherwise)
 }
 
+/// How long runs take, the last past the deadline of these tables, whose failure leaves as an answer would.
+const TOOK: [Duration; 6] = [
+    Duration::ZERO,
+    Duration::from_millis(100),
+    Duration::from_millis(101),
+    Duration::from_millis(999),
+    Duration::from_secs(1),
+    Duration::from_millis(1_001),
+];
+
+/// Accepted or refused, and by which code, on both neighbours; what is accepted ends alike.
 #[test]
 fn generated_questions_end_alike_on_generated_neighbours() {
     let (cases, seed) = (number("EPILEDGER_CASES", 200), number("EPILEDGER_SEED", 1));
@@ -114,13 +196,16 @@ fn generated_questions_end_alike_on_generated_neighbours() {
         let mut rng = StdRng::seed_from_u64(seed.wrapping_mul(1_000_003).wrapping_add(pair));
         pairs.push(neighbours(&mut rng, &dir.path().join(pair.to_string())));
     }
-    let (mut asked, mut refused, mut wrong) = (0_u64, BTreeMap::<String, u64>::new(), Vec::new());
+    let (mut asked, mut sized, mut refused, mut wrong) = (0_u64, 0_u64, BTreeMap::<String, u64>::new(), Vec::new());
     for case in 0..cases {
         let mut rng = StdRng::seed_from_u64(seed.wrapping_add(case));
-        let sql = Grammar::new(&mut rng).question();
+        let (sql, whole) = Grammar::new(&mut rng).question();
+        let pair = &pairs[rng.random_range(0..pairs.len())];
+        let took = TOOK[rng.random_range(0..TOOK.len())];
+        let mut say = |what: String| wrong.push(format!("seed {}: {what}\n  {sql}", seed.wrapping_add(case)));
+        // Text and catalog alone decide; what the core adds may depend on public tables, which neighbours share.
         let query =
             epiledger_sql::parse(&sql).and_then(|parsed| epiledger_sql::bind(&parsed, &catalog, &BTreeMap::new()));
-        let [without, with] = &pairs[rng.random_range(0..pairs.len())];
         let query = match query {
             Ok(query) => query,
             Err(refusal) => {
@@ -131,22 +216,41 @@ fn generated_questions_end_alike_on_generated_neighbours() {
                 continue;
             }
         };
-        let plans = [without, with].map(|snapshot| (bound(&query, &catalog, snapshot, &params), snapshot));
-        let [Ok(first), Ok(second)] = plans.map(|(plan, snapshot)| plan.map(|plan| (plan, snapshot))) else {
-            wrong.push(format!("seed {}: the core refuses what was accepted\n  {sql}", seed.wrapping_add(case)));
-            continue;
+        let plans: [Result<BoundedPlan, Code>; 2] =
+            [0, 1].map(|side| bound(&query, &catalog, &pair[side], &params).map_err(|refusal| refusal.code));
+        let [first, second] = match plans {
+            [Ok(first), Ok(second)] => [first, second],
+            [Err(Code::TooManyCells), Err(Code::TooManyCells)] => {
+                *refused.entry(Code::TooManyCells.to_string()).or_default() += 1;
+                continue;
+            }
+            [first, second] => {
+                let codes = [first, second].map(|plan| plan.map(|_| "accepted").map_err(|code| code.to_string()));
+                say(format!("the core alone decides: {codes:?}"));
+                continue;
+            }
         };
+        assert_eq!(first.deadline(), Duration::from_secs(1));
+        let said = |plan: &BoundedPlan| (plan.cache_key().to_owned(), plan.primitives(), plan.cells(), plan.memory());
+        if said(&first) != said(&second) {
+            say("two plans".into());
+        }
         asked += 1;
-        let seen = [first, second].map(|(plan, snapshot)| runtime.block_on(world.ask(plan, snapshot)));
-        let ended = seen.iter().all(|seen| seen.answered && seen.shown.is_ok());
-        if !ended || seen[0] != seen[1] {
-            wrong.push(format!("seed {}: {seen:?}\n  {sql}", seed.wrapping_add(case)));
+        let seen = [(&first, &pair[0]), (&second, &pair[1])]
+            .map(|(plan, snapshot)| runtime.block_on(world.ask(plan, snapshot, took, whole)));
+        let in_time = took <= first.deadline();
+        let as_it_must = |seen: &Seen| {
+            seen.answered == in_time && seen.columns.is_ok() == in_time && seen.left_at == [boundary(took)]
+        };
+        sized += u64::from(seen[0].bytes.is_some());
+        if !seen.iter().all(as_it_must) || seen[0] != seen[1] {
+            say(format!("{took:?}: {seen:?}"));
         }
         if wrong.len() == 5 {
             break;
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
-    println!("{asked} of {cases} questions were answered; refused: {refused:?}");
-    assert!(asked * 2 > cases, "{asked} of {cases}; refused: {refused:?}");
+    println!("{asked} of {cases} questions were asked, {sized} of public keys; refused: {refused:?}");
+    assert!(asked * 2 > cases && sized * 8 > cases, "{asked}, {sized} of {cases}; refused: {refused:?}");
 }

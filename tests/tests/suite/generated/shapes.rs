@@ -35,7 +35,7 @@ fn made() -> Columns {
 impl Grammar<'_> {
     /// FROM and WHERE, and the columns that they give.
     fn rows(&mut self, depth: usize) -> (String, Columns) {
-        let (from, columns) = match self.below(11) {
+        let (from, columns) = match self.below(16) {
             0 => ("person p".to_owned(), person()),
             1 => ("visit v".to_owned(), visit()),
             2 => ("person p JOIN visit v ON p.person_id = v.person_id".to_owned(), both(person(), visit())),
@@ -55,6 +55,14 @@ impl Grammar<'_> {
                 let day = self.date(&visit(), 1);
                 (format!("visit v JOIN calendar c ON c.day = {day}"), columns)
             }
+            11 => ("visit v RIGHT JOIN person p ON p.person_id = v.person_id".to_owned(), both(person(), visit())),
+            12 => ("person p, visit v WHERE p.person_id = v.person_id".to_owned(), both(person(), visit())),
+            13 => {
+                let (kind, on) = (self.pick(&["JOIN", "LEFT JOIN"]), self.bool(&visit(), 1));
+                (format!("visit v {kind} visit w ON v.person_id = w.person_id AND v.day < w.day AND {on}"), visit())
+            }
+            14 => (self.first_of_each(depth), made()),
+            15 => (self.set(), Columns { texts: list(&["t.s"]), dates: list(&["t.day"]), ..Columns::default() }),
             6 | 7 => (self.per_patient(depth), made()),
             8 | 9 => (self.windowed(depth), made()),
             _ => (self.united(depth), made()),
@@ -63,20 +71,70 @@ impl Grammar<'_> {
         if self.odds(2) {
             conditions.push(self.bool(&columns, depth));
         }
-        if self.odds(5) {
-            let inner = self.bool(&visit(), 1);
-            let unit = if from.starts_with("person") {
+        if self.odds(3) {
+            let unit = if from.starts_with("person") || from.contains("RIGHT JOIN") {
                 "p"
             } else if from.starts_with("visit") {
                 "v"
             } else {
                 "t"
             };
-            let is_in = self.pick(&["IN", "NOT IN"]);
-            conditions.push(format!("{unit}.person_id {is_in} (SELECT v.person_id FROM visit v WHERE {inner})"));
+            conditions.push(self.about_the_patient(unit));
         }
-        let filter = if conditions.is_empty() { String::new() } else { format!(" WHERE {}", conditions.join(" AND ")) };
+        let word = if from.contains(" WHERE p.person_id = ") { "AND" } else { "WHERE" };
+        let filter =
+            if conditions.is_empty() { String::new() } else { format!(" {word} {}", conditions.join(" AND ")) };
         (format!("{from}{filter}"), columns)
+    }
+
+    /// A sub-query over other rows of the patient.
+    fn about_the_patient(&mut self, unit: &str) -> String {
+        let other = Columns {
+            ints: list(&["o.score"]),
+            decimals: list(&["o.cost"]),
+            texts: list(&["o.kind", "o.code"]),
+            dates: list(&["o.day", "o.until"]),
+        };
+        let (inner, not) = (self.bool(&other, 1), self.pick(&["", "NOT "]));
+        let tied = format!("FROM visit o WHERE o.person_id = {unit}.person_id");
+        match self.below(5) {
+            0 => format!("{unit}.person_id {not}IN (SELECT o.person_id FROM visit o WHERE {inner})"),
+            1 => format!("{not}EXISTS (SELECT 1 {tied} AND ({inner}))"),
+            2 => format!("({not}EXISTS (SELECT 1 {tied}) OR {unit}.person_id = ANY (SELECT o.person_id FROM visit o))"),
+            3 => format!("(SELECT COUNT(*) {tied} AND ({inner})) {} 1", self.pick(&[">", "=", "<"])),
+            _ => format!("(SELECT MAX({}) {tied}) IS {not}NULL", self.any(&other, 1)),
+        }
+    }
+
+    /// One row of each patient, by DISTINCT ON or QUALIFY.
+    fn first_of_each(&mut self, depth: usize) -> String {
+        let c = visit();
+        let made = format!(
+            "v.person_id, {} AS i, {} AS d, {} AS s, {} AS day",
+            self.int(&c, depth),
+            self.decimal(&c, 1),
+            self.text(&c, depth),
+            self.date(&c, 1)
+        );
+        if self.odds(2) {
+            return format!("(SELECT DISTINCT ON (v.person_id) {made} FROM visit v ORDER BY v.person_id, v.day) t");
+        }
+        let first = self.pick(&["ROW_NUMBER()", "RANK()"]);
+        format!("(SELECT {made} FROM visit v QUALIFY {first} OVER (PARTITION BY v.person_id ORDER BY v.day) = 1) t")
+    }
+
+    /// Set operations of rows that show the patient.
+    fn set(&mut self) -> String {
+        let mut side = |depth| {
+            let c = visit();
+            format!(
+                "SELECT v.person_id, {} AS s, v.day AS day FROM visit v WHERE {}",
+                self.text(&c, 0),
+                self.bool(&c, depth)
+            )
+        };
+        let (a, b) = (side(1), side(1));
+        format!("({a} {} {b}) t", self.pick(&["UNION", "INTERSECT", "EXCEPT"]))
     }
 
     fn per_patient(&mut self, depth: usize) -> String {
@@ -145,27 +203,55 @@ impl Grammar<'_> {
                 format!("date_trunc('{unit}', {day})")
             }
             3 => format!("CASE WHEN {} THEN 'a' WHEN {} THEN 'b' END", self.bool(c, depth), self.bool(c, 1)),
-            4 => format!("width_bucket({}, 0, 10, 5)", self.float(c, depth)),
+            4 if self.odds(2) => format!("width_bucket({}, 0, 10, 5)", self.float(c, depth)),
+            4 => format!("width_bucket({}, -5.5, 50, 7)", self.int(c, depth)),
             5 => self.int(c, depth),
             6 => self.date(c, depth),
             _ => self.text(c, depth),
         }
     }
 
-    fn aggregate(&mut self, c: &Columns, depth: usize) -> String {
-        match self.below(7) {
-            0 => "COUNT(*)".to_owned(),
-            1 => "COUNT(*) + 1".to_owned(),
-            2 => format!("COUNT({})", self.any(c, depth)),
-            3 => format!("SUM(LEAST(GREATEST({}, -5), 5))", self.number(c, depth)),
-            4 => format!("AVG(GREATEST(LEAST({}, 100), 0))", self.number(c, depth)),
-            5 => format!("COUNT(*) FILTER (WHERE {})", self.bool(c, depth)),
-            _ => format!("SUM(LEAST(GREATEST({}, 0), 9)) FILTER (WHERE {})", self.int(c, depth), self.bool(c, 1)),
+    /// A number with bounds.
+    fn bounded(&mut self, c: &Columns, depth: usize) -> String {
+        let columns: Vec<&String> = c
+            .ints
+            .iter()
+            .chain(&c.decimals)
+            .filter(|name| name.contains("score") || name.contains("cost") || name.contains("born"))
+            .collect();
+        if !columns.is_empty() && self.odds(2) {
+            let at = self.below(columns.len());
+            return columns[at].clone();
         }
+        let x = if self.odds(3) { self.number(c, depth) } else { self.int(c, depth) };
+        let (low, high) = (self.pick(&["-5", "0", "-500"]), self.pick(&["7", "100", "4000"]));
+        format!("LEAST(GREATEST({x}, {low}), {high})")
     }
 
-    /// One question.
-    pub fn question(&mut self) -> String {
+    fn aggregate(&mut self, c: &Columns, depth: usize) -> String {
+        let fold = match self.below(12) {
+            0 => "COUNT(*)".to_owned(),
+            1 => return "COUNT(*) + 1".to_owned(),
+            2 => format!("COUNT({})", self.any(c, depth)),
+            3 => format!("COUNT(DISTINCT {})", self.any(c, depth)),
+            4 | 5 => format!("SUM({})", self.bounded(c, depth)),
+            6 => format!("AVG({})", self.bounded(c, depth)),
+            7 | 8 => {
+                let spread = self.pick(&["VAR", "VAR_POP", "STDDEV", "STDDEV_POP", "VAR_SAMP", "STDDEV_SAMP"]);
+                format!("{spread}({})", self.bounded(c, depth))
+            }
+            9 => format!("MEDIAN({})", self.bounded(c, depth)),
+            10 => format!("APPROX_PERCENTILE_CONT({}, 0.9)", self.bounded(c, depth)),
+            _ => {
+                let x = self.bounded(c, depth);
+                return format!("SUM({x}) / NULLIF(COUNT(*), 0)");
+            }
+        };
+        if self.odds(3) { format!("{fold} FILTER (WHERE {})", self.bool(c, 1)) } else { fold }
+    }
+
+    /// One question; the second says whether its rows are the cells, with no condition on released numbers.
+    pub fn question(&mut self) -> (String, bool) {
         let depth = 1 + self.below(3);
         let (from, columns) = self.rows(depth);
         let keys: Vec<String> = (0..self.below(3)).map(|_| self.key(&columns, depth)).collect();
@@ -175,12 +261,15 @@ impl Grammar<'_> {
         let group = if keys.is_empty() { String::new() } else { format!(" GROUP BY {}", keys.join(", ")) };
         let inner = format!("SELECT {} FROM {from}{group}", select.join(", "));
         if self.odds(2) {
-            return inner;
+            return (inner, true);
+        }
+        if self.odds(3) {
+            return (format!("WITH q AS ({inner}) SELECT * FROM q"), true);
         }
         // What is above the aggregate: released numbers, and keys when there are any.
         let released = Columns { ints: list(&["CAST(a0 AS BIGINT)"]), ..Columns::default() };
         let (shown, order) = (self.any(&released, depth), self.any(&released, 1));
         let having = self.bool(&released, depth);
-        format!("SELECT {shown} AS x, a0 FROM ({inner}) q WHERE {having} ORDER BY {order} LIMIT 5")
+        (format!("SELECT {shown} AS x, a0 FROM ({inner}) q WHERE {having} ORDER BY {order} LIMIT 5"), false)
     }
 }

@@ -133,7 +133,9 @@ fn key(rng: &mut StdRng, columns: &[Column], union: bool) -> Option<Key> {
     Some(match rng.random_range(0..8) {
         0 => Key::Month(*any(rng, &of_kind(columns, |c| matches!(c.kind, Kind::Date { .. })))?),
         1 => {
-            let whole = of_kind(columns, |c| matches!(c.kind, Kind::Integer { .. } | Kind::Decimal { .. }) && c.summed && c.key);
+            let whole = of_kind(columns, |c| {
+                matches!(c.kind, Kind::Integer { .. } | Kind::Decimal { .. }) && c.summed && c.key
+            });
             let (width, count) = (1 << rng.random_range(0..6), 1 << rng.random_range(0..3));
             Key::Bucket(*any(rng, &whole)?, rng.random_range(-40..40), width, count)
         }
@@ -150,7 +152,9 @@ fn asked(rng: &mut StdRng, columns: &[Column], before: &[Asked]) -> Option<Asked
     // Often of the same value under the same filter, so that primitives are shared.
     let shared = any(rng, before).filter(|_| odds(rng, 2));
     let summed = match shared.and_then(Asked::value) {
-        Some(value) if value.columns().iter().all(|at| columns[*at].summed) && *value != Value::One => Some(value.clone()),
+        Some(value) if value.columns().iter().all(|at| columns[*at].summed) && *value != Value::One => {
+            Some(value.clone())
+        }
         _ => number(rng, columns),
     };
     let every: Vec<usize> = (0..columns.len()).collect();
@@ -171,7 +175,13 @@ fn asked(rng: &mut StdRng, columns: &[Column], before: &[Asked]) -> Option<Asked
     };
     let filter = match shared {
         Some(shared) => shared.filter.clone(),
-        None => if odds(rng, 3) { condition(rng, columns, &every, 1) } else { None },
+        None => {
+            if odds(rng, 3) {
+                condition(rng, columns, &every, 1)
+            } else {
+                None
+            }
+        }
     };
     Some(Asked { what, filter })
 }
@@ -196,8 +206,11 @@ pub fn question(rng: &mut StdRng, world: &World) -> Question {
     if all.is_empty() && keys.is_empty() {
         all.push(Asked { what: What::Rows, filter: None });
     }
-    let taken: Vec<usize> =
-        keys.iter().flat_map(Key::columns).chain(all.iter().filter_map(Asked::value).flat_map(Value::columns)).collect();
+    let taken: Vec<usize> = keys
+        .iter()
+        .flat_map(Key::columns)
+        .chain(all.iter().filter_map(Asked::value).flat_map(Value::columns))
+        .collect();
     // A column of the joined table may be the key of another: the public one's row is read by it.
     let free: Vec<usize> = (0..columns.len()).filter(|at| !taken.contains(at)).collect();
     let filter = if odds(rng, 2) { condition(rng, &columns, &free, 2) } else { None };

@@ -1,315 +1,18 @@
 //! V from its definition in `bound.md`, patient by patient, in whole numbers of 128 bits. What is keyed (which rows
 //! past M, which groups past G, which values past D) is hashed here anew, over Arrow's row encoding.
 
-use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
-use std::hash::Hasher;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::datatypes::Int64Type;
-use arrow::row::{RowConverter, SortField};
 use datafusion::common::ScalarValue;
 use epiledger_privacy::catalog::Kind;
-use hmac::{Hmac, KeyInit, Mac};
-use siphasher::sip128::{Hasher128, SipHasher24};
 
-use super::question::{Asked, Column, Condition, Key, Over, Question, Scan, Source, Value, What, columns_of};
-use super::tables::{Cell, Patient, Row, World, stored};
-
-/// The consent that the questions' purpose needs.
-pub const PURPOSE: i32 = 2;
-
-/// A key of a hash, from the dataset's secret.
-fn derived(secret: &[u8; 32], label: &str, text: &str) -> [u8; 16] {
-    let mut mac = Hmac::<sha2::Sha256>::new_from_slice(secret).unwrap();
-    mac.update(label.as_bytes());
-    mac.update(&[0]);
-    mac.update(text.as_bytes());
-    mac.finalize().into_bytes()[..16].try_into().unwrap()
-}
-
-fn hashed(key: &[u8; 16], bytes: &[u8]) -> u128 {
-    let mut hasher = SipHasher24::new_with_key(key);
-    hasher.write(bytes);
-    hasher.finish128().as_u128()
-}
-
-fn encoded(arrays: &[ArrayRef]) -> Vec<Vec<u8>> {
-    let fields = arrays.iter().map(|array| SortField::new(array.data_type().clone())).collect();
-    let rows = RowConverter::new(fields).unwrap().convert_columns(arrays).unwrap();
-    rows.iter().map(|row| row.data().to_vec()).collect()
-}
-
-/// The rows of a patient that a scan gives: the M least by hash over the columns that are read, then the consented.
-fn scanned<'a>(world: &World, patient: &'a Patient, scan: &Scan, reads: &BTreeSet<usize>, key: &[u8; 16]) -> Vec<&'a Row> {
-    let table = &world.catalog.tables[scan.table];
-    let most = usize::try_from(table.private.unwrap().scan_rows).unwrap();
-    let mut rows: Vec<&Row> = patient.rows[scan.table].iter().collect();
-    if rows.len() > most {
-        let own: Vec<(i64, &Row)> = rows.iter().map(|row| (patient.id, *row)).collect();
-        let encoded = encoded(&stored(table, &own, |at| reads.contains(&at)));
-        let mut order: Vec<usize> = (0..rows.len()).collect();
-        order.sort_by_key(|at| hashed(key, &encoded[*at]));
-        rows = order.into_iter().take(most).map(|at| rows[at]).collect();
-    }
-    rows.retain(|row| row.consent & PURPOSE != 0);
-    rows
-}
-
-impl Condition {
-    /// As SQL has it: true, false or unknown.
-    pub fn holds(&self, row: &[Cell]) -> Option<bool> {
-        match self {
-            Self::Compares(at, op, cell) => {
-                if row[*at] == Cell::Null {
-                    return None;
-                }
-                let order = row[*at].cmp(cell);
-                Some(match *op {
-                    "=" => order == Ordering::Equal,
-                    "<>" => order != Ordering::Equal,
-                    "<" => order == Ordering::Less,
-                    "<=" => order != Ordering::Greater,
-                    ">" => order == Ordering::Greater,
-                    _ => order != Ordering::Less,
-                })
-            }
-            Self::Among(at, cells) => (row[*at] != Cell::Null).then(|| cells.contains(&row[*at])),
-            Self::Missing(at) => Some(row[*at] == Cell::Null),
-            Self::Both(a, b) => match (a.holds(row), b.holds(row)) {
-                (Some(false), _) | (_, Some(false)) => Some(false),
-                (Some(true), Some(true)) => Some(true),
-                _ => None,
-            },
-            Self::Either(a, b) => match (a.holds(row), b.holds(row)) {
-                (Some(true), _) | (_, Some(true)) => Some(true),
-                (Some(false), Some(false)) => Some(false),
-                _ => None,
-            },
-            Self::Not(inner) => inner.holds(row).map(|truth| !truth),
-        }
-    }
-}
-
-fn satisfied(condition: &Option<Condition>, row: &[Cell]) -> bool {
-    condition.as_ref().is_none_or(|condition| condition.holds(row) == Some(true))
-}
-
-fn joined(a: &[Cell], b: &[Cell]) -> Vec<Cell> {
-    [a, b].concat()
-}
-
-/// P of one patient.
-fn rows(world: &World, patient: &Patient, source: &Source, reads: &[BTreeSet<usize>], key: &[u8; 16]) -> Vec<Vec<Cell>> {
-    let scans = source.scans();
-    let scanned: Vec<Vec<Vec<Cell>>> = scans
-        .iter()
-        .zip(reads)
-        .map(|(scan, reads)| scanned(world, patient, scan, reads, key).into_iter().map(|row| row.cells.clone()).collect())
-        .collect();
-    match source {
-        Source::One(_) => scanned[0].clone(),
-        Source::OnPatient { right, outer, by_id, .. } => {
-            let lacking = vec![Cell::Null; world.catalog.tables[right.table].columns.len() - 1];
-            let mut all = Vec::new();
-            for l in &scanned[0] {
-                let met = scanned[1].iter().filter(|r| !by_id || (l[0] == r[0] && l[0] != Cell::Null));
-                let before = all.len();
-                all.extend(met.map(|r| joined(l, r)));
-                if *outer && all.len() == before {
-                    all.push(joined(l, &lacking));
-                }
-            }
-            all
-        }
-        Source::Picked { among, negated, .. } => {
-            let found = scanned[1].iter().any(|row| satisfied(among, row));
-            if found == *negated { Vec::new() } else { scanned[0].clone() }
-        }
-        Source::WithRegion { column, outer, .. } => {
-            let mut all = Vec::new();
-            for row in &scanned[0] {
-                match world.regions.iter().find(|region| region[0] == row[column - 1]) {
-                    Some(region) => all.push(joined(row, region)),
-                    None if *outer => all.push(joined(row, &[Cell::Null, Cell::Null, Cell::Null])),
-                    None => {}
-                }
-            }
-            all
-        }
-        Source::PerPatient { key, number, among, .. } => {
-            let mut groups: BTreeMap<Option<Cell>, Vec<Cell>> = BTreeMap::new();
-            for row in scanned[0].iter().filter(|row| satisfied(among, row)) {
-                groups.entry(key.map(|key| row[key - 1].clone())).or_default().push(row[number - 1].clone());
-            }
-            let fold = |(key, values): (Option<Cell>, Vec<Cell>)| {
-                let known: Vec<i128> = values.iter().filter_map(int).collect();
-                let (sum, most) = (known.iter().sum(), known.iter().max().copied());
-                let sum = most.map_or(Cell::Null, |_| Cell::Int(sum));
-                let mut row = vec![Cell::Int(values.len() as i128), sum, most.map_or(Cell::Null, Cell::Int)];
-                row.extend(key);
-                row
-            };
-            groups.into_iter().map(fold).collect()
-        }
-        Source::Union { pairs, .. } => {
-            let left = scanned[0].iter().map(|row| pairs.iter().map(|(l, _)| row[l - 1].clone()).collect());
-            let right = scanned[1].iter().map(|row| pairs.iter().map(|(_, r)| row[r - 1].clone()).collect());
-            left.chain(right).collect()
-        }
-        Source::Window { over, .. } => windowed(&scanned[0], *over),
-    }
-}
-
-fn int(cell: &Cell) -> Option<i128> {
-    match cell {
-        Cell::Int(n) => Some(*n),
-        _ => None,
-    }
-}
-
-fn windowed(rows: &[Vec<Cell>], over: Over) -> Vec<Vec<Cell>> {
-    let mut rows = rows.to_vec();
-    // NULLs are last upwards and first downwards, as the engine has them; then the whole row.
-    let place = |row: &[Cell], by: usize| row[by - 1].clone();
-    if let Over::Number(by) | Over::Before(_, by) | Over::DenseRank(by) = over {
-        rows.sort_by(|a, b| place(a, by).cmp(&place(b, by)).then_with(|| a.cmp(b)));
-    }
-    let with = |at: usize, row: &Vec<Cell>| {
-        let w = match over {
-            Over::Number(_) => Cell::Int(at as i128 + 1),
-            Over::Rank(by) => {
-                let before = rows.iter().filter(|other| place(other, by) > place(row, by)).count();
-                Cell::Int(before as i128 + 1)
-            }
-            Over::DenseRank(by) => {
-                let before = rows.iter().map(|other| place(other, by)).filter(|other| *other < place(row, by));
-                Cell::Int(before.collect::<BTreeSet<_>>().len() as i128 + 1)
-            }
-            Over::Count(None) => Cell::Int(rows.len() as i128),
-            Over::Count(Some(by)) => {
-                Cell::Int(rows.iter().filter(|other| place(other, by) == place(row, by)).count() as i128)
-            }
-            Over::Before(value, _) => at.checked_sub(1).map_or(Cell::Null, |before| place(&rows[before], value)),
-        };
-        joined(row, &[w])
-    };
-    rows.iter().enumerate().map(|(at, row)| with(at, row)).collect()
-}
-
-/// Rows of one patient that a join may give; past it the patient contributes nothing.
-fn allowance(world: &World, source: &Source) -> Option<usize> {
-    let most = |scan: &Scan| world.catalog.tables[scan.table].private.unwrap().scan_rows as usize;
-    match source {
-        Source::OnPatient { left, right, outer, by_id, .. } => {
-            let once = |scan: &Scan| most(scan) == 1 || (*by_id && scan.table == "visit");
-            let (l, r) = (most(left), most(right));
-            let pairs = match (once(left), once(right)) {
-                (true, true) => l.min(r),
-                (false, true) => l,
-                (true, false) => r,
-                (false, false) => l * r,
-            };
-            Some(match (outer, once(right)) {
-                (false, _) => pairs,
-                (true, true) => l,
-                (true, false) => pairs.max(l + r),
-            })
-        }
-        Source::WithRegion { rows, .. } => Some(most(rows)),
-        _ => None,
-    }
-}
-
-/// First day of the day's month.
-fn month(days: i128) -> i128 {
-    let (year, month, _) = epiledger_privacy::day::Day(i32::try_from(days).unwrap()).parts();
-    epiledger_privacy::day::Day::from_parts(year, month, 1).unwrap().0.into()
-}
-
-impl Key {
-    fn of(&self, columns: &[Column], row: &[Cell]) -> Cell {
-        let yes_no = |condition: &Condition| condition.holds(row);
-        match self {
-            Self::Column(at) => row[*at].clone(),
-            Self::Month(at) => int(&row[*at]).map_or(Cell::Null, |days| Cell::Int(month(days))),
-            Self::Bucket(at, low, width, count) => {
-                let Some(x) = int(&row[*at]) else { return Cell::Null };
-                let unit = match columns[*at].kind {
-                    Kind::Decimal { scale, .. } => 10_i128.pow(scale.try_into().unwrap()),
-                    _ => 1,
-                };
-                let bucket = (x - i128::from(*low) * unit).div_euclid(i128::from(*width) * unit);
-                Cell::Int((bucket + 1).clamp(0, i128::from(*count) + 1))
-            }
-            Self::Case(condition, otherwise) => match (yes_no(condition) == Some(true), otherwise) {
-                (true, _) => Cell::Text("yes".into()),
-                (false, true) => Cell::Text("no".into()),
-                (false, false) => Cell::Null,
-            },
-            Self::Truth(condition) => yes_no(condition).map_or(Cell::Null, Cell::Truth),
-        }
-    }
-
-    /// The values that the key may have in one branch of a union; none where they are known from data alone.
-    fn cells(&self, columns: &[Column], branch: usize) -> Option<BTreeSet<Cell>> {
-        let known = |at: usize| columns[at].known.get(branch).or(columns[at].known.first()).cloned().flatten();
-        if let Self::Month(at) = self {
-            let Kind::Date { low, high, .. } = &columns[*at].kind else { return None };
-            let day = |text: &str| i128::from(epiledger_privacy::day::Day::parse(text).unwrap().0);
-            return Some((day(low)..=day(high)).map(|day| Cell::Int(month(day))).collect());
-        }
-        let read: BTreeSet<usize> = self.columns().into_iter().collect();
-        let lists: Option<Vec<(usize, Vec<Cell>)>> = read.iter().map(|at| Some((*at, known(*at)?))).collect();
-        let Some(lists) = lists else {
-            return Some(match self {
-                Self::Column(_) | Self::Month(_) => return None,
-                Self::Bucket(_, _, _, count) => (0..=i128::from(*count) + 1).map(Cell::Int).collect(),
-                Self::Case(_, true) => [Cell::Text("yes".into()), Cell::Text("no".into())].into(),
-                Self::Case(_, false) => [Cell::Text("yes".into()), Cell::Null].into(),
-                Self::Truth(_) => [Cell::Truth(true), Cell::Truth(false)].into(),
-            });
-        };
-        // Whatever the declared values make of it, and a value that is lacking.
-        let mut rows = vec![(vec![Cell::Null; columns.len()], false)];
-        for (at, values) in lists {
-            let lacking = columns[at].may_lack.then_some(Cell::Null);
-            let with = |(row, nulled): &(Vec<Cell>, bool)| {
-                let one = |value: &Cell| {
-                    let mut row = row.clone();
-                    row[at] = value.clone();
-                    (row, *nulled || *value == Cell::Null)
-                };
-                values.iter().chain(&lacking).map(one).collect::<Vec<_>>()
-            };
-            rows = rows.iter().flat_map(with).collect();
-        }
-        let cells = rows.iter().map(|(row, nulled)| (self.of(columns, row), *nulled));
-        Some(cells.filter(|(cell, nulled)| !(*nulled && *cell == Cell::Null)).map(|(cell, _)| cell).collect())
-    }
-
-    fn scalar(&self, columns: &[Column], cell: &Cell) -> ScalarValue {
-        let kind = |at: &usize| columns[*at].kind.clone();
-        match (self, cell) {
-            (Self::Truth(_), Cell::Truth(truth)) => ScalarValue::Boolean(Some(*truth)),
-            (Self::Truth(_), _) => ScalarValue::Boolean(None),
-            (Self::Case(..), _) => text(cell),
-            (Self::Column(at), _) if kind(at) == Kind::Text => text(cell),
-            (Self::Column(at) | Self::Month(at), _) if matches!(kind(at), Kind::Date { .. }) => {
-                ScalarValue::Date32(int(cell).map(|n| i32::try_from(n).unwrap()))
-            }
-            _ => ScalarValue::Int64(int(cell).map(|n| i64::try_from(n).unwrap())),
-        }
-    }
-}
-
-fn text(cell: &Cell) -> ScalarValue {
-    match cell {
-        Cell::Text(text) => ScalarValue::Utf8(Some(text.clone())),
-        _ => ScalarValue::Utf8(None),
-    }
-}
+use super::keys::text;
+use super::question::{Asked, Column, Condition, Question, Value, What};
+use super::rows::{allowance, derived, encoded, hashed, heavy, int, rows, satisfied};
+use super::tables::{Cell, World};
 
 /// A declared range on its grid.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -368,7 +71,9 @@ impl Value {
 
     fn range(&self, columns: &[Column]) -> Range {
         let of = |at: &usize| match columns[*at].kind {
-            Kind::Integer { low, high } | Kind::Decimal { low, high, .. } => Range { low: low.into(), high: high.into() },
+            Kind::Integer { low, high } | Kind::Decimal { low, high, .. } => {
+                Range { low: low.into(), high: high.into() }
+            }
             _ => Range { low: 0, high: 0 },
         };
         match self {
@@ -492,8 +197,8 @@ pub fn measures(columns: &[Column], asked: &[Asked], bounds: Bounds) -> Vec<Meas
 /// What one patient puts into one group.
 enum Part {
     Sum(i128),
-    /// Hashes of the distinct values that count.
-    Values(BTreeSet<u128>),
+    /// Hashes of the distinct values that count, and whether there are more.
+    Values(BTreeSet<u128>, bool),
     Candidate(Option<i128>),
 }
 
@@ -510,7 +215,14 @@ pub struct Reference<'a> {
 pub type V = BTreeMap<String, Vec<Vec<i128>>>;
 
 impl Reference<'_> {
-    fn part(&self, measure: &Measure, rows: &[&Vec<Cell>], columns: &[Column], group: &[ArrayRef], key: &[u8; 16]) -> Part {
+    fn part(
+        &self,
+        measure: &Measure,
+        rows: &[&Vec<Cell>],
+        columns: &[Column],
+        group: &[ArrayRef],
+        key: &[u8; 16],
+    ) -> Part {
         let most = i128::from(self.bounds.rows);
         let values = |value: &Value, filter: &Filter| -> Vec<Cell> {
             let passed = rows.iter().filter(|row| satisfied(filter, row)).map(|row| value.of(row));
@@ -553,7 +265,8 @@ impl Reference<'_> {
                 let mut ranked: Vec<(u128, u128)> = distinct.iter().map(|cell| ranked(code(cell))).collect();
                 ranked.sort_unstable();
                 let limit = self.bounds.rows.clamp(1, 64) as usize;
-                Part::Values(ranked.into_iter().take(limit).map(|(_, code)| code).collect())
+                let more = ranked.len() > limit;
+                Part::Values(ranked.into_iter().take(limit).map(|(_, code)| code).collect(), more)
             }
             Measure::Medians(value, filter, range, step) => {
                 let index = |x: i128| (x - range.low + step / 2) / step;
@@ -564,8 +277,8 @@ impl Reference<'_> {
         }
     }
 
-    /// V of all patients but one.
-    pub fn v(&self, without: Option<i64>) -> V {
+    /// V; `past` gets the limits that a patient was past.
+    pub fn v(&self, past: &mut BTreeSet<&'static str>) -> V {
         let (world, question) = (self.world, self.question);
         let columns = question.source.columns(world);
         let reads = question.reads(world);
@@ -581,7 +294,8 @@ impl Reference<'_> {
             None => true,
         };
         let mut found: BTreeMap<Vec<Cell>, Vec<Vec<Part>>> = BTreeMap::new();
-        for patient in world.patients.iter().filter(|p| Some(p.id) != without) {
+        for patient in &world.patients {
+            past.extend(heavy(world, patient, &question.source).then_some("M"));
             let rows = rows(world, patient, &question.source, &reads, &rows_key);
             let mut groups: BTreeMap<Vec<Cell>, Vec<&Vec<Cell>>> = BTreeMap::new();
             for row in rows.iter().filter(|row| satisfied(&question.filter, row)) {
@@ -592,6 +306,7 @@ impl Reference<'_> {
             }
             let count: usize = groups.values().map(Vec::len).sum();
             if allowance(world, &question.source).is_some_and(|most| count > most) {
+                past.insert("allowance");
                 continue;
             }
             let group = |key: &[Cell]| -> Vec<ArrayRef> {
@@ -605,12 +320,16 @@ impl Reference<'_> {
                     let bytes = encoded(&group(key)).remove(0);
                     (hashed(&group_key, &bytes), bytes)
                 });
+                past.extend((kept.len() as u64 > self.bounds.groups).then_some("G"));
                 kept.truncate(usize::try_from(self.bounds.groups).unwrap());
             }
             for (key, rows) in kept {
+                past.extend((rows.len() as u64 > self.bounds.rows).then_some("R"));
                 let arrays = group(&key);
                 let part = |measure| self.part(measure, &rows, &columns, &arrays, &group_key);
-                found.entry(key).or_default().push(measures.iter().map(part).collect());
+                let parts: Vec<Part> = measures.iter().map(part).collect();
+                past.extend(parts.iter().any(|part| matches!(part, Part::Values(_, true))).then_some("D"));
+                found.entry(key).or_default().push(parts);
             }
         }
         let shown = |key: &[Cell]| {
@@ -644,7 +363,7 @@ fn gathered(patients: &[Vec<Part>], measures: usize) -> Vec<Vec<i128>> {
         for parts in patients {
             match &parts[at] {
                 Part::Sum(part) => sum += part,
-                Part::Values(own) => values.extend(own.iter().copied()),
+                Part::Values(own, _) => values.extend(own.iter().copied()),
                 Part::Candidate(own) => {
                     lists = true;
                     chosen.extend(*own);

@@ -106,7 +106,12 @@ pub fn catalog(rng: &mut StdRng) -> Catalog {
         columns.extend((0..more).map(|at| column(rng, format!("{prefix}{at}"))));
         // Every table has something to sum.
         let (low, high) = range(rng);
-        columns.push(Column { name: format!("{prefix}x"), kind: Kind::Integer { low, high }, nullable: true, domain: None });
+        columns.push(Column {
+            name: format!("{prefix}x"),
+            kind: Kind::Integer { low, high },
+            nullable: true,
+            domain: None,
+        });
         let most = |rng: &mut StdRng, n: u64| if one { 1 } else { rng.random_range(1..=n) };
         let private = Contribution { scan_rows: most(rng, 7), rows: most(rng, 4), groups: most(rng, 4) };
         let private = if one { private } else { Contribution { scan_rows: private.scan_rows.max(2), ..private } };
@@ -174,7 +179,8 @@ fn patient(rng: &mut StdRng, catalog: &Catalog, id: i64) -> Patient {
     let most = if rng.random_range(0..3) == 0 { 24 } else { 5 };
     let private = catalog.tables.iter().filter_map(|(name, table)| Some((name, table, table.private?)));
     let rows = private.map(|(name, table, bounds)| {
-        let count = if bounds.scan_rows == 1 { usize::from(rng.random_range(0..8) > 0) } else { rng.random_range(0..=most) };
+        let count =
+            if bounds.scan_rows == 1 { usize::from(rng.random_range(0..8) > 0) } else { rng.random_range(0..=most) };
         let fresh = |rng: &mut StdRng, at: usize| {
             let mut cells: Vec<Cell> = table.columns.iter().skip(1).map(|c| cell(rng, c)).collect();
             // Ids tell most visits apart, and some not: their patient is past the allowance of a join by them.
