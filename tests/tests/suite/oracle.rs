@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use datafusion::execution::TaskContext;
-use datafusion::physical_plan::{ExecutionPlan, collect};
+use datafusion::physical_plan::{ExecutionPlan, collect, displayable};
 use datafusion::prelude::SessionContext;
 use epiledger_privacy::bound::physical::Layout;
 use epiledger_privacy::bound::{BoundedPlan, bound};
@@ -87,7 +87,8 @@ impl Oracle {
             .entry((at.partitions.get(), at.batch_rows.get()))
             .or_insert_with(|| SessionContext::new_with_config(at.config()).task_ctx());
         let batches = self.runtime.block_on(collect(Arc::clone(plan), Arc::clone(context)));
-        Ok(read(&batches.map_err(|error| format!("the plan failed: {error}"))?, keys))
+        let shown = || displayable(plan.as_ref()).indent(true).to_string();
+        Ok(read(&batches.map_err(|error| format!("the plan failed: {error}\n{}", shown()))?, keys))
     }
 
     fn bound(&self, query: &Query, world: &World, snapshot: &Snapshot) -> Result<BoundedPlan, String> {

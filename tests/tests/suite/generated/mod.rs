@@ -8,6 +8,7 @@ mod grammar;
 mod shapes;
 mod tables;
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -17,9 +18,12 @@ use std::time::Duration;
 use arrow::array::{Array, ArrayRef, RecordBatch};
 use arrow::datatypes::DataType;
 use datafusion::common::ScalarValue;
+use datafusion::physical_plan::collect;
+use datafusion::prelude::SessionContext;
 use epiledger_engine::api::{Answer, AnswerColumn, ColumnRole, Price, Receipt, SnapshotRef};
 use epiledger_engine::exec::{local::LocalExecutor, post};
 use epiledger_engine::server::format::Format;
+use epiledger_privacy::bound::physical::Layout;
 use epiledger_privacy::bound::{BoundedPlan, bound};
 use epiledger_privacy::clock::{Clock, Timing, boundary};
 use epiledger_privacy::loss::Rho;
@@ -115,18 +119,20 @@ fn masked(answered: post::Answered) -> Answer {
 
 struct World {
     executor: LocalExecutor,
-    paying: Bench,
+    paying: RefCell<Bench>,
 }
 
 impl World {
     /// Asks for a run that takes so long; `whole` when the rows of the answer are the cells.
     async fn ask(&self, plan: &BoundedPlan, snapshot: &Snapshot, took: Duration, whole: bool) -> Seen {
         let clock = Told::new(took);
-        let reserved = self.paying.accountant.reserve(plan.clone(), &asker(Timing::Classes));
-        let reserved = reserved.map_err(|e| e.to_string()).unwrap();
+        let paying = Arc::clone(&self.paying.borrow().accountant);
+        let reserved = paying.reserve(plan.clone(), &asker(Timing::Classes)).map_err(|e| e.to_string()).unwrap();
         let answer = release(reserved, &self.executor, &clock, Timing::Classes).await;
         let left_at = clock.left_at.lock().unwrap().clone();
         let Ok((released, _)) = answer else {
+            // Three failures would suspend the protocol.
+            self.paying.replace(Bench::new("1000000"));
             return Seen { answered: false, left_at, keys: None, columns: Err("no answer".into()), bytes: None };
         };
         let json = serde_json::to_value(&*released).unwrap();
@@ -173,6 +179,12 @@ fn number(name: &str, otherwise: u64) -> u64 {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(otherwise)
 }
 
+/// What the engine says of a run that fails.
+async fn why(plan: &BoundedPlan) -> Option<String> {
+    let context = SessionContext::new_with_config(Layout::default().config());
+    collect(plan.executable().unwrap(), context.task_ctx()).await.err().map(|error| error.to_string())
+}
+
 /// How long runs take, the last past the deadline of these tables, whose failure leaves as an answer would.
 const TOOK: [Duration; 6] = [
     Duration::ZERO,
@@ -188,7 +200,7 @@ const TOOK: [Duration; 6] = [
 fn generated_questions_end_alike_on_generated_neighbours() {
     let (cases, seed) = (number("EPILEDGER_CASES", 200), number("EPILEDGER_SEED", 1));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let world = World { executor: LocalExecutor::new().unwrap(), paying: Bench::new("1000000") };
+    let world = World { executor: LocalExecutor::new().unwrap(), paying: RefCell::new(Bench::new("1000000")) };
     let (catalog, dir) = (catalog(), tempfile::tempdir().unwrap());
     let params = params(Ask::Rho(Rho::parse("0.001").unwrap()));
     let mut pairs = Vec::new();
@@ -244,7 +256,8 @@ fn generated_questions_end_alike_on_generated_neighbours() {
         };
         sized += u64::from(seen[0].bytes.is_some());
         if !seen.iter().all(as_it_must) || seen[0] != seen[1] {
-            say(format!("{took:?}: {seen:?}"));
+            let why = [&first, &second].map(|plan| runtime.block_on(why(plan)));
+            say(format!("{took:?}: {seen:?}, {why:?}"));
         }
         if wrong.len() == 5 {
             break;

@@ -352,9 +352,9 @@ fn array(kind: &Kind, cell: &Cell) -> ArrayRef {
     scalar.to_array().unwrap()
 }
 
-/// Is anything but zeros there?
+/// Is anything but zeros and empty lists there?
 fn something(columns: &[Vec<i128>]) -> bool {
-    columns.iter().any(|column| column.len() != 1 || column[0] != 0)
+    columns.iter().any(|column| *column != [0] && *column != [-1])
 }
 
 fn gathered(patients: &[Vec<Part>], measures: usize) -> Vec<Vec<i128>> {
