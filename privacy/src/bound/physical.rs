@@ -23,15 +23,13 @@ use datafusion::{
     },
     logical_expr::LogicalPlan,
     optimizer::{Optimizer, OptimizerRule},
-    physical_expr::{LexOrdering, PhysicalSortExpr},
     physical_optimizer::{
         PhysicalOptimizerRule, combine_partial_final_agg::CombinePartialFinalAggregate, ensure_coop::EnsureCooperative,
         ensure_requirements::EnsureRequirements, sanity_checker::SanityCheckPlan,
     },
     physical_plan::{
-        ExecutionPlan, ExecutionPlanProperties, InputOrderMode,
+        ExecutionPlan, ExecutionPlanProperties,
         sorts::{partial_sort::PartialSortExec, sort::SortExec},
-        windows::{BoundedWindowAggExec, get_ordered_partition_by_indices},
     },
 };
 use futures::FutureExt;
@@ -147,33 +145,11 @@ pub(super) fn laid_out(
     let options = state.config_options();
     physical = EnsureRequirements::new().optimize(physical, options)?;
     physical = CombinePartialFinalAggregate::new().optimize(physical, options)?;
-    physical = sorts_for_windows(physical)?;
     physical = sorts_by_patient(physical)?;
     // Not `ProjectionPushdown`: below a sort-merge join it moves columns that the join's filter goes on reading where they
     // were. Plans come narrow from `optimize_projections`.
     physical = EnsureCooperative::new().optimize(physical, options)?;
     SanityCheckPlan::new().optimize(physical, options)
-}
-
-/// Where rows are one a patient, their order by the patient is one by any more keys, and no sort is put below a window;
-/// but the window looks for its keys in the order itself, and would fail where it does not find them.
-fn sorts_for_windows(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
-    plan.transform_up(|node| {
-        let Some(window) = node.downcast_ref::<BoundedWindowAggExec>() else { return Ok(Transformed::no(node)) };
-        let Some(first) = window.window_expr().first() else { return Ok(Transformed::no(node)) };
-        let (keys, input) = (first.partition_by(), window.input());
-        let sorted = matches!(window.input_order_mode, InputOrderMode::Sorted);
-        if !sorted || get_ordered_partition_by_indices(keys, input)?.len() == keys.len() {
-            return Ok(Transformed::no(node));
-        }
-        let keys = keys.iter().map(|key| PhysicalSortExpr::new_default(Arc::clone(key)));
-        let Some(order) = LexOrdering::new(keys.chain(first.order_by().iter().cloned())) else {
-            return Ok(Transformed::no(node));
-        };
-        let sort = SortExec::new(order, Arc::clone(input)).with_preserve_partitioning(true);
-        node.with_new_children(vec![Arc::new(sort)]).map(Transformed::yes)
-    })
-    .data()
 }
 
 /// A sort of rows that are in order of their patient already sorts patient by patient, and holds one at a time.

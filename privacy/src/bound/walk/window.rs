@@ -48,6 +48,24 @@ pub(super) fn window(window: &Window, input: Node, picks: &mut usize) -> Result<
     Ok(Node { plan, columns, predicates, ..input })
 }
 
+/// The keys without those that follow from the others: where some are unique, the engine takes rows in their order for
+/// sorted by any more, and then fails to find the more among what they are sorted by.
+fn told_apart(keys: Vec<Expr>, input: &Node) -> Vec<Expr> {
+    let position = |key: &Expr| match key {
+        Expr::Column(column) => input.plan.schema().maybe_index_of_column(column),
+        _ => None,
+    };
+    let asked: Vec<Option<usize>> = keys.iter().map(position).collect();
+    let unique =
+        input.unique.iter().find(|set| !set.is_empty() && set.iter().all(|index| asked.contains(&Some(*index))));
+    let Some(unique) = unique else { return keys };
+    keys.into_iter()
+        .zip(asked)
+        .filter(|(_, at)| at.is_some_and(|at| unique.contains(&at)))
+        .map(|(key, _)| key)
+        .collect()
+}
+
 /// Do two windows sort alike?
 fn in_one_order(a: &Expr, b: &Expr) -> bool {
     let (Expr::WindowFunction(a), Expr::WindowFunction(b)) = (a, b) else { return false };
@@ -122,7 +140,7 @@ fn one_window(function: &WindowFunction, input: &Node) -> Result<(Expr, Lineage)
         fun: function.fun.clone(),
         params: WindowFunctionParams {
             args: args.into_iter().map(|arg| arg.expr).collect(),
-            partition_by: keys.into_iter().map(|key| key.expr).collect(),
+            partition_by: told_apart(keys.into_iter().map(|key| key.expr).collect(), input),
             order_by,
             window_frame: completed(frame, reads == Reads::Sequence && !by_rows),
             filter: None,

@@ -7,7 +7,7 @@ use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::common::ScalarValue;
 use datafusion::parquet::arrow::ArrowWriter;
 use epiledger_privacy::catalog::{Catalog, Column, Contribution, Kind, Profile, Table};
-use epiledger_privacy::snapshot::{Snapshot, StoredFile};
+use epiledger_privacy::snapshot::{PublicTable, Snapshot, StoredFile};
 use rand::{RngExt, rngs::StdRng};
 
 pub fn catalog() -> Catalog {
@@ -133,7 +133,8 @@ pub fn write(dir: &Path, catalog: &Catalog, patients: &[(i64, &Patient)]) -> Sna
     let mut snapshot = Snapshot { number: 1, cut_at: "2020-12-31".into(), ..Snapshot::default() };
     for (name, table) in &catalog.tables {
         if table.private.is_none() {
-            snapshot.public.insert(name.clone(), vec![public(name, &table.schema())]);
+            let rows = vec![public(name, &table.schema())];
+            snapshot.public.insert(name.clone(), PublicTable { rows, ..PublicTable::default() });
             continue;
         }
         let rows: Vec<(i64, &Vec<ScalarValue>)> =

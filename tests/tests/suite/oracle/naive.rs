@@ -397,10 +397,12 @@ fn integers(column: &Arc<dyn Array>, row: usize) -> Vec<i128> {
         let sums = column.as_primitive::<Int64Type>();
         return vec![if sums.is_null(row) { 0 } else { sums.value(row).into() }];
     };
-    let mut chosen: Vec<i128> = vec![];
+    let mut chosen: Vec<i128> = vec![-1];
     if !lists.is_null(row) {
-        chosen.extend(lists.value(row).as_primitive::<Int64Type>().iter().flatten().map(i128::from));
+        // How many patients chose each candidate.
+        for (candidate, count) in lists.value(row).as_primitive::<Int64Type>().iter().enumerate() {
+            chosen.extend((0..count.unwrap_or(0)).map(|_| candidate as i128));
+        }
     }
-    chosen.sort_unstable();
-    std::iter::once(-1).chain(chosen).collect()
+    chosen
 }

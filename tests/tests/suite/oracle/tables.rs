@@ -7,7 +7,7 @@ use arrow::array::{ArrayRef, Date32Array, Decimal128Array, Int32Array, Int64Arra
 use datafusion::parquet::arrow::ArrowWriter;
 use datafusion::parquet::file::properties::WriterProperties;
 use epiledger_privacy::catalog::{Catalog, Column, Contribution, Kind, Profile, Table};
-use epiledger_privacy::snapshot::{Snapshot, StoredFile};
+use epiledger_privacy::snapshot::{PublicTable, Snapshot, StoredFile};
 use rand::{RngExt, rngs::StdRng, seq::SliceRandom};
 
 /// A value: whole numbers, ids, days since 1970-01-01 and decimals in grid units are integers. NULL sorts last.
@@ -233,7 +233,7 @@ impl World {
     /// Writes all patients but `without`, each table into files of its own at random cuts between patients, a
     /// patient's rows in random order.
     pub fn write(&self, rng: &mut StdRng, dir: &Path, without: Option<i64>) -> Snapshot {
-        let mut snapshot = Snapshot { number: 1, cut_at: "2020-12-31".into(), ..Snapshot::default() };
+        let mut snapshot = Snapshot { number: 1, cut_at: "2020-12-31".into(), synthetic: true, ..Snapshot::default() };
         let patients: Vec<&Patient> = self.patients.iter().filter(|p| Some(p.id) != without).collect();
         // One set of cuts, as one ingest makes them.
         let files = rng.random_range(1..4);
@@ -242,7 +242,8 @@ impl World {
             if table.private.is_none() {
                 let column = |at: usize| self.regions.iter().map(|row| &row[at]).collect::<Vec<_>>();
                 let arrays = table.columns.iter().enumerate().map(|(at, c)| array(&c.kind, &column(at))).collect();
-                snapshot.public.insert(name.clone(), vec![RecordBatch::try_new(table.schema(), arrays).unwrap()]);
+                let rows = vec![RecordBatch::try_new(table.schema(), arrays).unwrap()];
+                snapshot.public.insert(name.clone(), PublicTable { rows, ..PublicTable::default() });
                 continue;
             }
             let schema = table.stored_schema();
