@@ -82,6 +82,9 @@ impl Key {
             (Self::Truth(_), Cell::Truth(truth)) => ScalarValue::Boolean(Some(*truth)),
             (Self::Truth(_), _) => ScalarValue::Boolean(None),
             (Self::Case(..), _) => text(cell),
+            (Self::Column(at), _) if columns[*at].unsigned => {
+                ScalarValue::UInt64(int(cell).map(|n| u64::try_from(n).unwrap()))
+            }
             (Self::Column(at), _) if kind(at) == Kind::Text => text(cell),
             (Self::Column(at) | Self::Month(at), _) if matches!(kind(at), Kind::Date { .. }) => {
                 ScalarValue::Date32(int(cell).map(|n| i32::try_from(n).unwrap()))

@@ -79,10 +79,8 @@ impl Value {
         match self {
             Self::One => Range { low: 1, high: 1 },
             Self::Column(at) => of(at),
-            Self::Within(at, low, high) => {
-                let bounded = |x: i128| x.max((*low).into()).min((*high).into());
-                Range { low: bounded(of(at).low), high: bounded(of(at).high) }
-            }
+            // Whatever the column's range is.
+            Self::Within(_, low, high) => Range { low: (*low).into(), high: (*high).into() },
             Self::Plus(a, b) => Range { low: of(a).low + of(b).low, high: of(a).high + of(b).high },
         }
     }
@@ -250,11 +248,12 @@ impl Reference<'_> {
             Measure::Distinct(value, filter) => {
                 let distinct: BTreeSet<Cell> = values(value, filter).into_iter().collect();
                 let code = |cell: &Cell| {
-                    let kind = match value {
-                        Value::Column(at) => columns[*at].kind.clone(),
-                        _ => Kind::Id,
+                    let one = match value {
+                        Value::Column(at) if columns[*at].unsigned => unsigned(cell),
+                        Value::Column(at) => array(&columns[*at].kind, cell),
+                        _ => array(&Kind::Id, cell),
                     };
-                    hashed(key, &encoded(&[array(&kind, cell)])[0])
+                    hashed(key, &encoded(&[one])[0])
                 };
                 let ranked = |code: u128| {
                     let mut arrays = group.to_vec();
@@ -340,6 +339,10 @@ impl Reference<'_> {
         all.retain(|_, columns| something(columns));
         all
     }
+}
+
+fn unsigned(cell: &Cell) -> ArrayRef {
+    ScalarValue::UInt64(int(cell).map(|n| u64::try_from(n).unwrap())).to_array().unwrap()
 }
 
 fn array(kind: &Kind, cell: &Cell) -> ArrayRef {

@@ -97,6 +97,8 @@ pub struct Column {
     pub summed: bool,
     /// It can be a key.
     pub key: bool,
+    /// It is unsigned, as ranks are: it is hashed as it is typed.
+    pub unsigned: bool,
 }
 
 /// What is aggregated, or counted.
@@ -167,6 +169,7 @@ pub fn columns_of(world: &World, scan: &Scan, number: usize) -> Vec<Column> {
             reads: vec![(number, at)],
             summed: matches!(column.kind, Kind::Integer { .. } | Kind::Decimal { .. }),
             key: true,
+            unsigned: false,
         }
     });
     columns.collect()

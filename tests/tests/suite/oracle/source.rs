@@ -52,6 +52,7 @@ impl Source {
                         reads: vec![(0, *column)],
                         summed: at == 2,
                         key: true,
+                        unsigned: false,
                     });
                 }
                 all
@@ -70,6 +71,7 @@ impl Source {
                     reads,
                     summed: true,
                     key,
+                    unsigned: false,
                 };
                 let ends = [0, low * most, high * most];
                 let sum = Kind::Integer { low: *ends.iter().min().unwrap(), high: *ends.iter().max().unwrap() };
@@ -93,6 +95,7 @@ impl Source {
                         reads: l.reads.iter().chain(&r.reads).copied().collect(),
                         summed: l.summed,
                         key: true,
+                        unsigned: false,
                     }
                 };
                 pairs.iter().enumerate().map(pair).collect()
@@ -109,7 +112,8 @@ impl Source {
                     Over::Count(by) => (Kind::Id, false, by.iter().map(|by| (0, *by)).collect(), false),
                 };
                 let key = !matches!(over, Over::Before(..));
-                all.push(Column { sql: "t.w".into(), kind, may_lack, known: vec![None], reads, summed, key });
+                let unsigned = matches!(over, Over::Number(_) | Over::Rank(_) | Over::DenseRank(_));
+                all.push(Column { sql: "t.w".into(), kind, may_lack, known: vec![None], reads, summed, key, unsigned });
                 all
             }
         }
