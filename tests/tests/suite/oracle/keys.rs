@@ -48,6 +48,9 @@ impl Key {
             return Some((day(low)..=day(high)).map(|day| Cell::Int(month(day))).collect());
         }
         let read: BTreeSet<usize> = self.columns().into_iter().collect();
+        if read.iter().any(|at| columns[*at].known.is_empty()) {
+            return None;
+        }
         let lists: Option<Vec<(usize, Vec<Cell>)>> = read.iter().map(|at| Some((*at, known(*at)?))).collect();
         let Some(lists) = lists else {
             return Some(match self {

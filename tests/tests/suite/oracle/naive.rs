@@ -79,8 +79,10 @@ impl Value {
         match self {
             Self::One => Range { low: 1, high: 1 },
             Self::Column(at) => of(at),
-            // Whatever the column's range is.
-            Self::Within(_, low, high) => Range { low: (*low).into(), high: (*high).into() },
+            // GREATEST passes over NULL, so low can always come out.
+            Self::Within(at, low, high) => {
+                Range { low: (*low).into(), high: of(at).high.max((*low).into()).min((*high).into()) }
+            }
             Self::Plus(a, b) => Range { low: of(a).low + of(b).low, high: of(a).high + of(b).high },
         }
     }

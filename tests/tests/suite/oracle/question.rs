@@ -81,7 +81,8 @@ pub enum Source {
     },
 }
 
-/// Values that a key over a column may have, by branch of a union; none where they are not public.
+/// Values that a key over a column may have, by branch of a union; none where they are not public. No branch at all: the
+/// column is computed from several rows, and no key over it is public.
 pub type Known = Vec<Option<Vec<Cell>>>;
 
 /// A column that can be named.

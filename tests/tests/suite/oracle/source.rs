@@ -67,7 +67,7 @@ impl Source {
                     sql: format!("t.{name}"),
                     kind,
                     may_lack,
-                    known: vec![None],
+                    known: Vec::new(),
                     reads,
                     summed: true,
                     key,
@@ -113,7 +113,7 @@ impl Source {
                 };
                 let key = !matches!(over, Over::Before(..));
                 let unsigned = matches!(over, Over::Number(_) | Over::Rank(_) | Over::DenseRank(_));
-                all.push(Column { sql: "t.w".into(), kind, may_lack, known: vec![None], reads, summed, key, unsigned });
+                all.push(Column { sql: "t.w".into(), kind, may_lack, known: Vec::new(), reads, summed, key, unsigned });
                 all
             }
         }
