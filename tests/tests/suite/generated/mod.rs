@@ -112,7 +112,7 @@ fn masked(answered: post::Answered) -> Answer {
         remaining: price.clone(),
         price,
         snapshot: SnapshotRef { number: 1, cut_at: "2020-12-31T00:00Z".into() },
-        receipt: Receipt { index: 1, proof: "a proof".into() },
+        receipt: Receipt { index: 1, proof: "a proof".into(), result: None, cites: None },
         cached: false,
         dummy: false,
     }
