@@ -47,8 +47,8 @@ use std::{str::FromStr, sync::Arc};
 
 use datafusion::{
     arrow::{
-        array::{Array, ArrayRef, AsArray, RecordBatch, StringArray},
-        compute::{CastOptions, cast_with_options},
+        array::{ArrayRef, AsArray, RecordBatch, StringArray, UInt32Array},
+        compute::{CastOptions, cast_with_options, take},
         datatypes::DataType,
     },
     physical_plan::ExecutionPlan,
@@ -414,17 +414,20 @@ fn add_noise(plan: &BoundedPlan, query_id: &str, raw: RawBatches, noise: &mut No
             Ok(ReleasedDraw { what, mechanism, scale, rho, asked, sigma, half_width, values, combines })
         })
         .collect::<Result<Vec<_>, Failed>>()?;
+    let kept = kept.map(|rows| rows.into_iter().map(u32::try_from).collect::<Result<UInt32Array, _>>());
+    let kept = kept.transpose().map_err(|_| Failed)?;
     let keys = keys
         .iter()
         .take(cells)
         .map(|key| {
-            let text = cast_with_options(key, &DataType::Utf8, &CastOptions::default()).map_err(|_| Failed)?;
-            let text = text.as_string::<i32>();
-            let value = |row: usize| (!text.is_null(row)).then(|| text.value(row).to_owned());
-            let values = match &kept {
-                Some(rows) => rows.iter().map(|row| value(*row)).collect(),
-                None => (0..text.len()).map(value).collect(),
+            // Released keys alone are written: one that can't be written (a date past any calendar) would else fail the
+            // answer for one patient's sake.
+            let key = match &kept {
+                Some(rows) => take(key, rows, None).map_err(|_| Failed)?,
+                None => Arc::clone(key),
             };
+            let text = cast_with_options(&key, &DataType::Utf8, &CastOptions::default()).map_err(|_| Failed)?;
+            let values = text.as_string::<i32>().iter().map(|value| value.map(str::to_owned)).collect();
             Ok(KeyColumn { data_type: key.data_type().to_string(), values })
         })
         .collect::<Result<Vec<_>, Failed>>()?;

@@ -77,6 +77,12 @@ impl Reply {
 }
 
 impl App {
+    /// Its process, for what `/proc` says of it.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// `demo --json` with `people` persons over `data`, once it serves.
     #[must_use]
     pub fn demo(data: &Path, people: u64) -> Self {

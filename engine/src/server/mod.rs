@@ -32,8 +32,9 @@ use keys::{ApiKey, ApiKeys};
 /// Estimates that may be under way at once; more wait.
 const CONCURRENT_ESTIMATES: usize = 16;
 
-/// Largest request body, bytes: SQL is at most 64 KiB, its parameters need room too.
-pub const MAX_BODY: usize = 256 * 1024;
+/// Largest request body, bytes. SQL is at most 64 KiB; a body of some more is read to its end all the same, since a
+/// client that is still writing would not read what is wrong with it.
+pub const MAX_BODY: usize = 2 * 1024 * 1024;
 
 /// What every handler needs.
 pub struct Server {

@@ -10,6 +10,8 @@ SELECT COUNT(*) FROM person p JOIN (SELECT visit_id AS person_id, person_id AS v
 SELECT COUNT(*) FROM person p JOIN (SELECT visit_id AS person_id, person_id AS visit_id FROM visit) v ON v.visit_id = p.person_id
 -- refuse PRIVATE_JOIN_NOT_ON_UNIT: a quoted alias is an alias
 SELECT COUNT(*) FROM person p JOIN (SELECT born AS "person_id" FROM person) v ON v."person_id" = p.person_id
+-- accept: distinct values of another column that takes the patient's name
+SELECT COUNT(DISTINCT person_id) FROM (SELECT visit_id AS person_id FROM visit) t
 -- refuse UNIT_IN_OUTPUT: the patient under another name, as a key
 SELECT who, COUNT(*) FROM (SELECT person_id AS who FROM visit) t GROUP BY who
 -- refuse UNIT_IN_OUTPUT: the patient under another name, in an expression

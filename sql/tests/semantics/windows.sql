@@ -62,6 +62,10 @@ SELECT COUNT(*) FROM (SELECT ROW_NUMBER() OVER (ORDER BY day) n FROM visit) t WH
 SELECT COUNT(*) FROM (SELECT COUNT(*) OVER (PARTITION BY county) n FROM person) t WHERE n > 3
 -- accept: the patient and more among the keys of the partition
 SELECT n, COUNT(*) FROM (SELECT COUNT(*) OVER (PARTITION BY kind, person_id) n FROM visit) t GROUP BY n
+-- accept: the patient and more among the keys, where a patient has one row
+SELECT COUNT(*) FROM (SELECT ROW_NUMBER() OVER (PARTITION BY person_id, n ORDER BY last) r, COUNT(*) OVER (PARTITION BY n, person_id) c FROM (SELECT person_id, COUNT(*) n, MAX(day) last FROM visit GROUP BY person_id) a) t WHERE r = 1 AND c = 1
+-- accept: keys that are unique and more among the keys
+SELECT r, COUNT(*) FROM (SELECT RANK() OVER (PARTITION BY n, kind, person_id ORDER BY last) r FROM (SELECT person_id, kind, COUNT(*) n, MAX(day) last FROM visit GROUP BY person_id, kind) a) t GROUP BY r
 -- refuse WINDOW_NOT_BY_UNIT: an expression of the patient is not the patient
 SELECT COUNT(*) FROM (SELECT ROW_NUMBER() OVER (PARTITION BY person_id % 10 ORDER BY day) n FROM visit) t
 -- refuse WINDOW_NOT_BY_UNIT: a patient that may be NULL gathers all who have none
@@ -70,6 +74,8 @@ SELECT COUNT(*) FROM (SELECT COUNT(*) OVER (PARTITION BY x.person_id) n FROM per
 SELECT COUNT(*) FROM (SELECT COUNT(*) OVER (PARTITION BY person_id) n FROM (SELECT visit_id AS person_id FROM visit) u) t
 -- refuse WINDOW_NOT_BY_UNIT: one of two windows
 SELECT COUNT(*) FROM (SELECT ROW_NUMBER() OVER (PARTITION BY person_id ORDER BY day) a, ROW_NUMBER() OVER (PARTITION BY kind ORDER BY day) b FROM visit) t
+-- accept: windows of one written order, one of which is completed by the whole row
+SELECT r, COUNT(*) FROM (SELECT RANK() OVER (PARTITION BY person_id ORDER BY kind) r, ROW_NUMBER() OVER (PARTITION BY person_id ORDER BY kind) n, COUNT(*) OVER (PARTITION BY person_id ORDER BY kind) c FROM visit) t WHERE n <= 3 AND c > 1 GROUP BY r
 -- refuse WINDOW_NOT_BY_UNIT: a window inside a WITH
 WITH w AS (SELECT person_id, COUNT(*) OVER (PARTITION BY county) AS n FROM person) SELECT AVG(n) FROM w
 -- accept: a window has a name

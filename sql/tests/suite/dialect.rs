@@ -10,6 +10,8 @@ use crate::support::{Asked, ask, catalog};
 
 struct Example {
     line: usize,
+    /// Rules of the grammar that it shows.
+    rules: Vec<String>,
     /// None when it is accepted.
     refused: Option<String>,
     profile: Profile,
@@ -27,9 +29,11 @@ fn examples() -> Vec<Example> {
         }
         let block: Vec<&str> = lines.by_ref().map(|(_, line)| line).take_while(|line| *line != "```").collect();
         let (heading, rest) = block.split_first().unwrap();
+        let (heading, rules) = heading.split_once(": ").unwrap_or((heading, ""));
+        let rules = rules.split(", ").filter(|rule| !rule.is_empty()).map(str::to_owned).collect();
         let (heading, profile) = match heading.strip_suffix(" (safe harbor)") {
             Some(heading) => (heading, Profile::SafeHarbor),
-            None => (*heading, Profile::ExpertDetermination),
+            None => (heading, Profile::ExpertDetermination),
         };
         let refused = heading.strip_prefix("-- refused ").map(str::to_owned);
         assert!(refused.is_some() || heading == "-- accepted", "line {}: {heading}", number + 2);
@@ -39,7 +43,7 @@ fn examples() -> Vec<Example> {
             }
             _ => (BTreeMap::new(), rest),
         };
-        all.push(Example { line: number + 1, refused, profile, params, sql: rest.join("\n") });
+        all.push(Example { line: number + 1, rules, refused, profile, params, sql: rest.join("\n") });
     }
     all
 }
@@ -69,6 +73,38 @@ fn every_code_has_an_example_or_a_reason_not_to() {
     }
     let accepted = examples().iter().filter(|example| example.refused.is_none()).count();
     assert!(accepted >= 20, "{accepted}");
+}
+
+/// The names of all rules, each defined once; and every rule is used, but the one that all begins with.
+#[test]
+fn every_rule_of_the_grammar_has_both_sides() {
+    let text = include_str!("../../DIALECT.md");
+    let grammar = text.split("```ebnf\n").nth(1).and_then(|rest| rest.split("\n```").next()).unwrap();
+    let rules: Vec<&str> =
+        grammar.lines().filter_map(|line| line.split_once(" = ")).map(|(name, _)| name.trim()).collect();
+    let rules: Vec<&str> = rules.into_iter().filter(|name| name.chars().all(|c| c.is_ascii_lowercase())).collect();
+    let known: BTreeSet<&str> = rules.iter().copied().collect();
+    assert_eq!(known.len(), rules.len(), "a rule is defined twice: {rules:?}");
+    assert!(known.len() > 20, "{known:?}");
+    let words: Vec<&str> = grammar
+        .split(|c: char| !c.is_ascii_alphabetic())
+        .filter(|w| !w.is_empty() && w.chars().all(|c| c.is_ascii_lowercase()))
+        .collect();
+    for rule in &known {
+        let uses = words.iter().filter(|word| *word == rule).count();
+        assert!(uses > 1 || *rule == "question", "{rule} is used nowhere");
+    }
+    let examples = examples();
+    for example in &examples {
+        let unknown: Vec<&String> = example.rules.iter().filter(|rule| !known.contains(rule.as_str())).collect();
+        assert!(unknown.is_empty(), "line {}: no rules {unknown:?}", example.line);
+    }
+    for rule in known {
+        let shown =
+            |refused| examples.iter().any(|e| e.refused.is_some() == refused && e.rules.iter().any(|r| r == rule));
+        assert!(shown(false), "no accepted example of {rule}");
+        assert!(shown(true), "no refused example of {rule}");
+    }
 }
 
 /// The lists of functions in the document name every function of the dialect, and no other.

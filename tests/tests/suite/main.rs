@@ -16,6 +16,7 @@ mod crash;
 mod edges;
 mod first_light;
 mod full_disk;
+mod generated;
 mod holes;
 mod hospital;
 mod library;

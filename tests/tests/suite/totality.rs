@@ -75,6 +75,102 @@ fn no_text_takes_the_server_down_or_holds_it() {
     assert_eq!(app.ask("SELECT COUNT(*) FROM person", "0.001").status, 200);
 }
 
+/// Peak of memory since [`forget_peak`], and processor time so far: kibibytes, and hundredths of a second.
+fn held(pid: u32) -> (u64, u64) {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    let peak = line.split_whitespace().next().unwrap().parse().unwrap();
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    // utime and stime are fields 14 and 15; the name before them ends in a parenthesis.
+    let after = stat.rsplit_once(')').unwrap().1;
+    let ticks = after.split_whitespace().skip(11).take(2).map(|ticks| ticks.parse::<u64>().unwrap());
+    (peak, ticks.sum())
+}
+
+fn forget_peak(pid: u32) {
+    std::fs::write(format!("/proc/{pid}/clear_refs"), "5").unwrap();
+}
+
+/// Each text is refused with its code, and costs the server little memory and little work, whatever the machine is at
+/// besides: peak of memory and processor time are read of its process.
+#[test]
+fn bad_texts_are_refused_by_code_in_bounded_memory_and_work() {
+    let dir = tempfile::tempdir().unwrap();
+    let app = App::demo(&dir.path().join("data"), 100);
+    let question = "SELECT COUNT(*) FROM person";
+    let of = |condition: String| format!("{question} WHERE {condition}");
+    let repeated = |text: &str, times: usize| vec![text; times].join(" ");
+    let one_mib = 1 << 20;
+    let texts: Vec<(&str, u16, &str, String)> = vec![
+        ("a comment of 1 MiB", 422, "TOO_LARGE", format!("{question} -- {}", "x".repeat(one_mib))),
+        ("a literal of 1 MiB", 422, "TOO_LARGE", of(format!("county = '{}'", "x".repeat(one_mib)))),
+        ("white space of 1 MiB", 422, "TOO_LARGE", format!("{question}{}", " ".repeat(one_mib))),
+        ("a body just under its limit", 422, "TOO_LARGE", format!("{question} -- {}", "x".repeat(2_000_000))),
+        ("parentheses", 422, "TOO_LARGE", of(format!("{}TRUE{}", "(".repeat(10_000), ")".repeat(10_000)))),
+        ("NOT", 422, "TOO_LARGE", of(format!("{}TRUE", "NOT ".repeat(10_000)))),
+        (
+            "sub-queries",
+            422,
+            "TOO_LARGE",
+            format!("{}{question}{}", "SELECT * FROM (".repeat(10_000), ") t".repeat(10_000)),
+        ),
+        ("CASE", 422, "TOO_LARGE", of(format!("{}TRUE{}", "CASE WHEN ".repeat(5_000), " THEN TRUE END".repeat(5_000)))),
+        ("columns", 422, "TOO_LARGE", format!("SELECT {}1 FROM person", "1,".repeat(100_000))),
+        ("keys", 422, "TOO_LARGE", format!("{question} GROUP BY {}1", "1,".repeat(100_000))),
+        ("unions", 422, "TOO_LARGE", repeated(&format!("{question} UNION ALL"), 5_000) + " " + question),
+        ("joins", 422, "TOO_LARGE", format!("{question} {}", repeated("JOIN death USING (person_id)", 5_000))),
+        ("semicolons", 422, "MULTIPLE_STATEMENTS", format!("{}{question}", format!("{question};").repeat(500))),
+        ("only semicolons", 422, "SYNTAX", ";".repeat(500)),
+        (
+            "a second statement behind a comment",
+            422,
+            "MULTIPLE_STATEMENTS",
+            format!("{question} -- x\n; DROP TABLE person"),
+        ),
+        ("a keyword in two halves", 422, "SYNTAX", format!("SEL/**/ECT COUNT(*) FROM person")),
+        ("a comment that other engines run", 422, "SYNTAX", "SELECT COUNT(*) /*! FROM death */ FROM person".into()),
+        ("a comment that never ends", 422, "SYNTAX", format!("{question} /* {}", "/* ".repeat(20_000))),
+        ("a quote that never ends", 422, "SYNTAX", format!("{question} WHERE county = '{}", "x".repeat(60_000))),
+        ("a hidden DELETE", 422, "NOT_A_QUERY", "/* SELECT */ DELETE FROM person".into()),
+        ("tables past their limit", 422, "TOO_LARGE", doubled(40)),
+    ];
+    // What the first questions load stays.
+    for (_, status, code, text) in texts.iter().take(6) {
+        let reply = app.post("researcher", "/v1/statements", &json!({ "sql": text }));
+        assert_eq!((reply.status, reply.json()["code"].as_str()), (*status, Some(*code)));
+    }
+    assert_eq!(app.ask(question, "0.0001").status, 200);
+    for (what, status, code, text) in texts {
+        forget_peak(app.pid());
+        let (before, work_before) = held(app.pid());
+        for address in ["/v1/statements", "/v1/statements/estimate"] {
+            let reply = app.post("researcher", address, &json!({ "sql": text }));
+            assert_eq!((reply.status, reply.json()["code"].as_str()), (status, Some(code)), "{what}: {}", reply.text());
+        }
+        let (peak, work) = held(app.pid());
+        assert!(peak - before < 64 << 10, "{what}: {} KiB", peak - before);
+        assert!(work - work_before < 500, "{what}: {} hundredths of a second", work - work_before);
+    }
+    // Bytes that are no text at all.
+    forget_peak(app.pid());
+    let (before, _) = held(app.pid());
+    let mut bytes = b"{\"sql\": \"SELECT ".to_vec();
+    bytes.extend([0xff; 200_000]);
+    bytes.extend(b" FROM person\"}");
+    let reply = app.post_bytes("researcher", "/v1/statements", &bytes);
+    assert_eq!((reply.status, reply.json()["code"].as_str()), (400, Some("BAD_REQUEST")));
+    assert!(held(app.pid()).0 - before < 64 << 10);
+    assert_eq!(app.ask(question, "0.0002").status, 200);
+}
+
+/// WITH names that each read the one before twice.
+fn doubled(levels: usize) -> String {
+    let names: Vec<String> = (1..=levels)
+        .map(|n| format!("t{n} AS (SELECT a.* FROM t{} a JOIN t{} b ON a.person_id = b.person_id)", n - 1, n - 1))
+        .collect();
+    format!("WITH t0 AS (SELECT * FROM person), {} SELECT COUNT(*) FROM t{levels}", names.join(", "))
+}
+
 /// A text that looks like another plan's printed form is another question.
 #[test]
 fn a_crafted_literal_is_not_served_from_anothers_cache() {

@@ -85,11 +85,11 @@ impl Format {
         best.map(|b| b.0).ok_or_else(not_acceptable)
     }
 
-    /// The answer as a response of this format.
+    /// The answer as the body of this format.
     ///
     /// # Errors
     /// When the rows can't be encoded (our fault).
-    pub fn respond(self, answer: &Answer) -> Result<Response, Problem> {
+    pub fn body(self, answer: &Answer) -> Result<Vec<u8>, Problem> {
         let body = match self {
             Self::Json => text::json(answer),
             Self::Csv => Ok(text::csv(answer)),
@@ -97,7 +97,15 @@ impl Format {
             Self::Arrow => binary::arrow(answer),
             Self::Parquet => binary::parquet(answer),
         };
-        let mut response = (StatusCode::OK, body.map_err(|e| Problem::internal(&e))?).into_response();
+        body.map_err(|e| Problem::internal(&e))
+    }
+
+    /// The answer as a response of this format.
+    ///
+    /// # Errors
+    /// As [`Self::body`].
+    pub fn respond(self, answer: &Answer) -> Result<Response, Problem> {
+        let mut response = (StatusCode::OK, self.body(answer)?).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(self.media_type()));
         headers.insert(header::VARY, HeaderValue::from_static("Accept"));

@@ -26,7 +26,7 @@ pub(crate) fn body<T: DeserializeOwned>(bytes: Result<Bytes, BytesRejection>) ->
         StatusCode::PAYLOAD_TOO_LARGE => Problem::new(
             StatusCode::PAYLOAD_TOO_LARGE,
             "TOO_LARGE",
-            "the request's body is larger than this address takes (256 KiB; a transaction 16 MiB)",
+            "the request's body is larger than this address takes (2 MiB; a transaction 16 MiB)",
         ),
         _ => Problem::bad_request("the request's body couldn't be read to its end"),
     })?;

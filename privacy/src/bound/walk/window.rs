@@ -27,16 +27,49 @@ const MAX_DISTANCE: u64 = 1_000_000;
 pub(super) fn window(window: &Window, input: Node, picks: &mut usize) -> Result<Node, PlanError> {
     let mut columns = input.columns.clone();
     let mut predicates = input.predicates.clone();
-    let mut rewritten = Vec::new();
+    // One node for each order: the planner takes windows of one order at a time, and completing the order of some
+    // told them apart.
+    let mut nodes: Vec<(Expr, Vec<Expr>)> = Vec::new();
     for expr in &window.window_expr {
         let (new, lineage) = one_window(window_of(expr)?, &input)?;
-        rewritten.push(renamed(expr, new));
+        let named = renamed(expr, new.clone());
+        match nodes.last_mut() {
+            Some((first, run)) if in_one_order(first, &new) => run.push(named),
+            _ => nodes.push((new, vec![named])),
+        }
         *picks += 1;
         let origin = of_another_row(lineage.origin.as_ref(), &mut predicates, *picks);
         columns.push(Lineage { origin, outer: true, ..lineage });
     }
-    let plan = LogicalPlan::Window(fits(Window::try_new(rewritten, Arc::new(input.plan)))?);
+    let mut plan = input.plan;
+    for (_, run) in nodes {
+        plan = LogicalPlan::Window(fits(Window::try_new(run, Arc::new(plan)))?);
+    }
     Ok(Node { plan, columns, predicates, ..input })
+}
+
+/// The keys without those that follow from the others: where some are unique, the engine takes rows in their order for
+/// sorted by any more, and then fails to find the more among what they are sorted by.
+fn told_apart(keys: Vec<Expr>, input: &Node) -> Vec<Expr> {
+    let position = |key: &Expr| match key {
+        Expr::Column(column) => input.plan.schema().maybe_index_of_column(column),
+        _ => None,
+    };
+    let asked: Vec<Option<usize>> = keys.iter().map(position).collect();
+    let unique =
+        input.unique.iter().find(|set| !set.is_empty() && set.iter().all(|index| asked.contains(&Some(*index))));
+    let Some(unique) = unique else { return keys };
+    keys.into_iter()
+        .zip(asked)
+        .filter(|(_, at)| at.is_some_and(|at| unique.contains(&at)))
+        .map(|(key, _)| key)
+        .collect()
+}
+
+/// Do two windows sort alike?
+fn in_one_order(a: &Expr, b: &Expr) -> bool {
+    let (Expr::WindowFunction(a), Expr::WindowFunction(b)) = (a, b) else { return false };
+    (&a.params.partition_by, &a.params.order_by) == (&b.params.partition_by, &b.params.order_by)
 }
 
 fn window_of(expr: &Expr) -> Result<&WindowFunction, PlanError> {
@@ -107,7 +140,7 @@ fn one_window(function: &WindowFunction, input: &Node) -> Result<(Expr, Lineage)
         fun: function.fun.clone(),
         params: WindowFunctionParams {
             args: args.into_iter().map(|arg| arg.expr).collect(),
-            partition_by: keys.into_iter().map(|key| key.expr).collect(),
+            partition_by: told_apart(keys.into_iter().map(|key| key.expr).collect(), input),
             order_by,
             window_frame: completed(frame, reads == Reads::Sequence && !by_rows),
             filter: None,
