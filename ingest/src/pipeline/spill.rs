@@ -256,7 +256,10 @@ mod tests {
         for (bucket, slice) in (0..state.buckets).flat_map(|bucket| slices(bucket).map(move |slice| (bucket, slice))) {
             read(&dir, slice, &mut bytes).unwrap();
             for frame in frames(&bytes).unwrap() {
-                assert_eq!((range_of(frame.person, state.buckets), people[frame.index as usize]), (bucket, frame.person));
+                assert_eq!(
+                    (range_of(frame.person, state.buckets), people[frame.index as usize]),
+                    (bucket, frame.person)
+                );
                 assert_eq!(frame.entry.len(), frame.index as usize % 300);
                 assert_eq!(frame.payload, frame.index.to_be_bytes());
                 assert!(frame.person > last, "patients come in order, over slices too");
