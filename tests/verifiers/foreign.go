@@ -76,6 +76,10 @@ func main() {
 		write(dir, path(tile), bundle)
 	}
 	for _, tile := range tlog.NewTiles(height, 0, size) {
+		// tlog names the partial tiles of all smaller trees too; a log keeps that of its own size.
+		if tile.W < width && tile.N*width+int64(tile.W) != size>>(height*tile.L) {
+			continue
+		}
 		data, err := tlog.ReadTileData(tile, stored)
 		check(err)
 		write(dir, path(tile), data)
