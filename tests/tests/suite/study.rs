@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path, sync::Arc};
 
-use epiledger_engine::open;
+use epiledger_engine::{open, rotation::audit_log};
 use epiledger_ingest::Folder;
 use epiledger_ledger::entry::{AuditEntry, PolicyTerms, ProtocolApprove};
 use epiledger_privacy::accountant::Accountant;
@@ -40,7 +40,7 @@ pub fn served(dir: &Path, patients: &str, conditions: &str, rho_cap: &str) -> Ap
 
 /// The policy and the protocol, as the steward and the board set them.
 fn approve(data: &Path, rho_cap: &str) {
-    let accountant = Accountant::open(Arc::new(open::audit_log(data).unwrap())).unwrap();
+    let accountant = Accountant::open(Arc::new(audit_log(data).unwrap())).unwrap();
     let cap = || rho_cap.to_owned();
     let terms = PolicyTerms {
         rho_cap: cap(),
