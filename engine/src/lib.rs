@@ -24,6 +24,7 @@ pub mod query;
 mod question;
 mod reach;
 pub mod receipt;
+pub mod redaction;
 mod review;
 pub mod server;
 pub mod snapshots;

@@ -13,9 +13,11 @@ use std::{
 use axum::body::Bytes;
 use datafusion::parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use epiledger_ingest::{
-    Folder, Options, Pipeline, Progress, schedule,
+    Folder, Options, Pipeline, Progress,
+    lease::{self, Lease},
+    schedule,
     simulate::{DATA_CUT, simulate},
-    snapshot::{self, SnapshotManifest},
+    snapshot::SnapshotManifest,
 };
 use epiledger_ledger::{
     Log, LogError, NoteKey, StdFs,
@@ -93,6 +95,7 @@ fn io(path: &Path) -> impl FnOnce(std::io::Error) -> OpenError + '_ {
 pub(crate) struct Opened {
     pub(crate) catalog: Catalog,
     pub(crate) snapshot: Snapshot,
+    pub(crate) lease: Lease,
     pub(crate) accountant: Arc<Accountant>,
     pub(crate) secret: [u8; 32],
     pub(crate) build: String,
@@ -105,11 +108,11 @@ pub(crate) struct Opened {
 pub(crate) fn open(data: &Path) -> Result<Opened, OpenError> {
     let folder = Folder::new(data);
     let catalog = folder.catalog()?;
-    let manifest = snapshot::newest(data)?.ok_or_else(|| OpenError::NoSnapshot(data.display().to_string()))?;
+    let (manifest, lease) = lease::hold(data)?.ok_or_else(|| OpenError::NoSnapshot(data.display().to_string()))?;
     let snapshot = pinned(data, &catalog, &manifest)?;
     let accountant = Accountant::open(Arc::new(audit_log(data)?))?;
     pin(&accountant, &manifest, &snapshot)?;
-    Ok(Opened { catalog, snapshot, accountant, secret: secret(data)?, build: build_hash()? })
+    Ok(Opened { catalog, snapshot, lease, accountant, secret: secret(data)?, build: build_hash()? })
 }
 
 /// The folder's audit log, made when it is missing.

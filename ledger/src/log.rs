@@ -15,6 +15,7 @@ use crate::{
     blob::BlobStore,
     checkpoint::Checkpoint,
     create,
+    erasure::Locks,
     error::{LogError, short},
     fs::Fs,
     hex,
@@ -33,7 +34,7 @@ const QUEUE_BYTES: usize = 64 * 1024 * 1024;
 
 /// A log open for writing; holds the folder's lock until dropped. Dropping writes what was submitted.
 pub struct Log {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
     /// Held until the threads have ended; a ticket that outlives the log does not keep it.
     _lock: Box<dyn Send + Sync>,
@@ -55,6 +56,7 @@ pub(crate) struct Shared {
     pub key: NoteKey,
     pub setup: Setup,
     pub blobs: BlobStore,
+    pub locks: Locks,
     pub state: Mutex<State>,
     /// The published bundle that was read last.
     pub last_bundle: Mutex<Option<KeptBundle>>,
@@ -196,6 +198,8 @@ impl Log {
         log.threads.push(spawn("log-writer", Box::new(move || writer::run_writer(&writer, recovered.tail)))?);
         log.threads
             .push(spawn("log-projection", Box::new(move || writer::run_projection(&projector, recovered.projection)))?);
+        // An erasure that a stop left half-way.
+        log.settle()?;
         Ok(log)
     }
 

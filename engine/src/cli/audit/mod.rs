@@ -1,8 +1,9 @@
-//! `audit verify|diff|receipt|export|search`: the first four trust no server; search asks the server as the board.
+//! `audit verify|diff|receipt|export|redact|search`: the first four trust no server; the others ask it.
 
 mod export;
 mod fhir;
 mod receipt;
+mod redact;
 mod search;
 pub(super) mod verify;
 
@@ -52,6 +53,8 @@ pub(super) enum Verb {
         #[command(flatten)]
         form: Form,
     },
+    /// Takes a text or a result out of the log's blobs, approved by two keys; the entries stay and the log still verifies.
+    Redact(redact::Args),
     /// Lists entries with the full text of their questions, or asks about them in SQL.
     Search(search::Args),
 }
@@ -63,6 +66,7 @@ pub(super) fn run(context: &Context, verb: Verb) -> Result<(), Failure> {
         Verb::Diff { one, other, key, remote } => compare(context, [one, other], key.as_deref(), &remote),
         Verb::Receipt { file, key } => receipt::run(context, &file, key.as_deref()),
         Verb::Export { dir, form } => export::run(&dir, &form),
+        Verb::Redact(args) => redact::run(context, &args),
         Verb::Search(args) => search::run(context, args),
     }
 }
