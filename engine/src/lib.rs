@@ -25,6 +25,7 @@ pub mod query;
 mod question;
 mod reach;
 pub mod receipt;
+pub mod redaction;
 mod review;
 pub mod rotation;
 pub mod server;

@@ -13,9 +13,11 @@ use std::{
 use axum::body::Bytes;
 use datafusion::parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use epiledger_ingest::{
-    Folder, Options, Pipeline, Progress, schedule,
+    Folder, Options, Pipeline, Progress,
+    lease::{self, Lease},
+    schedule,
     simulate::{DATA_CUT, simulate},
-    snapshot::{self, SnapshotManifest},
+    snapshot::SnapshotManifest,
 };
 use epiledger_ledger::{
     LogError,
@@ -102,6 +104,7 @@ pub(crate) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> OpenError + '_ {
 pub(crate) struct Opened {
     pub(crate) catalog: Catalog,
     pub(crate) snapshot: Snapshot,
+    pub(crate) lease: Lease,
     pub(crate) accountant: Arc<Accountant>,
     pub(crate) secret: [u8; 32],
     pub(crate) build: String,
@@ -115,7 +118,7 @@ pub(crate) struct Opened {
 pub(crate) fn open(data: &Path, pinned_head: Option<&PinnedHead>) -> Result<Opened, OpenError> {
     let folder = Folder::new(data);
     let catalog = folder.catalog()?;
-    let manifest = snapshot::newest(data)?.ok_or_else(|| OpenError::NoSnapshot(data.display().to_string()))?;
+    let (manifest, lease) = lease::hold(data)?.ok_or_else(|| OpenError::NoSnapshot(data.display().to_string()))?;
     let snapshot = pinned(data, &catalog, &manifest)?;
     if let Some(head) = pinned_head
         && !audit_folders(data).iter().any(|folder| folder.exists())
@@ -130,7 +133,7 @@ pub(crate) fn open(data: &Path, pinned_head: Option<&PinnedHead>) -> Result<Open
     if accountant.log().frozen().is_none() {
         pin(&accountant, &manifest, &snapshot)?;
     }
-    Ok(Opened { catalog, snapshot, accountant, secret: secret(data)?, build: build_hash()? })
+    Ok(Opened { catalog, snapshot, lease, accountant, secret: secret(data)?, build: build_hash()? })
 }
 
 /// The manifest's files by absolute path, and the public tables in memory.

@@ -31,6 +31,8 @@ use crate::{
     price::{self, price},
     question::{Question, refused},
     receipt,
+    redaction::Proposals,
+    snapshots::Leases,
     turn::{InFlight, Turns},
 };
 
@@ -40,6 +42,8 @@ pub struct Engine {
     pub(crate) data: PathBuf,
     pub(crate) snapshot: RwLock<Arc<Snapshot>>,
     pub(crate) accountant: Arc<Accountant>,
+    pub(crate) leases: Mutex<Leases>,
+    pub(crate) redactions: Proposals,
     pub(crate) denials: Mutex<HashMap<(String, String), (u64, u64)>>,
     turns: Turns,
     pub(crate) executor: LocalExecutor,
@@ -92,11 +96,15 @@ impl Engine {
             .await
             .map_err(|e| OpenError::Io("opening".into(), std::io::Error::other(e)))??;
         let timing = if options.immediate { Timing::Immediate } else { Timing::Classes };
+        let snapshot = Arc::new(opened.snapshot);
+        let leases = Mutex::new(vec![(Arc::downgrade(&snapshot), opened.lease)]);
         Ok(Arc::new(Self {
             catalog: opened.catalog,
             data: data.to_path_buf(),
-            snapshot: RwLock::new(Arc::new(opened.snapshot)),
+            snapshot: RwLock::new(snapshot),
             accountant: opened.accountant,
+            leases,
+            redactions: Proposals::default(),
             denials: Mutex::default(),
             turns: Turns::default(),
             executor: LocalExecutor::new()?,

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use epiledger_ledger::LogError;
 use epiledger_ledger::entry::{
     AuditEntry, AuditLogEntry, ProtocolApprove, ProtocolSuspend, RoleChange, parse_audit_entry,
 };
@@ -202,6 +203,7 @@ pub(crate) fn not_written(error: AccountantError) -> QueryError {
     match error {
         AccountantError::Refused { what } => broken("entry", what),
         AccountantError::Entry(fault) => broken("entry", &fault.to_string()),
+        AccountantError::Log(fault @ LogError::BlobUnknown(_)) => broken("blob", &fault.to_string()),
         other => stopped(other),
     }
 }

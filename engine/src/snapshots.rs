@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc, PoisonError,
+        Arc, PoisonError, Weak,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -10,8 +10,9 @@ use std::{
 
 use epiledger_ingest::{
     IngestError, Schedule, Watch,
+    lease::{Lease, hold},
     schedule::cut_if_due,
-    snapshot::{newest, newest_number},
+    snapshot::newest_number,
 };
 use epiledger_privacy::snapshot::Snapshot;
 
@@ -19,6 +20,9 @@ use crate::{
     open::{OpenError, pin, pinned},
     query::Engine,
 };
+
+/// Snapshots that some question may read, the newest too, with their files.
+pub(crate) type Leases = Vec<(Weak<Snapshot>, Lease)>;
 
 /// Between two looks at the folder of snapshots.
 const LOOK: Duration = Duration::from_secs(2);
@@ -36,11 +40,12 @@ impl Engine {
     /// # Errors
     /// The newest manifest can't be read or is of another catalog (that needs a restart), or the log stopped.
     pub fn refresh(&self) -> Result<bool, OpenError> {
+        self.let_go();
         let read = self.snapshot().number;
         if self.audit().frozen().is_some() || newest_number(&self.data)?.is_none_or(|number| number <= read) {
             return Ok(false);
         }
-        let Some(manifest) = newest(&self.data)? else { return Ok(false) };
+        let Some((manifest, lease)) = hold(&self.data)? else { return Ok(false) };
         if manifest.catalog_hash != self.catalog.hash() {
             return Err(OpenError::OtherCatalog(manifest.number));
         }
@@ -51,8 +56,23 @@ impl Engine {
             return Ok(false);
         }
         pin(&self.accountant, &manifest, &snapshot)?;
+        let leases = (Arc::downgrade(&snapshot), lease);
         *current = snapshot;
+        drop(current);
+        self.leases.lock().unwrap_or_else(PoisonError::into_inner).push(leases);
         Ok(true)
+    }
+
+    /// Lets go of snapshots that no question reads any more: their files go when they were superseded.
+    fn let_go(&self) {
+        let mut leases = self.leases.lock().unwrap_or_else(PoisonError::into_inner);
+        let free: Leases = leases.extract_if(.., |(snapshot, _)| snapshot.strong_count() == 0).collect();
+        drop(leases);
+        for (_, lease) in free {
+            if let Err(error) = lease.let_go() {
+                tracing::error!(%error, "files of an earlier snapshot can't be removed; the next cut tries again");
+            }
+        }
     }
 
     /// One look: cuts when the schedule says so, and takes up what is new. `now` is a Unix time in seconds; a cut

@@ -50,6 +50,9 @@ pub enum IngestError {
     /// The data folder already holds a ledger.
     #[error("this data folder already holds a ledger; take an empty or missing folder with --data")]
     NotEmpty,
+    /// Another process makes the ledger of this data folder.
+    #[error("another process makes this data folder's ledger; wait until it has finished")]
+    Making,
     /// Another ingest works on this data folder.
     #[error("another ingest is at work on this data folder; wait until it has finished")]
     Busy,

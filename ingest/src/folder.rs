@@ -35,6 +35,28 @@ impl Folder {
         self.root.join("ledger")
     }
 
+    /// The ledger's log while it is made: it gets its name when it is whole, so what a stop leaves is no ledger.
+    #[must_use]
+    pub fn new_ledger(&self) -> PathBuf {
+        self.root.join("ledger.new")
+    }
+
+    /// That the folder has a whole ledger.
+    ///
+    /// # Errors
+    /// It has none, or one that was not finished.
+    pub(crate) fn require_ledger(&self) -> Result<(), IngestError> {
+        if self.ledger().exists() {
+            return Ok(());
+        }
+        let hint = if self.new_ledger().exists() {
+            "the one that was being made was not finished: run the same `ledger simulate` or `ledger import` again"
+        } else {
+            "simulate or import a ledger into this data folder first"
+        };
+        Err(IngestError::Missing { file: "ledger".to_owned(), hint })
+    }
+
     /// The Delta tables, one folder each.
     #[must_use]
     pub fn tables(&self) -> PathBuf {

@@ -139,15 +139,6 @@ pub(crate) fn plain(entry: Canonical) -> NewEntry {
     NewEntry { entry, blobs: Vec::new() }
 }
 
-/// Makes the data folder's ledger. Its note key is random, in a simulation too: the blocks' times and sizes are of this
-/// run, so two ledgers of one seed differ, and an auditor takes two logs under one key for one that was rewritten.
-pub(crate) fn create_ledger(folder: &Folder) -> Result<Log, IngestError> {
-    let note = NoteKey::generate(LEDGER_ORIGIN)?;
-    let log = Log::create(Arc::new(StdFs), &folder.ledger(), LEDGER_ORIGIN, note.clone())?;
-    note.save(&folder.ledger_key())?;
-    Ok(log)
-}
-
 /// A key that lies in the data folder: `registrar`, `expert-1`, a hospital's or a patient's id.
 ///
 /// # Errors
@@ -224,9 +215,10 @@ impl PatientKeys {
         self.out.write_all(b"\n").map_err(failed())
     }
 
-    /// Writes what is buffered.
+    /// Writes what is buffered, durably.
     pub(crate) fn finish(mut self) -> Result<(), IngestError> {
-        self.out.flush().map_err(IngestError::io("write", Path::new("keys/patients.jsonl")))
+        let written = self.out.flush().and_then(|()| self.out.get_ref().sync_all());
+        written.map_err(IngestError::io("write", Path::new("keys/patients.jsonl")))
     }
 }
 

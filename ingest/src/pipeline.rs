@@ -9,11 +9,13 @@
 //! | in a pass | working space, files that no version names | makes them anew under the same names |
 //! | between two tables' commits | some tables at the new state, the old manifest | skips those, commits the rest |
 //! | before the manifest | all tables at the new state, the old manifest | writes the manifest |
+//! | after it | files and log versions of earlier states | the next cut removes them |
 
 mod fold;
 mod rows;
 mod spill;
 mod verify;
+pub mod withdrawal;
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, TryLockError};
@@ -33,6 +35,7 @@ use self::rows::{Made, Work};
 use self::spill::Spill;
 use crate::error::IngestError;
 use crate::folder::{Folder, hex};
+use crate::lease;
 use crate::progress::{Progress, Stage};
 use crate::public_tables;
 use crate::regions::massachusetts;
@@ -51,8 +54,6 @@ pub struct Options<'a> {
     pub cut: Cut,
     /// Cut although the ledger holds nothing new (`ingest --cut`, and the daily cut).
     pub force: bool,
-    /// Delete the files of earlier snapshots once the new one is published.
-    pub erase: bool,
     /// Called at each step.
     pub watch: Watch<'a>,
 }
@@ -61,7 +62,7 @@ impl Options<'_> {
     /// This cut, if the ledger holds anything new.
     #[must_use]
     pub fn at(cut: impl Into<Cut>) -> Self {
-        Self { cut: cut.into(), force: false, erase: false, watch: &|_| true }
+        Self { cut: cut.into(), force: false, watch: &|_| true }
     }
 }
 
@@ -125,6 +126,7 @@ impl Pipeline {
     /// the storage refuses, or the watcher stopped it. What was published before stays as it was.
     pub fn run(data: &Path, options: Options<'_>) -> Result<Summary, IngestError> {
         let folder = Folder::new(data);
+        folder.require_ledger()?;
         let _alone = lock(&folder)?;
         let reader = LogReader::open(&folder.ledger())?;
         let catalog = folder.catalog()?;
@@ -151,7 +153,7 @@ impl Pipeline {
 }
 
 /// One ingest at a time: the lock is held until the file is dropped.
-fn lock(folder: &Folder) -> Result<File, IngestError> {
+pub(crate) fn lock(folder: &Folder) -> Result<File, IngestError> {
     let dir = folder.tables();
     fs::create_dir_all(&dir).map_err(IngestError::io("make", &dir))?;
     let path = dir.join("lock");
@@ -226,10 +228,14 @@ impl Run<'_> {
         let start = Instant::now();
         runtime.block_on(self.commit(&mut tables, &reached, &made))?;
         verified.quarantine.write(self.folder)?;
-        self.publish(reader, number, &tables)?;
-        if self.options.erase {
-            tables.iter().try_for_each(|table| table.erase().map(|_| ()))?;
-        }
+        let manifest = self.publish(reader, number, &tables)?;
+        runtime.block_on(async {
+            for table in &tables {
+                table.forget().await?;
+            }
+            Ok::<(), IngestError>(())
+        })?;
+        lease::sweep(self.folder, &manifest)?;
         Ok(Summary {
             snapshot: number,
             changed: true,
@@ -282,7 +288,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn publish(&self, reader: &LogReader, number: u64, tables: &[Table]) -> Result<(), IngestError> {
+    fn publish(&self, reader: &LogReader, number: u64, tables: &[Table]) -> Result<SnapshotManifest, IngestError> {
         let tables = PRIVATE_TABLES
             .into_iter()
             .zip(tables)
@@ -301,6 +307,7 @@ impl Run<'_> {
         if !snapshot::publish(self.folder, &manifest)? {
             return Err(IngestError::Busy);
         }
-        self.progress(Progress { stage: Stage::Publish, done: 1, total: 1 })
+        self.progress(Progress { stage: Stage::Publish, done: 1, total: 1 })?;
+        Ok(manifest)
     }
 }

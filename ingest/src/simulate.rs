@@ -31,7 +31,8 @@ use crate::bundle::Packer;
 use crate::error::IngestError;
 use crate::folder::Folder;
 use crate::ledger_writer::LedgerWriter;
-use crate::parties::{Authorities, PatientKeys, create_ledger};
+use crate::making::Making;
+use crate::parties::{Authorities, PatientKeys};
 use crate::progress::{Progress, Stage};
 use crate::public_tables;
 use crate::regions::massachusetts;
@@ -128,14 +129,14 @@ pub fn run(
     if folder.ledger().exists() {
         return Err(IngestError::NotEmpty);
     }
-    folder.create()?;
+    let making = Making::begin(&folder)?;
     let root: [u8; 32] = Sha256::digest(format!("epiledger simulation {}", simulation.seed)).into();
     let authorities = Authorities::create(&folder, &root, &HOSPITALS)?;
     let catalog = simulation.catalog();
     folder.write_catalog(&catalog)?;
     public_tables::write(&folder, &catalog, &massachusetts())?;
     let mut writer = Writer {
-        ledger: LedgerWriter::new(create_ledger(&folder)?),
+        ledger: LedgerWriter::new(making.ledger()?),
         keys: PatientKeys::create(&folder)?,
         world: World { root, authorities: &authorities },
         summary: SimSummary { hospitals: HOSPITALS.len() as u64, ..SimSummary::default() },
@@ -153,7 +154,9 @@ pub fn run(
         }
         progress(Progress { stage: Stage::Simulate, done: next, total: simulation.people });
     }
-    writer.finish()
+    let summary = writer.finish()?;
+    making.finish()?;
+    Ok(summary)
 }
 
 impl World<'_> {

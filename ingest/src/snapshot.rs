@@ -33,6 +33,15 @@ pub struct SnapshotManifest {
     pub catalog_hash: String,
 }
 
+impl SnapshotManifest {
+    /// The folder that holds its files in each table's; `None` when it names no files.
+    #[must_use]
+    pub fn state(&self) -> Option<&str> {
+        // tables/<table>/<state>/<file>
+        self.tables.values().flat_map(|table| &table.files).next()?.path.split('/').nth(2)
+    }
+}
+
 /// One table of a snapshot.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

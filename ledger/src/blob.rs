@@ -6,6 +6,7 @@
 //! ```
 //! The newest pack has no index file; its index is read from the pack on opening. A blob is stored once.
 
+mod erase;
 mod repair;
 
 use std::{
@@ -17,6 +18,7 @@ use std::{
 
 use crate::{
     durable::replace_file,
+    erasure,
     error::LogError,
     fs::{Fs, FsFile},
     tree::{Hash, sha256},
@@ -78,12 +80,23 @@ struct Packs {
     open: Option<Open>,
 }
 
-#[derive(Clone)]
 struct Closed {
     number: u64,
     pack: Arc<dyn FsFile>,
-    index: Arc<dyn FsFile>,
-    records: u64,
+    index: Index,
+}
+
+/// Where a closed pack's records begin.
+enum Index {
+    /// As its index file says.
+    File {
+        /// The file.
+        file: Arc<dyn FsFile>,
+        /// Its records.
+        records: u64,
+    },
+    /// As the pack itself says: an erasure is under way, and the file may be of the pack before it.
+    Pack(HashMap<Hash, u64>),
 }
 
 struct Open {
@@ -117,9 +130,7 @@ impl BlobStore {
         for number in (0..).take_while(|number| names.iter().any(|(name, _)| *name == pack_name(*number))) {
             let pack = store.file(&pack_name(number))?;
             if names.iter().any(|(name, _)| *name == index_name(number)) {
-                let index = store.file(&index_name(number))?;
-                let records = length(&index, dir)? / INDEX_RECORD;
-                packs.closed.push(Closed { number, pack, index, records });
+                packs.closed.push(Closed { number, pack, index: store.index(number)? });
             } else if let Some(open) = &packs.open {
                 return Err(LogError::corrupt(index_name(open.number), "the index of a closed pack is missing"));
             } else {
@@ -130,6 +141,11 @@ impl BlobStore {
             && closed.number > open.number
         {
             return Err(LogError::corrupt(index_name(open.number), "the index of a closed pack is missing"));
+        }
+        if dir.parent().map_or(Ok(false), |log| erasure::is_under_way(store.fs.as_ref(), log))? {
+            for closed in &mut packs.closed {
+                closed.index = Index::Pack(scan(closed.number, Arc::clone(&closed.pack), dir)?.records);
+            }
         }
         *store.packs.write().map_err(|_| LogError::Closed)? = packs;
         Ok(store)
@@ -238,9 +254,14 @@ impl BlobStore {
         let Some(open) = packs.open.take() else { return Ok(()) };
         let bytes = index_bytes(open.records.iter().map(|(hash, offset)| (*hash, *offset)));
         replace_file(self.fs.as_ref(), &self.dir.join(index_name(open.number)), &self.temporary, &bytes)?;
-        let index = self.file(&index_name(open.number))?;
-        packs.closed.push(Closed { number: open.number, pack: open.pack, index, records: open.records.len() as u64 });
+        packs.closed.push(Closed { number: open.number, pack: open.pack, index: self.index(open.number)? });
         Ok(())
+    }
+
+    fn index(&self, number: u64) -> Result<Index, LogError> {
+        let file = self.file(&index_name(number))?;
+        let records = length(&file, &self.dir)? / INDEX_RECORD;
+        Ok(Index::File { file, records })
     }
 
     fn file(&self, name: &str) -> Result<Arc<dyn FsFile>, LogError> {
@@ -274,11 +295,15 @@ impl Open {
 
 impl Closed {
     fn find(&self, hash: &Hash) -> io::Result<Option<u64>> {
-        let (mut low, mut high) = (0, self.records);
+        let (file, records) = match &self.index {
+            Index::File { file, records } => (file, *records),
+            Index::Pack(records) => return Ok(records.get(hash).copied()),
+        };
+        let (mut low, mut high) = (0, records);
         while low < high {
             let middle = low.midpoint(high);
             let mut record = [0; INDEX_RECORD as usize];
-            self.index.read_exact_at(&mut record, middle * INDEX_RECORD)?;
+            file.read_exact_at(&mut record, middle * INDEX_RECORD)?;
             let (found, offset) = record.split_at(32);
             match found.cmp(hash.as_slice()) {
                 std::cmp::Ordering::Less => low = middle + 1,

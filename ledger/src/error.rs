@@ -60,6 +60,12 @@ pub enum LogError {
     /// An entry names a blob that was neither handed in nor is stored.
     #[error("the entry names blob {0}, which is neither with it nor stored")]
     BlobMissing(String),
+    /// A blob is named that is not in the store.
+    #[error("no blob {0} is stored here: it never was, or it is erased already")]
+    BlobUnknown(String),
+    /// An entry names a blob that is being erased.
+    #[error("blob {0} is being erased: submit the entry again in a moment, with the blob")]
+    BlobErasing(String),
     /// Blobs of one submission must fit into one journal frame.
     #[error("an entry's blobs have {0} bytes, more than a batch can hold")]
     BlobTooLong(usize),

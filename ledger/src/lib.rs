@@ -12,6 +12,7 @@
 //! succeed    a log closed for good, and the one that goes on after it     (log::succeed)
 //! create     the folder of a new log; the same call finishes a stopped one
 //! recover    opening after any stop: the same projection over what is not published         (torn, blob::repair)
+//! erasure    blobs taken out of journal and packs, by the entries that say so    (blob::erase)
 //! reader     every entry with its blobs, without the lock, in flat memory
 //! registry   who may sign what, by height
 //! follow     a log that lies elsewhere: fetched, verified, mirrored
@@ -29,6 +30,7 @@ mod clock;
 mod create;
 mod durable;
 pub mod entry;
+mod erasure;
 mod error;
 mod follow;
 mod fs;

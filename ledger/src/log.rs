@@ -18,6 +18,7 @@ use crate::{
     blob::BlobStore,
     checkpoint::Checkpoint,
     create,
+    erasure::Locks,
     error::{LogError, short},
     fs::Fs,
     hex,
@@ -40,7 +41,7 @@ const QUEUE_BYTES: usize = 64 * 1024 * 1024;
 
 /// A log open for writing; holds the folder's lock until dropped. Dropping writes what was submitted.
 pub struct Log {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
     /// Held until the threads have ended; a ticket that outlives the log does not keep it.
     _lock: Box<dyn Send + Sync>,
@@ -62,6 +63,7 @@ pub(crate) struct Shared {
     pub key: NoteKey,
     pub setup: Setup,
     pub blobs: BlobStore,
+    pub locks: Locks,
     pub state: Mutex<State>,
     /// Why nothing may be appended, and where heads are kept.
     pub guard: Guard,
@@ -214,6 +216,8 @@ impl Log {
         log.threads
             .push(spawn("log-projection", Box::new(move || writer::run_projection(&projector, recovered.projection)))?);
         log.freeze_closed()?;
+        // An erasure that a stop left half-way.
+        log.settle()?;
         Ok(log)
     }
 

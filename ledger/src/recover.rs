@@ -6,7 +6,7 @@
 //! of their blobs by writing them again, since a sync that failed is not repeated by the next one.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     io,
     path::Path,
     sync::{Arc, Condvar, Mutex, OnceLock},
@@ -18,6 +18,7 @@ use crate::{
     checkpoint::Checkpoint,
     create::{is_leftover, temporary},
     entry::{Block, LedgerEntry, parse_ledger_entry},
+    erasure::{Locks, PLAN},
     error::LogError,
     fs::{Fs, FsFile},
     journal::{FRAME_HEADER, Frame, Header, Parsed, segment_first, segment_name},
@@ -127,6 +128,8 @@ pub(crate) fn open(fs: Arc<dyn Fs>, dir: &Path, key: NoteKey, setup: Setup) -> R
         frames: scan.frames,
         leaves: scan.leaves,
         waiting_blobs: scan.blobs,
+        erasing: HashSet::new(),
+        roll: false,
         segments,
         time: last_time,
         poison: None,
@@ -144,8 +147,8 @@ pub(crate) fn open(fs: Arc<dyn Fs>, dir: &Path, key: NoteKey, setup: Setup) -> R
     };
     let (state, work, progress) = (Mutex::new(state), Condvar::new(), Condvar::new());
     let (dir, guard, last_bundle) = (dir.to_owned(), Guard::default(), Mutex::default());
-    let previous = OnceLock::new();
-    let shared = Shared { fs, dir, key, setup, blobs, guard, previous, last_bundle, state, work, progress };
+    let (locks, previous) = (Locks::default(), OnceLock::new());
+    let shared = Shared { fs, dir, key, setup, blobs, locks, guard, previous, last_bundle, state, work, progress };
     remove_segments(&shared, &covered)?;
     Ok(Recovered { shared, lock, tail, projection })
 }
@@ -154,7 +157,8 @@ pub(crate) fn open(fs: Arc<dyn Fs>, dir: &Path, key: NoteKey, setup: Setup) -> R
 fn remove_leftovers(fs: &dyn Fs, dir: &Path) -> Result<(), LogError> {
     let journal = dir.join("journal");
     let names = fs.list(&journal).map_err(|error| LogError::io("list", &journal, &error))?;
-    for (name, _) in names.iter().filter(|(name, _)| is_leftover(name)) {
+    // The plan of an erasure is brought to its end once the log runs.
+    for (name, _) in names.iter().filter(|(name, _)| is_leftover(name) && name != PLAN) {
         fs.remove(&journal.join(name)).map_err(|error| LogError::io("remove", &journal.join(name), &error))?;
     }
     Ok(())
@@ -194,7 +198,7 @@ impl Journal {
         let journal = dir.join("journal");
         let names = fs.list(&journal).map_err(|error| LogError::io("list", &journal, &error))?;
         let mut segments = Vec::new();
-        for (name, _) in names {
+        for (name, _) in names.into_iter().filter(|(name, _)| name != PLAN) {
             let first =
                 segment_first(&name).ok_or_else(|| LogError::corrupt(format!("journal/{name}"), "it is no segment"))?;
             let path = journal.join(&name);

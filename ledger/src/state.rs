@@ -1,7 +1,7 @@
 //! What a log knows between disk and callers: queued batches, the durable head, frames not yet published.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -35,6 +35,10 @@ pub(crate) struct State {
     pub leaves: VecDeque<Hash>,
     /// Blobs that are not in a pack yet.
     pub waiting_blobs: HashMap<Hash, BlobPlace>,
+    /// Blobs that an erasure takes out; no entry may name one meanwhile.
+    pub erasing: HashSet<Hash>,
+    /// The writer is asked to begin a new segment.
+    pub roll: bool,
     /// First indices of the journal's segments, oldest first; the last one is written to.
     pub segments: VecDeque<u64>,
     /// No block that is still to come has an earlier time.
@@ -110,9 +114,13 @@ impl State {
         self.time
     }
 
-    /// Refuses entries that name a blob which is nowhere.
+    /// Refuses entries that name a blob which is nowhere, or is being erased.
     pub(crate) fn require_blobs(&self, incoming: &[Incoming], stored: &BlobStore) -> Result<(), LogError> {
         for (at, new) in incoming.iter().enumerate() {
+            let mut named = new.blobs.iter().map(|(hash, _)| hash).chain(&new.elsewhere);
+            if let Some(hash) = named.find(|hash| self.erasing.contains(*hash)) {
+                return Err(LogError::BlobErasing(hex::encode(hash)));
+            }
             for hash in &new.elsewhere {
                 let earlier = incoming.iter().take(at).flat_map(|other| &other.blobs);
                 if !self.waiting_blobs.contains_key(hash)

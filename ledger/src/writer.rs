@@ -1,6 +1,6 @@
 //! The two threads of a log: the writer, whose fdatasync commits, and the projection behind it.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use crate::{
     batch::Batch,
@@ -48,14 +48,14 @@ impl Drop for Unwinding<'_> {
 pub(crate) fn run_writer(shared: &Shared, mut tail: Tail) {
     let _unwinding = Unwinding(shared);
     let result = loop {
-        match next_batch(shared) {
-            Ok(Some(batch)) => {
-                if let Err(error) = commit(shared, &mut tail, batch) {
-                    break Err(error);
-                }
-            }
+        let done = match next_work(shared) {
+            Ok(Some(Work::Batch(batch))) => commit(shared, &mut tail, batch),
+            Ok(Some(Work::Segment)) => roll(shared, &mut tail),
             Ok(None) => break Ok(()),
-            Err(error) => break Err(error),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = done {
+            break Err(error);
         }
     };
     if let Err(error) = result {
@@ -67,19 +67,30 @@ pub(crate) fn run_writer(shared: &Shared, mut tail: Tail) {
     shared.progress.notify_all();
 }
 
-/// The oldest waiting batch; `None` when the log closes and none is left.
-fn next_batch(shared: &Shared) -> Result<Option<Batch>, LogError> {
+/// What the writer does next.
+enum Work {
+    /// Commits a batch.
+    Batch(Batch),
+    /// Begins a new segment, so that the ones before can be dropped.
+    Segment,
+}
+
+/// The next segment when one is asked for, else the oldest waiting batch; `None` when the log closes and none is left.
+fn next_work(shared: &Shared) -> Result<Option<Work>, LogError> {
     let mut state = shared.state()?;
     loop {
         if state.poison.is_some() {
             return Ok(None);
+        }
+        if state.roll {
+            return Ok(Some(Work::Segment));
         }
         if state.sealed.is_empty() {
             state.seal();
         }
         if let Some(batch) = state.sealed.pop_front() {
             state.queued_bytes = state.queued_bytes.saturating_sub(batch.bytes());
-            return Ok(Some(batch));
+            return Ok(Some(Work::Batch(batch)));
         }
         if state.closing {
             return Ok(None);
@@ -142,6 +153,17 @@ fn commit(shared: &Shared, tail: &mut Tail, batch: Batch) -> Result<(), LogError
     state.durable = head;
     drop(state);
     tail.offset += frame.bytes().len() as u64;
+    shared.progress.notify_all();
+    Ok(())
+}
+
+/// Begins a new segment, unless the newest is empty.
+fn roll(shared: &Shared, tail: &mut Tail) -> Result<(), LogError> {
+    if tail.offset > 0 {
+        let first = tail.frontier.size();
+        next_segment(shared, tail, first)?;
+    }
+    shared.state()?.roll = false;
     shared.progress.notify_all();
     Ok(())
 }
@@ -216,13 +238,21 @@ fn publish(shared: &Shared, projection: &mut Projection, frames: &[FrameRef]) ->
     for hash in stored {
         state.waiting_blobs.remove(&hash);
     }
-    let mut covered = Vec::new();
-    while state.segments.get(1).is_some_and(|next| *next <= head.size) {
-        covered.extend(state.segments.pop_front());
-    }
     state.published = head;
     drop(state);
     shared.progress.notify_all();
+    drop_covered(shared)
+}
+
+/// Drops the segments that the published checkpoint covers.
+pub(crate) fn drop_covered(shared: &Shared) -> Result<(), LogError> {
+    let _alone = shared.locks.dropping.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut covered = Vec::new();
+    let mut state = shared.state()?;
+    while state.segments.get(1).is_some_and(|next| *next <= state.published.size) {
+        covered.extend(state.segments.pop_front());
+    }
+    drop(state);
     remove_segments(shared, &covered)
 }
 

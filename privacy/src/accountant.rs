@@ -30,7 +30,9 @@ use std::{
 
 use epiledger_ledger::{
     Log, LogError, NewEntry, Ticket,
-    entry::{AuditEntry, AuditLogEntry, QueryIntent, QueryOutcome, parse_audit_entry, query::Outcome as Ending},
+    entry::{
+        AuditEntry, AuditLogEntry, QueryIntent, QueryOutcome, Redaction, parse_audit_entry, query::Outcome as Ending,
+    },
     tree::{Frontier, leaf_hash},
 };
 use sha2::{Digest, Sha256};
@@ -221,6 +223,16 @@ impl Accountant {
         let index = ticket.first_index();
         ticket.wait_pinned()?;
         Ok(index)
+    }
+
+    /// Redacts blobs: each redaction durable, its blob gone from the log and from here, when this returns their indices.
+    ///
+    /// # Errors
+    /// A blob is not stored (nothing is written), or the log failed.
+    pub fn redact(&self, redactions: Vec<Redaction>) -> Result<Vec<u64>, AccountantError> {
+        let blobs: Vec<String> = redactions.iter().map(|redaction| redaction.sha256.clone()).collect();
+        let record = |redaction| self.record(AuditEntry::Redaction(redaction), Vec::new());
+        self.log.erase(&blobs, || redactions.into_iter().map(record).collect())
     }
 
     /// Pays for a plan: within every level, one durable append.

@@ -1,4 +1,4 @@
-//! `ledger simulate|import|determine|grant|revoke|request|records|mirror|verify|show`: records, consents and keys on the chain.
+//! `ledger simulate|import|determine|grant|revoke|erase|request|records|mirror|verify|show`: records, consents and keys on the chain.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use super::client::Client;
 use super::exit::{Exit, Failure};
 use super::session::offline;
-use super::{Context, audit, mirror, progress};
+use super::{Context, audit, erase, mirror, progress};
 use crate::open;
 
 /// Entries that `show` prints when none is named.
@@ -102,6 +102,8 @@ pub(super) enum Verb {
         #[arg(long, group = "scope")]
         purpose: Option<String>,
     },
+    /// Erases a record's payloads, signed by the patient or by the provider who wrote it; their rows go with the next cut.
+    Erase(erase::Args),
     /// Appends a study's request for access, signed by the registrar's key of this folder.
     Request {
         /// The protocol that asks.
@@ -208,6 +210,7 @@ pub(super) fn run(context: &Context, verb: Verb) -> Result<(), Failure> {
             let body = RevokeAccess { patient: patient.clone(), scope, grant_index: grant, purpose };
             append(context, Party::Patient, &patient, Transaction::RevokeAccess(body))
         }
+        Verb::Erase(args) => erase::run(context, &args),
         Verb::Request { protocol, purposes, categories } => {
             let body = RequestAccess { protocol, purposes, categories, period: None };
             append(context, Party::Registrar, REGISTRAR, Transaction::RequestAccess(body))

@@ -5,7 +5,9 @@ mod backup;
 mod bench;
 mod budget;
 mod client;
+mod consent;
 mod demo;
+mod erase;
 mod exit;
 mod ingest;
 mod keys;
@@ -86,6 +88,9 @@ enum Command {
     /// The audit log: verify, compare, receipts, export, search.
     #[command(subcommand)]
     Audit(audit::Verb),
+    /// Consents: what a withdrawal removed, and what stays.
+    #[command(subcommand)]
+    Consent(consent::Verb),
     /// API keys: list, create, revoke.
     #[command(subcommand)]
     Keys(keys::Verb),
@@ -160,6 +165,7 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Budget(args) => budget::run(&context, args),
         Command::Protocol(verb) => protocol::run(&context, verb),
         Command::Audit(verb) => audit::run(&context, verb),
+        Command::Consent(verb) => consent::run(&context, verb),
         Command::Keys(verb) => keys::run(&context, verb),
         Command::Backup(args) => backup::run(&context, &args),
         Command::Restore(args) => restore::run(&context, &args),
@@ -177,14 +183,15 @@ mod tests {
         let command = Cli::command();
         command.clone().debug_assert();
         let names: Vec<&str> = command.get_subcommands().map(clap::Command::get_name).collect();
-        let all = "demo bench ledger ingest serve query estimate budget protocol audit keys backup restore";
+        let all = "demo bench ledger ingest serve query estimate budget protocol audit consent keys backup restore";
         assert_eq!(names, all.split(' ').collect::<Vec<_>>());
         let ledger = command.find_subcommand("ledger").unwrap();
         let verbs: Vec<&str> = ledger.get_subcommands().map(clap::Command::get_name).collect();
         let audit = command.find_subcommand("audit").unwrap();
         let audits: Vec<&str> = audit.get_subcommands().map(clap::Command::get_name).collect();
-        assert_eq!(audits, ["verify", "diff", "receipt", "export", "search", "rotate"]);
-        assert_eq!(verbs, ["simulate", "import", "determine", "grant", "revoke", "mirror", "verify", "show"]);
+        assert_eq!(audits, ["verify", "diff", "receipt", "export", "redact", "search", "rotate"]);
+        let all = "simulate import determine grant revoke erase request records mirror verify show";
+        assert_eq!(verbs, all.split(' ').collect::<Vec<_>>());
     }
 
     #[test]

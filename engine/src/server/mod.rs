@@ -14,6 +14,7 @@ pub mod permission;
 mod router;
 mod run;
 
+use std::os::unix::fs::DirEntryExt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -49,8 +50,8 @@ pub struct Server {
     /// The ledger, for those who sign on it.
     pub chain: Chain,
     estimates: Semaphore,
-    /// The ledger as it was when last asked for; opened again when its head moved.
-    ledger: Mutex<Option<Arc<LogReader>>>,
+    /// The ledger as it was when last asked for; opened again when its head moved, or a pack was written anew.
+    ledger: Mutex<Option<(Vec<u64>, Arc<LogReader>)>>,
 }
 
 impl Server {
@@ -85,12 +86,16 @@ impl Server {
     pub(crate) fn ledger(&self) -> Result<Arc<LogReader>, LogError> {
         let dir = self.data.join("ledger");
         let note = std::fs::read_to_string(dir.join("checkpoint")).unwrap_or_default();
+        // Files that an erasure replaced are other files: those held open still have what is erased.
+        let files = std::fs::read_dir(dir.join("blobs")).into_iter().flatten().flatten();
+        let mut files: Vec<u64> = files.map(|file| file.ino()).collect();
+        files.sort_unstable();
         let mut held = self.ledger.lock().unwrap_or_else(PoisonError::into_inner);
-        match held.as_ref().filter(|reader| reader.checkpoint().note == note) {
-            Some(reader) => Ok(Arc::clone(reader)),
+        match held.as_ref().filter(|(opened, reader)| *opened == files && reader.checkpoint().note == note) {
+            Some((_, reader)) => Ok(Arc::clone(reader)),
             None => {
                 let reader = Arc::new(LogReader::open(&dir)?);
-                *held = Some(Arc::clone(&reader));
+                *held = Some((files, Arc::clone(&reader)));
                 Ok(reader)
             }
         }

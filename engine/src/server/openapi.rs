@@ -98,6 +98,8 @@ fn success(route: Route) -> &'static str {
         | Route::PolicyPropose
         | Route::PolicyConfirm
         | Route::TransactionSubmit
+        | Route::RedactionPropose
+        | Route::RedactionConfirm
         | Route::KeyCreate => "201",
         _ => "200",
     }
@@ -148,7 +150,12 @@ fn problems(route: Route) -> Vec<(&'static str, &'static str)> {
             ("422", "The rules refuse the question."),
             ("503", "Simulated people can't be made now."),
         ]),
-        Route::Estimate | Route::BudgetPlan | Route::PolicyPropose | Route::PolicyConfirm => {
+        Route::Estimate
+        | Route::BudgetPlan
+        | Route::PolicyPropose
+        | Route::PolicyConfirm
+        | Route::RedactionPropose
+        | Route::RedactionConfirm => {
             list.extend([("400", "The request is malformed."), ("422", "The rules refuse it.")]);
         }
         Route::Statement | Route::StatementResult => {

@@ -138,6 +138,12 @@ routes! {
     PolicyPropose Post "/v1/policies" Api STEWARD;
     /// Confirms another principal's proposal; a raise of a cap is in force seven days later.
     PolicyConfirm Post "/v1/policies/{proposal}/confirm" Api STEWARDS;
+    /// Lists the redactions that wait for a second principal.
+    Redactions Get "/v1/redactions" Api STEWARDS;
+    /// Proposes that a text or a result goes from the audit log's blobs; another principal confirms it.
+    RedactionPropose Post "/v1/redactions" Api STEWARDS;
+    /// Confirms another principal's proposal, one of the two of the board: the blobs are gone.
+    RedactionConfirm Post "/v1/redactions/{redaction}/confirm" Api STEWARDS;
     /// Searches the audit log, with the full text of each question.
     AuditSearch Get "/v1/audit" Api BOARD;
     /// Answers a question in SQL over the table audit.entries, the audit log with the text of each question.
@@ -239,6 +245,9 @@ mod tests {
                     Route::ProtocolSuspend,
                     Route::Policies,
                     Route::PolicyConfirm,
+                    Route::Redactions,
+                    Route::RedactionPropose,
+                    Route::RedactionConfirm,
                     Route::AuditSearch,
                     Route::AuditQuery,
                     Route::AuditBlob,
@@ -253,6 +262,9 @@ mod tests {
                     Route::Policies,
                     Route::PolicyPropose,
                     Route::PolicyConfirm,
+                    Route::Redactions,
+                    Route::RedactionPropose,
+                    Route::RedactionConfirm,
                 ],
                 Role::Operator => &[
                     Route::LedgerCheckpoint,

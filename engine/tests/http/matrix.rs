@@ -19,6 +19,7 @@ fn harmless(app: &App, route: Route) -> Ask<'_> {
         .replace("{dataset}", "none")
         .replace("{protocol}", "none")
         .replace("{proposal}", "0")
+        .replace("{redaction}", "0")
         .replace("{sha256}", "none");
     app.ask(method, &path)
 }

@@ -75,6 +75,43 @@ async fn a_newer_snapshot_is_read_from_its_entry_on_and_old_releases_keep_theirs
     assert_eq!(audit(&data.join("audit"), AuditOptions::default()).fault, None);
 }
 
+/// A question may read its snapshot's files to its end; then they go, since nobody may see the rows any more.
+#[tokio::test(flavor = "multi_thread")]
+async fn files_of_an_earlier_snapshot_stay_for_what_is_under_way_and_then_go() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let engine = demo(&data).await;
+    let held = engine.snapshot();
+    let there = |snapshot: &epiledger_privacy::snapshot::Snapshot| {
+        let mut files = snapshot.private.values().flatten();
+        files.all(|file| Path::new("/").join(&file.path).exists())
+    };
+    let at = data.clone();
+    let day = epiledger_privacy::day::Day(DATA_CUT.0 + 1);
+    off_thread(move || Pipeline::run(&at, Options { force: true, ..Options::at(day) }).unwrap()).await;
+    let look = || {
+        let engine = Arc::clone(&engine);
+        off_thread(move || engine.refresh().unwrap())
+    };
+    assert!(there(&held), "the server has not taken the new one up yet");
+    assert!(look().await);
+    look().await;
+    assert!(there(&held), "something still reads it");
+    let answer = engine.query(&researcher(), question()).await.unwrap();
+    assert_eq!(answer.snapshot.number, 2);
+    let old = (*held).clone();
+    drop(held);
+    look().await;
+    assert!(!there(&old), "nobody reads it any more");
+    assert!(there(&engine.snapshot()));
+    assert!(
+        engine
+            .query(&researcher(), QueryRequest { sql: "SELECT COUNT(*) FROM person".into(), ..question() })
+            .await
+            .is_ok()
+    );
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_server_cuts_on_schedule_once_a_day_and_reads_what_it_cut() {
     let folder = tempfile::tempdir().unwrap();

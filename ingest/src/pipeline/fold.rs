@@ -123,6 +123,16 @@ impl<'a> Patient<'a> {
         Ok(())
     }
 
+    /// Bit sets of the purposes for which each record may be read on the cut's day, whether its payload is there or
+    /// not; records that may not be read at all are left out.
+    pub(super) fn readable(&self, cut: Day) -> Vec<i32> {
+        let records = self.records.values().filter(|version| {
+            version.content.as_ref().is_some_and(|(payload, _)| !self.erased.contains(&payload.sha256))
+        });
+        let bits = records.map(|version| self.consents.purposes(&version.category, &version.period, cut));
+        bits.filter(|bits| *bits != 0).collect()
+    }
+
     /// The records that consent in force on the cut's day lets research read.
     pub(super) fn admit(&mut self, cut: Day, unpacker: &mut Unpacker) -> Admitted {
         let mut admitted = Admitted { records: Vec::new(), denied: 0 };

@@ -176,12 +176,17 @@ impl Sorter<'_> {
             Checked::Verified(verified) => {
                 self.out.transactions += 1;
                 let index = verified.envelope.index;
-                match self.judge(&verified.signed, index) {
+                match judge(&mut self.out.authorities, &verified.signed, index) {
                     Err(fault) => {
                         self.out.quarantine.add(index, &Reason::Key(fault));
                         Ok(())
                     }
-                    Ok(None) => Ok(()),
+                    Ok(None) => {
+                        if let Transaction::Determination(body) = verified.signed.transaction {
+                            self.out.determinations.push(body);
+                        }
+                        Ok(())
+                    }
                     Ok(Some(patient)) => {
                         let Envelope { index, entry, payload } = &verified.envelope;
                         self.spill.add(self.key.person(&patient), *index, entry, payload.as_deref())
@@ -190,36 +195,35 @@ impl Sorter<'_> {
             }
         }
     }
+}
 
-    /// Whether the key may sign this, and whose bucket it goes to. What only the patient's own keys can decide is
-    /// left to the second pass.
-    fn judge(&mut self, signed: &SignedTransaction, index: u64) -> Result<Option<String>, KeyFault> {
-        let SignedTransaction { transaction, key, .. } = signed;
-        let authorities = &mut self.out.authorities;
-        match transaction {
-            Transaction::NewRecord(body) => {
-                authorities.may_sign(transaction, key, index).map(|()| Some(body.patient.clone()))
-            }
-            Transaction::ModifyRecord(body) => {
-                authorities.may_sign(transaction, key, index).map(|()| Some(body.patient.clone()))
-            }
-            Transaction::GrantAccess(body) => Ok(Some(body.patient.clone())),
-            Transaction::RevokeAccess(body) => Ok(Some(body.patient.clone())),
-            Transaction::Erase(body) => Ok(Some(body.patient.clone())),
-            Transaction::KeyRegister(body) if body.party == Party::Patient => {
-                authorities.may_sign(transaction, key, index).map(|()| Some(body.owner.clone()))
-            }
-            Transaction::KeyRegister(_) => authorities.apply(transaction, key, index).map(|()| None),
-            Transaction::KeyRotate(body) => authority_or(authorities, signed, index, &body.owner),
-            Transaction::KeyRevoke(body) => authority_or(authorities, signed, index, &body.owner),
-            Transaction::Determination(body) => {
-                authorities.may_sign(transaction, key, index)?;
-                self.out.determinations.push(body.clone());
-                Ok(None)
-            }
-            // It informs, and grants nothing: whoever signed it, there is nothing to put aside.
-            Transaction::RequestAccess(_) => Ok(None),
+/// Whether the key may sign this, and which patient it is about. What only the patient's own keys can decide is left to
+/// the second pass.
+pub(super) fn judge(
+    authorities: &mut KeyRegistry,
+    signed: &SignedTransaction,
+    index: u64,
+) -> Result<Option<String>, KeyFault> {
+    let SignedTransaction { transaction, key, .. } = signed;
+    match transaction {
+        Transaction::NewRecord(body) => {
+            authorities.may_sign(transaction, key, index).map(|()| Some(body.patient.clone()))
         }
+        Transaction::ModifyRecord(body) => {
+            authorities.may_sign(transaction, key, index).map(|()| Some(body.patient.clone()))
+        }
+        Transaction::GrantAccess(body) => Ok(Some(body.patient.clone())),
+        Transaction::RevokeAccess(body) => Ok(Some(body.patient.clone())),
+        Transaction::Erase(body) => Ok(Some(body.patient.clone())),
+        Transaction::KeyRegister(body) if body.party == Party::Patient => {
+            authorities.may_sign(transaction, key, index).map(|()| Some(body.owner.clone()))
+        }
+        Transaction::KeyRegister(_) => authorities.apply(transaction, key, index).map(|()| None),
+        Transaction::KeyRotate(body) => authority_or(authorities, signed, index, &body.owner),
+        Transaction::KeyRevoke(body) => authority_or(authorities, signed, index, &body.owner),
+        Transaction::Determination(_) => authorities.may_sign(transaction, key, index).map(|()| None),
+        // It informs, and grants nothing: whoever signed it, there is nothing to put aside.
+        Transaction::RequestAccess(_) => Ok(None),
     }
 }
 

@@ -27,7 +27,8 @@ use crate::bundle::Packer;
 use crate::error::IngestError;
 use crate::folder::{Folder, hex, write_secret};
 use crate::ledger_writer::LedgerWriter;
-use crate::parties::{Authorities, PatientKeys, create_ledger, derive, plain, random_seed, register};
+use crate::making::Making;
+use crate::parties::{Authorities, PatientKeys, derive, plain, random_seed, register};
 use crate::progress::{Progress, Stage};
 use crate::public_tables;
 use crate::regions::massachusetts;
@@ -100,7 +101,7 @@ pub fn import_synthea(
         return Err(IngestError::NotEmpty);
     }
     let people = People::read(dir, options.data_cut)?;
-    folder.create()?;
+    let making = Making::begin(&folder)?;
     let root = random_seed()?;
     write_secret(&folder.keys().join("import.key"), hex(&root).as_bytes())?;
     let catalog =
@@ -111,7 +112,7 @@ pub fn import_synthea(
     let hospitals: BTreeSet<String> = people.persons.iter().map(hospital_of).collect();
     let hospitals: Vec<&str> = hospitals.iter().map(String::as_str).collect();
     let authorities = Authorities::create(&folder, &root, &hospitals)?;
-    let mut ledger = LedgerWriter::new(create_ledger(&folder)?);
+    let mut ledger = LedgerWriter::new(making.ledger()?);
     let mut keys = PatientKeys::create(&folder)?;
     ledger.submit(authorities.opening()?)?;
     let import = Import { root, authorities: &authorities, hospitals: &hospitals, options };
@@ -128,10 +129,12 @@ pub fn import_synthea(
         progress(Progress { stage: Stage::Import, done, total: people.persons.len() as u64 });
     }
     keys.finish()?;
+    let transactions = ledger.finish()?;
+    making.finish()?;
     Ok(ImportSummary {
         people: done,
         hospitals: hospitals.len() as u64,
-        transactions: ledger.finish()?,
+        transactions,
         rows: count(&people.persons),
         orphans: people.orphans,
     })

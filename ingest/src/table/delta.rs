@@ -1,6 +1,5 @@
-//! One table's Delta log: open, commit a state, list the files, erase old ones.
+//! One table's Delta log: open, commit a state, list the files, forget what was before.
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -8,14 +7,16 @@ use arrow::datatypes::DataType as ArrowType;
 use deltalake::kernel::transaction::{CommitBuilder, CommitProperties};
 use deltalake::kernel::{Action, Add, DataType, PrimitiveType, StructField, Transaction};
 use deltalake::operations::create::CreateBuilder;
+use deltalake::protocol::checkpoints::create_checkpoint;
 use deltalake::protocol::{DeltaOperation, SaveMode};
-use deltalake::{DeltaTable, ensure_table_uri};
+use deltalake::{DeltaTable, TableProperty, ensure_table_uri};
 use epiledger_privacy::catalog;
 use epiledger_privacy::catalog::UNIT;
 
 use super::State;
 use super::file::Written;
 use crate::error::IngestError;
+use crate::lease::DELTA_LOG;
 use crate::snapshot::{FileManifest, TableManifest};
 
 /// Name of this writer in the tables' `txn` actions.
@@ -52,6 +53,8 @@ impl Table {
             .with_table_name(name)
             .with_save_mode(SaveMode::Ignore)
             .with_columns(columns.clone())
+            // Files that are gone leave no trace in a checkpoint.
+            .with_configuration_property(TableProperty::DeletedFileRetentionDuration, Some("interval 0 seconds"))
             .await
             .map_err(|e| failed()(e.to_string()))?;
         let table = Self { name: name.to_owned(), dir, inner };
@@ -168,31 +171,30 @@ impl Table {
         Ok(TableManifest { version, files })
     }
 
-    /// Deletes every data file that the newest version does not name, so that withdrawn rows are gone from the disk.
-    /// Readers of an older snapshot fail afterwards: call it when they have moved on. Number of files deleted.
+    /// Forgets earlier versions: a checkpoint of the newest one takes the place of the log before it, which names files
+    /// that are gone and the patients at their ends.
     ///
     /// # Errors
-    /// The system refuses.
-    pub fn erase(&self) -> Result<u64, IngestError> {
-        let kept: BTreeSet<PathBuf> = self.active()?.into_iter().map(|file| self.dir.join(file.path)).collect();
-        let mut deleted = 0;
-        for entry in fs::read_dir(&self.dir).map_err(IngestError::io("read", &self.dir))? {
-            let folder = entry.map_err(IngestError::io("read", &self.dir))?.path();
-            if !folder.is_dir() || folder.ends_with("_delta_log") {
-                continue;
-            }
-            for entry in fs::read_dir(&folder).map_err(IngestError::io("read", &folder))? {
-                let file = entry.map_err(IngestError::io("read", &folder))?.path();
-                if !kept.contains(&file) {
-                    fs::remove_file(&file).map_err(IngestError::io("delete", &file))?;
-                    deleted += 1;
-                }
-            }
-            if !kept.iter().any(|file| file.starts_with(&folder)) {
-                fs::remove_dir(&folder).map_err(IngestError::io("delete", &folder))?;
+    /// The checkpoint can't be written, or the system refuses.
+    pub async fn forget(&self) -> Result<(), IngestError> {
+        let failed = |reason: String| IngestError::table(&self.name, "tidied")(reason);
+        let dir = self.dir.join(DELTA_LOG);
+        let version = self.inner.version().unwrap_or(0);
+        let newest = format!("{version:020}");
+        let kept = format!("{newest}.checkpoint.parquet");
+        if !dir.join(&kept).exists() {
+            create_checkpoint(&self.inner, None).await.map_err(|e| failed(e.to_string()))?;
+        }
+        for entry in fs::read_dir(&dir).map_err(IngestError::io("read", &dir))? {
+            let entry = entry.map_err(IngestError::io("read", &dir))?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            // Names begin with the version; a commit that a stop left half-written ends in `#` and a number.
+            let old = name.get(..20).is_some_and(|of| of < newest.as_str() && of.bytes().all(|b| b.is_ascii_digit()));
+            if (old || name.contains('#')) && dir.join(&kept).exists() {
+                fs::remove_file(entry.path()).map_err(IngestError::io("delete", &entry.path()))?;
             }
         }
-        Ok(deleted)
+        Ok(())
     }
 }
 

@@ -1,12 +1,10 @@
 //! Corrections, retractions, revocations and erasures, each at the next snapshot.
 
 use epiledger_ingest::simulate::simulate;
-use epiledger_ingest::{Options, Pipeline};
 use epiledger_ledger::Transaction;
-use epiledger_ledger::entry::consent::Scope;
 use epiledger_ledger::entry::record::{Erase, ModifyRecord, Reason};
 
-use crate::support::{Writer, bundle, codes_of, cut, grant, ingest, pack, revoke, rows};
+use crate::support::{Writer, bundle, codes_of, grant, ingest, pack};
 
 /// A correction by the same hospital.
 fn modify(writer: &Writer, patient: &str, prev_index: u64, reason: Reason, code: Option<&str>) -> u64 {
@@ -51,31 +49,6 @@ fn a_correction_supersedes_and_a_retraction_withdraws() {
     let summary = ingest(dir.path());
     assert_eq!(codes_of(dir.path(), &[first, second, stale, third, wrong, last]), Vec::<String>::new());
     assert_eq!(summary.quarantined["PAYLOAD_MISMATCH"], 1);
-}
-
-#[test]
-fn a_revocation_takes_the_rows_from_the_next_snapshot_and_erase_from_the_disk() {
-    let dir = tempfile::tempdir().unwrap();
-    simulate(dir.path(), 3, 1, &|_| {}).unwrap();
-    let writer = Writer::open(dir.path());
-    let (patient, key) = writer.patient(1);
-    writer.append(grant(&patient, "GRU", "*"), &key, vec![]);
-    let record = writer.record(&patient, "r", "general", &bundle("424242424242"));
-    writer.close();
-    ingest(dir.path());
-    let count = rows(dir.path())["person"].len();
-
-    let writer = Writer::open(dir.path());
-    writer.append(revoke(&patient, Scope::All, None, None), &key, vec![]);
-    writer.close();
-    Pipeline::run(dir.path(), Options { erase: true, ..Options::at(cut()) }).unwrap();
-    assert_eq!(codes_of(dir.path(), &[record]), Vec::<String>::new());
-    assert_eq!(rows(dir.path())["person"].len(), count - 1);
-    // Only the new snapshot's files are left: one per table and range.
-    let tables = std::fs::read_dir(dir.path().join("tables/person")).unwrap();
-    let states = tables.filter(|e| !e.as_ref().unwrap().path().ends_with("_delta_log")).count();
-    assert_eq!(states, 1);
-    rows(dir.path());
 }
 
 #[test]

@@ -6,6 +6,9 @@
 mod changes;
 mod consent;
 mod crash;
+mod erasable;
+mod leave;
+mod making;
 mod neighbour;
 mod quarantine;
 #[path = "../../../tests/src/real_data.rs"]
@@ -16,3 +19,4 @@ mod schedule;
 mod skip;
 mod support;
 mod synthea;
+mod withdrawal;

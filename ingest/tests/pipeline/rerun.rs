@@ -1,5 +1,6 @@
 //! Running again: nothing new, nothing written; something new, a new snapshot.
 
+use epiledger_ingest::lease::hold;
 use epiledger_ingest::simulate::simulate;
 use epiledger_ingest::snapshot::newest;
 use epiledger_ingest::{IngestError, Options, Pipeline};
@@ -64,11 +65,12 @@ fn two_data_folders_of_one_seed_have_the_same_tables() {
 }
 
 #[test]
-fn a_new_transaction_makes_a_new_snapshot_and_the_old_one_stays_readable() {
+fn a_new_transaction_makes_a_new_snapshot_and_the_old_one_stays_for_who_holds_it() {
     let dir = tempfile::tempdir().unwrap();
     simulate(dir.path(), 60, 7, &|_| {}).unwrap();
     ingest(dir.path());
     let (first, bytes) = content(dir.path());
+    let held = hold(dir.path()).unwrap();
     let writer = Writer::open(dir.path());
     let (patient, key) = writer.patient(1);
     writer.append(grant(&patient, "GRU", "*"), &key, vec![]);
@@ -77,9 +79,10 @@ fn a_new_transaction_makes_a_new_snapshot_and_the_old_one_stays_readable() {
     let summary = ingest(dir.path());
     assert_eq!((summary.snapshot, summary.changed), (2, true));
     assert_eq!(summary.admitted, first.tables["person"].files.iter().map(|f| f.rows).sum::<u64>() + 1);
-    for (path, old) in bytes {
-        assert_eq!(std::fs::read(dir.path().join(&path)).unwrap(), old, "{path}");
+    for (path, old) in &bytes {
+        assert_eq!(&std::fs::read(dir.path().join(path)).unwrap(), old, "{path}");
     }
+    drop(held);
 }
 
 #[test]

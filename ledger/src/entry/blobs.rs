@@ -21,6 +21,16 @@ pub fn named_blobs(entry: &[u8]) -> Vec<[u8; 32]> {
     hashes(entry).filter(|(name, _)| *name == Some(field)).map(|(_, hash)| hash).collect()
 }
 
+/// SHA-256 of the blob that an entry says is erased: an `Erase` of the ledger, a `redaction` of the audit log.
+pub fn erased_blobs(entry: &[u8]) -> Vec<[u8; 32]> {
+    let field: &[u8] = match split_type(entry) {
+        Ok((_, "Erase")) => b"payload_sha256",
+        Ok((_, "redaction")) => b"sha256",
+        _ => return Vec::new(),
+    };
+    hashes(entry).filter(|(name, _)| *name == Some(field)).map(|(_, hash)| hash).collect()
+}
+
 /// Every hash-like string of an entry: 64 lower-case hex digits in quotes. A blob that is stored with an entry
 /// must be among them.
 pub fn mentioned_hashes(entry: &[u8]) -> Vec<[u8; 32]> {
@@ -59,6 +69,8 @@ mod tests {
         assert_eq!(mentioned_hashes(entry.as_bytes()), vec![[0xab; 32], [0xcd; 32]]);
         let redaction = entry.replace("NewRecord", "redaction");
         assert_eq!(named_blobs(redaction.as_bytes()), Vec::<[u8; 32]>::new());
+        assert_eq!(erased_blobs(redaction.as_bytes()), vec![[0xab; 32]]);
+        assert_eq!(erased_blobs(entry.as_bytes()), Vec::<[u8; 32]>::new());
         assert_eq!(mentioned_hashes(b"short"), Vec::<[u8; 32]>::new());
     }
 

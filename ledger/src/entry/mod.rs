@@ -24,7 +24,7 @@ mod signed;
 mod transaction;
 
 pub use audit::{AuditEntry, AuditLogEntry, parse_audit_entry};
-pub use blobs::{mentioned_hashes, named_blobs};
+pub use blobs::{erased_blobs, mentioned_hashes, named_blobs};
 pub use block::Block;
 pub use canonical::{Canonical, EntryError, MAX_ENTRY};
 pub use consent::{GrantAccess, RequestAccess, RevokeAccess};

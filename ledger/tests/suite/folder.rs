@@ -13,8 +13,8 @@ use ed25519_dalek::SigningKey;
 use epiledger_ledger::{
     AuditEntry, Clock, Log, NewEntry, NoteKey, Setup, SignedTransaction, StdFs, Transaction,
     entry::{
-        GrantAccess, KeyRegister, ModifyRecord, NewRecord, PolicyPropose, PolicySet, PolicyTerms, ProtocolApprove,
-        QueryIntent, QueryOutcome, QueryRefused, QueryRepeated, SnapshotPinned,
+        Erase, GrantAccess, KeyRegister, ModifyRecord, NewRecord, PolicyPropose, PolicySet, PolicyTerms,
+        ProtocolApprove, QueryIntent, QueryOutcome, QueryRefused, QueryRepeated, SnapshotPinned,
         key::Party,
         query::{AccountantState, Bounds, Outcome, Primitive},
         record::{Payload, Period, Reason, Seal},
@@ -90,6 +90,11 @@ pub fn retract(id: &str, patient: &str, prev_index: u64, signer: u8) -> NewEntry
         payload: None,
     };
     sign(Transaction::ModifyRecord(body), signer)
+}
+
+pub fn erase(patient: &str, blob: &[u8], signer: u8) -> NewEntry {
+    let body = Erase { patient: patient.into(), payload_sha256: hex(&sha256(blob)), basis: "withdrawal".into() };
+    sign(Transaction::Erase(body), signer)
 }
 
 pub fn grant(patient: &str, signer: u8) -> NewEntry {

@@ -4,6 +4,7 @@
 mod budget;
 mod crash;
 mod disk;
+mod erasure;
 mod faults;
 mod folder;
 mod forged;

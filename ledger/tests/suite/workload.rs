@@ -3,14 +3,15 @@
 use std::{collections::HashSet, path::Path, sync::Arc};
 
 use epiledger_ledger::{
-    Canonical, Checkpoint, Log, LogError, NewEntry, Setup,
+    Canonical, Checkpoint, Hash, Log, LogError, NewEntry, Setup,
+    entry::{erased_blobs, key::Party},
     tree::{self, Frontier, leaf_hash, sha256},
     verify::{AuditOptions, audit},
 };
 
 use crate::{
     disk::{Disk, State},
-    folder::{TestClock, grant, hex, key, record},
+    folder::{TestClock, erase, grant, hex, key, record, register},
 };
 
 pub const ORIGIN: &str = "test.example/ledger";
@@ -36,6 +37,9 @@ pub struct Told {
     pub created: Option<usize>,
     entries: Vec<(usize, u64, NewEntry)>,
     heads: Vec<(usize, Checkpoint)>,
+    /// Blobs whose erasure began, and those whose erasure was acknowledged.
+    erasing: Vec<(usize, Hash)>,
+    erased: Vec<(usize, Hash)>,
 }
 
 impl Told {
@@ -46,6 +50,9 @@ impl Told {
             created: self.created.filter(|at| known(*at)),
             entries: self.entries.iter().filter(|(at, ..)| known(*at)).cloned().collect(),
             heads: self.heads.iter().filter(|(at, _)| known(*at)).cloned().collect(),
+            // It may have begun with the change that was under way.
+            erasing: self.erasing.iter().filter(|(at, _)| known(*at)).copied().collect(),
+            erased: self.erased.iter().filter(|(at, _)| known(*at)).copied().collect(),
         }
     }
 
@@ -54,6 +61,7 @@ impl Told {
         self.created = self.created.map(|_| 0);
         self.entries.iter_mut().for_each(|(at, ..)| *at = 0);
         self.heads.iter_mut().for_each(|(at, _)| *at = 0);
+        self.erasing.iter_mut().chain(&mut self.erased).for_each(|(at, _)| *at = 0);
         self
     }
 
@@ -83,6 +91,25 @@ impl Told {
         Ok(())
     }
 
+    /// Erases the blobs of entries: the patient signs for each.
+    pub fn erase(&mut self, disk: &Disk, log: &Log, of: &[NewEntry]) -> Result<(), LogError> {
+        let blobs: Vec<Vec<u8>> = of.iter().flat_map(|entry| entry.blobs.clone()).collect();
+        let hashes: Vec<Hash> = blobs.iter().map(|blob| sha256(blob)).collect();
+        let position = disk.position();
+        self.erasing.extend(hashes.iter().map(|hash| (position, *hash)));
+        let names: Vec<String> = hashes.iter().map(|hash| hex(hash)).collect();
+        let entries = blobs.iter().map(|blob| erase("p", blob, 3)).collect();
+        let done = log.erase(&names, || self.append(disk, log, entries));
+        // What failed before anything was written leaves the log as it was.
+        if log.failure().is_some() {
+            stays_stopped(log);
+        }
+        done?;
+        let position = disk.position();
+        self.erased.extend(hashes.iter().map(|hash| (position, *hash)));
+        Ok(())
+    }
+
     /// Waits until everything is published.
     pub fn flush(&mut self, disk: &Disk, log: &Log) -> Result<(), LogError> {
         log.flush().inspect_err(|_| stays_stopped(log))?;
@@ -92,14 +119,21 @@ impl Told {
     }
 
     /// The log holds all that was told; entry by entry its tree is the one of its head, and of every earlier one.
+    ///
+    /// A blob is gone when an entry says that it was erased, which takes that an erasure had begun, and otherwise there.
     pub fn check(&self, log: &Log) {
+        let head = log.checkpoint();
+        let said: HashSet<Hash> = (0..head.size).flat_map(|index| erased_blobs(&log.read(index).unwrap())).collect();
+        let begun: HashSet<Hash> = self.erasing.iter().map(|(_, hash)| *hash).collect();
+        assert!(said.is_subset(&begun), "an erasure that nobody began");
+        assert!(self.erased.iter().all(|(_, hash)| said.contains(hash)), "an erasure that was acknowledged is lost");
         for (_, index, entry) in &self.entries {
             assert_eq!(log.read(*index).unwrap(), entry.entry.as_bytes(), "entry {index}");
             for blob in &entry.blobs {
-                assert_eq!(log.blob(&hex(&sha256(blob))).unwrap().as_ref(), Some(blob), "a blob of entry {index}");
+                let expected = (!said.contains(&sha256(blob))).then_some(blob);
+                assert_eq!(log.blob(&hex(&sha256(blob))).unwrap().as_ref(), expected, "a blob of entry {index}");
             }
         }
-        let head = log.checkpoint();
         let mut frontier = Frontier::default();
         let mut roots = vec![frontier.root()];
         for index in 0..head.size {
@@ -135,10 +169,12 @@ fn plain(n: u64) -> NewEntry {
 }
 
 /// One life: made, written to in batches of one to many entries, with and without blobs, some of them stored already,
-/// past a full tile, over closed segments and packs, closed and opened again.
+/// past a full tile, over closed segments and packs, some blobs erased, closed and opened again.
 pub fn live(disk: &Disk, told: &mut Told) -> Result<(), LogError> {
     let log = create(disk)?;
     told.opened(disk, &log);
+    let keys = [(Party::Registrar, "r", 1, 1), (Party::Hospital, "h", 2, 1), (Party::Patient, "p", 3, 2)];
+    told.append(disk, &log, keys.map(|(party, owner, new, signer)| register(party, owner, new, signer)).to_vec())?;
     told.append(disk, &log, vec![grant("p", 3)])?;
     told.append(disk, &log, vec![with_blob(0, 700), grant("p", 3), with_blob(1, 30)])?;
     told.flush(disk, &log)?;
@@ -147,6 +183,8 @@ pub fn live(disk: &Disk, told: &mut Told) -> Result<(), LogError> {
     }
     told.append(disk, &log, (0..240).map(plain).collect())?;
     told.append(disk, &log, (0..9).map(|n| with_blob(10 + n, 20)).collect())?;
+    // One of a closed pack, one that is on its way.
+    told.erase(disk, &log, &[with_blob(3, 1_500), with_blob(12, 20)])?;
     told.flush(disk, &log)?;
     drop(log);
     let log = open(disk)?;
@@ -154,6 +192,8 @@ pub fn live(disk: &Disk, told: &mut Told) -> Result<(), LogError> {
     told.append(disk, &log, vec![grant("p", 3), with_blob(30, 1_400)])?;
     told.flush(disk, &log)?;
     told.append(disk, &log, vec![with_blob(31, 1_500), with_blob(1, 30)])?;
+    told.flush(disk, &log)?;
+    told.erase(disk, &log, &[with_blob(2, 1_000), with_blob(30, 1_400)])?;
     told.flush(disk, &log)
 }
 

@@ -23,6 +23,8 @@ pub struct Cached {
     pub protocol: String,
     /// Commitment to the text that it answered.
     pub sql_commit: String,
+    /// Commitment to its numbers.
+    pub result_commit: String,
 }
 
 /// What became of an Idempotency-Key.
@@ -30,6 +32,7 @@ pub struct Cached {
 pub struct Known {
     /// The salt of its request's commitment; None when the text was redacted.
     salt: Option<[u8; SALT]>,
+    sql_commit: String,
     commit: Option<String>,
     /// None while it is in flight; then its release, or None for a failure.
     pub ended: Option<Option<Cached>>,
@@ -73,7 +76,12 @@ impl Inner {
         match entry {
             AuditEntry::QueryIntent(intent) => {
                 if let Some(key) = &intent.idempotency {
-                    let known = Known { salt, commit: intent.request_commit.clone(), ended: None };
+                    let known = Known {
+                        salt,
+                        sql_commit: intent.sql_commit.clone(),
+                        commit: intent.request_commit.clone(),
+                        ended: None,
+                    };
                     self.keys.insert(key.clone(), known);
                 }
                 let asked = Asked {
@@ -91,7 +99,8 @@ impl Inner {
                     return Ok(());
                 };
                 let Asked { protocol, sql_commit, idempotency } = asked;
-                let cached = release.map(|release| Cached { release, index, protocol, sql_commit });
+                let result_commit = outcome.result_commit.clone().unwrap_or_default();
+                let cached = release.map(|release| Cached { release, index, protocol, sql_commit, result_commit });
                 if let Some(known) = idempotency.and_then(|key| self.keys.get_mut(&key)) {
                     known.ended = Some(cached.clone());
                 }
@@ -100,8 +109,30 @@ impl Inner {
                     self.releases.insert(outcome.query_id.clone(), cached);
                 }
             }
+            AuditEntry::Redaction(redaction) => self.forget(&redaction.sha256),
             _ => {}
         }
         Ok(())
+    }
+
+    /// Lets go of what is behind a commitment, so that this is what a fold over the log without it gives.
+    fn forget(&mut self, commit: &str) {
+        for known in self.keys.values_mut() {
+            if known.sql_commit == commit {
+                known.salt = None;
+            }
+            if known.ended.iter().flatten().any(|cached| cached.result_commit == commit) {
+                known.ended = Some(None);
+            }
+        }
+        self.releases.retain(|_, cached| cached.result_commit != commit);
+        let gone: Vec<String> =
+            self.cache.extract_if(.., |_, cached| cached.result_commit == commit).map(|(key, _)| key).collect();
+        for key in gone {
+            let same = self.releases.values().filter(|cached| cached.release.cache_key() == key);
+            if let Some(held) = same.max_by_key(|cached| cached.index).cloned() {
+                self.cache.insert(key, held);
+            }
+        }
     }
 }

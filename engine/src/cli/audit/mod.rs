@@ -1,9 +1,10 @@
-//! `audit verify|diff|receipt|export|search|rotate`: the first four trust no server; search asks the server as the
-//! board; rotate needs the folder alone.
+//! `audit verify|diff|receipt|export|redact|search|rotate`: the first four trust no server, redact and search ask it,
+//! rotate needs the folder alone.
 
 mod export;
 mod fhir;
 mod receipt;
+mod redact;
 mod rotate;
 mod search;
 pub(super) mod verify;
@@ -54,6 +55,8 @@ pub(super) enum Verb {
         #[command(flatten)]
         form: Form,
     },
+    /// Takes a text or a result out of the log's blobs, approved by two keys; the entries stay and the log still verifies.
+    Redact(redact::Args),
     /// Lists entries with the full text of their questions, or asks about them in SQL.
     Search(search::Args),
     /// Closes the log, and goes on in a new one under a new key.
@@ -67,6 +70,7 @@ pub(super) fn run(context: &Context, verb: Verb) -> Result<(), Failure> {
         Verb::Diff { one, other, key, remote } => compare(context, [one, other], key.as_deref(), &remote),
         Verb::Receipt { file, key } => receipt::run(context, &file, key.as_deref()),
         Verb::Export { dir, form } => export::run(&dir, &form),
+        Verb::Redact(args) => redact::run(context, &args),
         Verb::Search(args) => search::run(context, args),
         Verb::Rotate(args) => rotate::run(context, &args),
     }

@@ -8,6 +8,7 @@ pub mod keys;
 pub mod ledger;
 pub mod policies;
 pub mod protocols;
+pub mod redactions;
 pub mod releases;
 pub mod statements;
 pub mod tiles;

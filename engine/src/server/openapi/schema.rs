@@ -255,6 +255,19 @@ pub(super) fn all() -> Vec<(&'static str, Shape)> {
             ]),
         ),
         ("Logged", object(vec![must("index", integer())])),
+        ("RedactionRequest", object(vec![may("sha256", text()), may("statement", text()), must("basis", text())])),
+        ("RedactedBlob", object(vec![must("sha256", text()), must("what", text()), must("index", integer())])),
+        (
+            "RedactionProposal",
+            object(vec![
+                must("id", integer()),
+                must("by", text()),
+                must("basis", text()),
+                must("blobs", array(named("RedactedBlob"))),
+            ]),
+        ),
+        ("RedactionProposals", object(vec![must("proposals", array(named("RedactionProposal")))])),
+        ("Redacted", object(vec![must("indices", array(integer())), must("blobs", array(named("RedactedBlob")))])),
         (
             "AuditEntry",
             object(vec![
@@ -317,6 +330,7 @@ pub(super) const fn body(route: Route) -> Option<&'static str> {
         Route::Ask | Route::Estimate => Some("Statement"),
         Route::ProtocolApprove => Some("Approval"),
         Route::PolicyPropose => Some("PolicyRequest"),
+        Route::RedactionPropose => Some("RedactionRequest"),
         Route::AuditQuery => Some("AuditQuestion"),
         Route::BudgetPlan => Some("Plan"),
         Route::KeyCreate => Some("KeyRequest"),
@@ -337,6 +351,9 @@ pub(super) const fn answer(route: Route) -> Option<&'static str> {
         Route::Protocols => Some("Protocols"),
         Route::Policies => Some("Policies"),
         Route::PolicyConfirm => Some("PolicyLogged"),
+        Route::Redactions => Some("RedactionProposals"),
+        Route::RedactionPropose => Some("RedactionProposal"),
+        Route::RedactionConfirm => Some("Redacted"),
         Route::ProtocolApprove | Route::ProtocolSuspend | Route::PolicyPropose => Some("Logged"),
         Route::AuditSearch => Some("AuditEntries"),
         Route::AuditQuery => Some("AuditAnswer"),
