@@ -126,14 +126,16 @@ fn scaled(expr: &Expr) -> Option<(&str, f64)> {
         Expr::Alias(alias) => scaled(&alias.expr),
         Expr::Cast(cast) => scaled(&cast.expr),
         Expr::TryCast(cast) => scaled(&cast.expr),
-        Expr::ScalarFunction(call) if call.name() == "total_multiply" => {
-            let (a, b) = call.args.first().zip(call.args.get(1))?;
-            let (factor, other) = number(a).map(|factor| (factor, b)).or_else(|| Some((number(b)?, a)))?;
-            scaled(other).map(|(name, times)| (name, times * factor))
-        }
+        Expr::BinaryExpr(BinaryExpr { left, op: Operator::Multiply, right }) => product(left, right),
+        Expr::ScalarFunction(call) if call.name() == "total_multiply" => product(call.args.first()?, call.args.get(1)?),
         Expr::ScalarFunction(call) if ["nullif", "total_finite"].contains(&call.name()) => scaled(call.args.first()?),
         _ => None,
     }
+}
+
+fn product<'a>(a: &'a Expr, b: &'a Expr) -> Option<(&'a str, f64)> {
+    let (factor, other) = number(a).map(|factor| (factor, b)).or_else(|| Some((number(b)?, a)))?;
+    scaled(other).map(|(name, times)| (name, times * factor))
 }
 
 /// A number that is written out, of another type perhaps.
