@@ -22,6 +22,7 @@ pub mod query;
 mod question;
 mod reach;
 mod review;
+pub mod series;
 pub mod server;
 pub mod snapshots;
 pub mod telemetry;

@@ -22,6 +22,7 @@ mod ending;
 mod error;
 mod memory;
 mod policy;
+mod series;
 
 use std::{
     collections::BTreeMap,
@@ -30,7 +31,9 @@ use std::{
 
 use epiledger_ledger::{
     Log, NewEntry, Ticket,
-    entry::{AuditEntry, AuditLogEntry, QueryIntent, QueryOutcome, parse_audit_entry, query::Outcome as Ending},
+    entry::{
+        AuditEntry, AuditLogEntry, QueryIntent, QueryOutcome, SeriesWindow, parse_audit_entry, query::Outcome as Ending,
+    },
 };
 use sha2::{Digest, Sha256};
 
@@ -81,6 +84,7 @@ pub struct Reserved {
     query_id: String,
     intent: u64,
     closed: bool,
+    counting: Option<series::Counting>,
 }
 
 /// The budget, its log, and the releases that were paid for.
@@ -218,11 +222,24 @@ impl Accountant {
     /// # Errors
     /// Nothing was spent, but for a log failure, where the process must stop.
     pub fn reserve(self: &Arc<Self>, plan: BoundedPlan, asker: &Asker) -> Result<Reserved, ReserveError> {
+        if plan.window().is_some() {
+            return Err(ReserveError::Series("its windows are taken in order"));
+        }
+        self.pay(plan, asker, None, rand::random())
+    }
+
+    /// As [`Self::reserve`], for windows of a series too: one that was paid for by the opening at an index is free.
+    fn pay(
+        self: &Arc<Self>,
+        plan: BoundedPlan,
+        asker: &Asker,
+        opened: Option<u64>,
+        salt: [u8; SALT],
+    ) -> Result<Reserved, ReserveError> {
         if plan.synthetic() {
             return Err(ReserveError::Synthetic);
         }
         let query_id = hex(&rand::random::<[u8; 16]>());
-        let salt = rand::random::<[u8; SALT]>();
         let salted = |text: &str| hex(&Sha256::digest([&salt[..], text.as_bytes()].concat()));
         let finer;
         let ticket = {
@@ -236,8 +253,12 @@ impl Accountant {
             if asker.idempotency.as_ref().is_some_and(|key| inner.keys.contains_key(key)) {
                 return Err(ReserveError::KnownKey);
             }
-            finer = inner.cache.get(plan.cache_key()).and_then(|held| Finer::of(&plan, held));
-            let loss = finer.as_ref().map_or_else(|| plan.loss(), Finer::loss);
+            let held = inner.cache.get(plan.cache_key()).filter(|_| plan.window().is_none());
+            finer = held.and_then(|held| Finer::of(&plan, held));
+            let loss = match opened {
+                Some(_) => PrivacyLoss::ZERO,
+                None => finer.as_ref().map_or_else(|| plan.loss(), Finer::loss),
+            };
             for level in inner.budget.levels(&asker.protocol, &asker.principal, time) {
                 if !loss.within(level.remaining()) {
                     return Err(ReserveError::Exhausted(Box::new(level), loss));
@@ -261,6 +282,13 @@ impl Accountant {
                 timing: asker.timing.as_str().to_owned(),
                 time,
                 finer: finer.as_ref().map(Finer::cites),
+                series: plan.window().map(|window| SeriesWindow {
+                    opened,
+                    plan: salted(plan.series_text()),
+                    terms: window.terms.clone(),
+                    from: window.from.clone(),
+                    to: window.to.clone(),
+                }),
                 primitives: finer.as_ref().map_or_else(|| plan.primitives(), Finer::primitives),
                 rho: loss.rho.to_string(),
                 delta: loss.delta.to_string(),
@@ -270,12 +298,14 @@ impl Accountant {
                 idempotency: asker.idempotency.clone(),
                 request_commit: asker.idempotency.as_ref().map(|_| salted(&asker.request)),
             };
-            let blob = [&salt[..], asker.text.as_bytes()].concat();
-            self.submit(&mut inner, &AuditEntry::QueryIntent(intent), vec![blob], None, Some(salt))?
+            inner.budget.series().check(&intent).map_err(ReserveError::Series)?;
+            // A later window names the opening's text, which the log holds.
+            let blob = opened.is_none().then(|| [&salt[..], asker.text.as_bytes()].concat());
+            self.submit(&mut inner, &AuditEntry::QueryIntent(intent), blob.into_iter().collect(), None, Some(salt))?
         };
         let intent = ticket.first_index();
         ticket.wait().map_err(AccountantError::from)?;
-        Ok(Reserved { accountant: Arc::clone(self), plan, finer, query_id, intent, closed: false })
+        Ok(Reserved { accountant: Arc::clone(self), plan, finer, query_id, intent, closed: false, counting: None })
     }
 
     /// Hands an entry to the log and folds it at once: the order of the fold is the order of the log.

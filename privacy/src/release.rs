@@ -267,7 +267,10 @@ pub async fn release(
     let deadline = reserved.plan().deadline();
     // None when the deadline came first: the failure leaves then, and no later.
     let finished = {
-        let run = std::pin::pin!(executor.execute(reserved.plan()));
+        let run = std::pin::pin!(async {
+            let raw = executor.execute(reserved.plan()).await?;
+            reserved.write_counted().await.map(|()| raw)
+        });
         let limit = clock.sleep_until(started + deadline);
         match select(run, limit).await {
             Either::Left((Ok(raw), _)) => Some(match reserved.finer() {

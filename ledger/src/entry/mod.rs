@@ -18,6 +18,7 @@ pub mod key;
 pub mod protocol;
 pub mod query;
 pub mod record;
+mod series;
 mod signed;
 mod transaction;
 
@@ -32,6 +33,7 @@ pub use protocol::{
 };
 pub use query::{AccessDenied, QueryIntent, QueryOutcome, QueryRefused, QueryRepeated};
 pub use record::{Erase, ModifyRecord, NewRecord};
+pub use series::{Period, SeriesTerms, SeriesWindow};
 pub use signed::SignedTransaction;
 pub(crate) use signed::verify_stored;
 pub use transaction::{LedgerEntry, Transaction, parse_ledger_entry};

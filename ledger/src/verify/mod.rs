@@ -19,7 +19,7 @@
 
 mod budget;
 mod content;
-mod day;
+pub(crate) mod day;
 mod decimal;
 mod diff;
 mod files;
@@ -31,6 +31,7 @@ mod policies;
 mod price;
 mod protocols;
 mod report;
+mod series;
 mod tree;
 mod tree_only;
 

@@ -10,6 +10,7 @@ mod log;
 mod mirror;
 mod policies;
 mod recovery;
+mod series;
 mod tamper;
 mod tamper_table;
 mod transactions;

@@ -49,6 +49,9 @@ pub enum ReserveError {
     /// It reads simulated people, so there is nothing to pay.
     #[error("a question about simulated people is not paid")]
     Synthetic,
+    /// It can't be the next window of its series.
+    #[error("the series can't go on: {0}")]
+    Series(&'static str),
     /// The same Idempotency-Key is known.
     #[error("the Idempotency-Key is known")]
     KnownKey,

@@ -17,6 +17,7 @@ mod library;
 mod oracle;
 mod real_data;
 mod refusals;
+mod series;
 #[path = "../../../privacy/tests/suite/setup.rs"]
 mod setup;
 mod snapshots;

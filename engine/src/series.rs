@@ -1,0 +1,3 @@
+//! Series for dashboards: opened once, taken further at each cut, read by all who may read releases.
+
+pub mod files;
