@@ -73,15 +73,28 @@ impl Engine {
     }
 }
 
+/// Between two attempts to take series further.
+const AGAIN: Duration = Duration::from_secs(60);
+
 /// Looks again and again until `stop` is set, cutting daily where a schedule is given.
 pub async fn follow(engine: Arc<Engine>, schedule: Option<Schedule>, stop: Arc<AtomicBool>) {
     let mut said = String::new();
+    let mut series_at: Option<std::time::Instant> = None;
     while !stop.load(Ordering::Relaxed) {
         tokio::time::sleep(LOOK).await;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        let (engine, stop) = (Arc::clone(&engine), Arc::clone(&stop));
-        let look = move || engine.look(schedule, now, &|_| !stop.load(Ordering::Relaxed));
+        let (looking, stopping) = (Arc::clone(&engine), Arc::clone(&stop));
+        let look = move || looking.look(schedule, now, &|_| !stopping.load(Ordering::Relaxed));
         let looked = tokio::task::spawn_blocking(look).await;
+        let newer = matches!(looked, Ok(Ok(true)));
+        if newer || series_at.is_none_or(|at| at.elapsed() >= AGAIN) {
+            series_at = Some(std::time::Instant::now());
+            for (id, ended) in engine.refresh_series().await {
+                if let Err(error) = ended {
+                    tracing::error!(%id, %error, "a series was not taken further");
+                }
+            }
+        }
         let error = match looked {
             Ok(Ok(_)) => String::new(),
             Ok(Err(error)) => error.to_string(),

@@ -44,34 +44,39 @@ impl Window {
         Some((Day::parse(&self.from)?.0, Day::parse(&self.to)?.0))
     }
 
-    /// The window's cells, in order, of a question whose public cells within the horizon are just its periods, and in
-    /// which a patient is in one group.
+    /// The window's cells, in order, of a question in which a patient is in one group and whose public cells within the
+    /// horizon are its periods, up to the end of what the catalog declares: the horizon may go on, into days to come.
     pub(crate) fn cells(
         &self,
-        all: Option<Vec<Vec<ScalarValue>>>,
+        declared: Option<Vec<Vec<ScalarValue>>>,
         one_group: bool,
     ) -> Result<Vec<Vec<ScalarValue>>, PlanError> {
-        let refuse = |words: &str| Err(PlanError::new(Code::InvalidGrouping, words.to_owned()));
-        let day = |cell: &Vec<ScalarValue>| match cell.first()?.cast_to(&DataType::Date32) {
+        let refused = |words: &str| PlanError::new(Code::InvalidGrouping, words.to_owned());
+        if !one_group {
+            return Err(refused(
+                "a patient could be in several periods: count by a first date, found by person_id below",
+            ));
+        }
+        let mut days = self.terms.days().ok_or_else(|| refused("the horizon is no whole periods"))?;
+        days.pop();
+        let declared = declared.unwrap_or_default();
+        let within = declared.iter().filter_map(|cell| match cell.first()?.cast_to(&DataType::Date32) {
             Ok(ScalarValue::Date32(Some(day))) if cell.len() == 1 => Some(Day(day).to_string()),
             _ => None,
+        });
+        let within: Vec<String> = within.filter(|day| self.terms.from <= *day && *day < self.terms.to).collect();
+        let of = declared.first().and_then(|cell| cell.first()).map(ScalarValue::data_type);
+        let (Some(of), false, true) = (of, within.is_empty(), days.starts_with(&within)) else {
+            return Err(refused(
+                "a series has one key, the week or month of a date, and begins within that date's range",
+            ));
         };
-        if !one_group {
-            return refuse("a patient could be in several periods: count by a first date, found by person_id below");
-        }
-        let Some(mut days) = self.terms.days() else {
-            return refuse("the horizon is no whole periods, begins before 1970, or is too long");
+        let cell = |day: &String| {
+            let day = Day::parse(day).map(|day| ScalarValue::Date32(Some(day.0)));
+            let cell = day.and_then(|day| day.cast_to(&of).ok());
+            cell.map(|cell| vec![cell]).ok_or_else(|| refused("a series has one key, the week or month of a date"))
         };
-        days.pop();
-        let cells: Vec<_> = all.unwrap_or_default().into_iter().filter_map(|cell| Some((day(&cell)?, cell))).collect();
-        let within = |from: &str, to: &str| {
-            let cells = cells.iter().filter(|(day, _)| *from <= **day && **day < *to);
-            cells.cloned().unzip::<_, _, Vec<String>, Vec<_>>()
-        };
-        if within(&self.terms.from, &self.terms.to).0 != days {
-            return refuse("a series has one key, the week or month of a date, and a horizon within that date's range");
-        }
-        Ok(within(&self.from, &self.to).1)
+        days.iter().filter(|day| self.from <= **day && **day < self.to).map(cell).collect()
     }
 }
 
@@ -139,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn a_windows_cells_are_its_periods_of_a_horizon_that_has_them_all() {
+    fn a_windows_cells_are_its_periods_and_the_horizon_may_go_on_past_the_declared_range() {
         let day = |text: &str| Day::parse(text).unwrap().0;
         let cells = |days: &[&str]| {
             Some(days.iter().map(|text| vec![ScalarValue::Date32(Some(day(text)))]).collect::<Vec<_>>())
@@ -157,12 +162,15 @@ mod tests {
             window("2020-01-01", "2020-01-01").cells(months.clone(), true).unwrap(),
             Vec::<Vec<ScalarValue>>::new()
         );
+        let got = window("2020-02-01", "2020-04-01").cells(cells(&["2019-12-01", "2020-01-01"]), true).unwrap();
+        assert_eq!(Some(got), cells(&["2020-02-01", "2020-03-01"]));
         let two = Some(vec![vec![ScalarValue::Date32(Some(day("2020-01-01"))), ScalarValue::from("x")]]);
         for wrong in [
             None,
             two,
             cells(&[]),
-            cells(&["2020-01-01", "2020-02-01"]),
+            cells(&["2019-12-01", "2020-04-01"]),
+            cells(&["2020-02-01", "2020-03-01"]),
             cells(&["2020-01-01", "2020-01-15", "2020-02-01", "2020-03-01"]),
         ] {
             assert!(window("2020-01-01", "2020-02-01").cells(wrong.clone(), true).is_err(), "{wrong:?}");

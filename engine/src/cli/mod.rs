@@ -16,6 +16,7 @@ mod progress;
 mod protocol;
 mod query;
 mod render;
+mod series;
 mod serve;
 mod session;
 
@@ -82,6 +83,9 @@ enum Command {
     /// Protocols: list, approve, suspend.
     #[command(subcommand)]
     Protocol(protocol::Verb),
+    /// Series: counts by week or month, each patient once, paid once.
+    #[command(subcommand)]
+    Series(series::Verb),
     /// The audit log: verify, compare, receipts, export, search.
     #[command(subcommand)]
     Audit(audit::Verb),
@@ -154,6 +158,7 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Estimate(args) => query::estimate(&context, &args),
         Command::Budget(args) => budget::run(&context, args),
         Command::Protocol(verb) => protocol::run(&context, verb),
+        Command::Series(verb) => series::run(&context, verb),
         Command::Audit(verb) => audit::run(&context, verb),
         Command::Keys(verb) => keys::run(&context, verb),
     }
@@ -170,7 +175,7 @@ mod tests {
         let command = Cli::command();
         command.clone().debug_assert();
         let names: Vec<&str> = command.get_subcommands().map(clap::Command::get_name).collect();
-        let all = "demo bench ledger ingest serve query estimate budget protocol audit keys";
+        let all = "demo bench ledger ingest serve query estimate budget protocol series audit keys";
         assert_eq!(names, all.split(' ').collect::<Vec<_>>());
         let ledger = command.find_subcommand("ledger").unwrap();
         let verbs: Vec<&str> = ledger.get_subcommands().map(clap::Command::get_name).collect();

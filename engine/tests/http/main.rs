@@ -9,5 +9,6 @@ mod formats;
 mod logs;
 mod matrix;
 mod pages;
+mod series;
 mod snapshots;
 mod statements;

@@ -8,6 +8,7 @@ pub mod keys;
 pub mod policies;
 pub mod protocols;
 pub mod releases;
+pub mod series;
 pub mod statements;
 pub mod tiles;
 
