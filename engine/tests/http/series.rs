@@ -100,14 +100,14 @@ fn a_series_is_paid_once_and_goes_on_by_itself_to_its_end() {
 
 #[test]
 fn what_can_be_no_series_is_refused_before_it_costs_anything() {
-    let app = App::get();
+    let app = App::of(100, 13);
     let refused = |change: &dyn Fn(&mut Value)| {
         let mut body = request();
         change(&mut body);
-        let reply = post(app, "/v1/series", &body);
+        let reply = post(&app, "/v1/series", &body);
         (reply.status.as_u16(), reply.json()["code"].as_str().unwrap_or_default().to_owned())
     };
-    let before = spent(app);
+    let before = spent(&app);
     let set = |name: &'static str, value: Value| move |body: &mut Value| body[name] = value.clone();
     let grouping = (422, "INVALID_GROUPING".to_owned());
     assert_eq!(refused(&set("from", json!("2025-11-25"))), grouping, "no Monday");
@@ -126,7 +126,7 @@ fn what_can_be_no_series_is_refused_before_it_costs_anything() {
                MIN(condition_start_date) AS d FROM condition_occurrence GROUP BY person_id) f GROUP BY 1";
     assert_eq!(refused(&plain(sum)), (422, "AGG_UNSUPPORTED".into()), "something is made of the counts");
     assert_eq!(refused(&set("privacy", json!({ "rho": "100" }))), (429, "BUDGET_EXHAUSTED".into()));
-    assert_eq!(spent(app), before);
+    assert_eq!(spent(&app), before);
     assert_eq!(app.read(Role::Epidemiologist, "/v1/series/none").status, StatusCode::NOT_FOUND);
 }
 
