@@ -36,12 +36,12 @@ fn question(writer: &AuditWriter, snapshot: u64, of: SeriesWindow) -> QueryInten
 }
 
 fn ask(writer: &mut AuditWriter, intent: QueryIntent) -> (u64, String) {
-    let (query_id, free) = (intent.query_id.clone(), intent.rho == "0");
-    let index = writer.ask(intent);
-    if free {
-        writer.rho -= 5_000_000_000;
-    }
-    (index, query_id)
+    let query_id = intent.query_id.clone();
+    let (commit, blob) = salted("SELECT 1");
+    let blobs = if intent.sql_commit == commit { vec![blob] } else { vec![] };
+    writer.intents += 1;
+    writer.rho += if intent.rho == "0" { 0 } else { 5_000_000_000 };
+    (writer.append(AuditEntry::QueryIntent(intent), blobs), query_id)
 }
 
 /// The opening at the cut of 1 March, which closes the weeks up to 23 February; answered.
@@ -125,7 +125,7 @@ fn a_window_that_its_opening_did_not_pay_for_is_a_fault() {
         ("more noise", |intent| intent.primitives[0].sigma = "11".into()),
         ("another D^2", |intent| intent.primitives[0].d_squared = "4".into()),
         ("one more draw", |intent| intent.primitives.push(intent.primitives[0].clone())),
-        ("another text", |intent| intent.sql_commit = salted("SELECT  1").0),
+        ("another text", |intent| intent.sql_commit = salted("manifest").0),
         ("another protocol", |intent| intent.protocol = "y".into()),
         ("other bounds", |intent| intent.bounds.rows = 2),
         ("a price", |intent| intent.rho = "0.005".into()),
