@@ -89,6 +89,10 @@ fn a_series_is_paid_once_and_goes_on_by_itself_to_its_end() {
     assert_eq!((spent(&app), &done["next"]), (paid, &Value::Null));
     assert!(!app.server.data.join("series").join(id).exists(), "whom it counted is forgotten with its end");
 
+    // Each window is a release like any other.
+    let statement = app.read(Role::Epidemiologist, &format!("/v1/statements/{id}")).json();
+    assert_eq!(statement["rows"].as_array().unwrap().len(), 4, "{statement}");
+    assert_eq!(statement["rows"][0][1], opened["periods"][0]["value"]);
     let list = app.read(Role::Epidemiologist, "/v1/series").json();
     assert_eq!(list["series"], json!([done]));
     let page = app.read(Role::Epidemiologist, "/dashboard").text();

@@ -14,6 +14,7 @@ use epiledger_engine::{exec::local::LocalExecutor, series::files::CountedFiles};
 use epiledger_ledger::{
     Log, NoteKey, StdFs,
     entry::{AuditEntry, Period, SeriesTerms, SnapshotPinned, query::Outcome},
+    tree::sha256,
     verify::{AuditOptions, audit},
 };
 use epiledger_privacy::{
@@ -108,8 +109,10 @@ impl Run {
         let mut snapshot = write(&folder, &self.catalog, people, 3);
         (snapshot.number, snapshot.cut_at) = (number, format!("{day}T03:00Z"));
         let cut_at = snapshot.cut_at.clone();
-        let entry = SnapshotPinned { number, cut_at, scheduled: true, commit: "0".repeat(64) };
-        self.accountant.record(AuditEntry::Snapshot(entry), Vec::new()).unwrap();
+        let blob = format!("{:32}manifest {number}", "salt").into_bytes();
+        let commit = sha256(&blob).iter().map(|byte| format!("{byte:02x}")).collect();
+        let entry = SnapshotPinned { number, cut_at, scheduled: true, commit };
+        self.accountant.record(AuditEntry::Snapshot(entry), vec![blob]).unwrap();
         snapshot
     }
 
