@@ -81,6 +81,7 @@ pub struct Reserved {
     accountant: Arc<Accountant>,
     plan: BoundedPlan,
     finer: Option<Finer>,
+    loss: PrivacyLoss,
     query_id: String,
     intent: u64,
     closed: bool,
@@ -241,7 +242,7 @@ impl Accountant {
         }
         let query_id = hex(&rand::random::<[u8; 16]>());
         let salted = |text: &str| hex(&Sha256::digest([&salt[..], text.as_bytes()].concat()));
-        let finer;
+        let (finer, loss);
         let ticket = {
             let mut inner = self.lock();
             let time = self.log.time();
@@ -255,7 +256,7 @@ impl Accountant {
             }
             let held = inner.cache.get(plan.cache_key()).filter(|_| plan.window().is_none());
             finer = held.and_then(|held| Finer::of(&plan, held));
-            let loss = match opened {
+            loss = match opened {
                 Some(_) => PrivacyLoss::ZERO,
                 None => finer.as_ref().map_or_else(|| plan.loss(), Finer::loss),
             };
@@ -305,7 +306,16 @@ impl Accountant {
         };
         let intent = ticket.first_index();
         ticket.wait().map_err(AccountantError::from)?;
-        Ok(Reserved { accountant: Arc::clone(self), plan, finer, query_id, intent, closed: false, counting: None })
+        Ok(Reserved {
+            accountant: Arc::clone(self),
+            plan,
+            finer,
+            loss,
+            query_id,
+            intent,
+            closed: false,
+            counting: None,
+        })
     }
 
     /// Hands an entry to the log and folds it at once: the order of the fold is the order of the log.
@@ -362,7 +372,7 @@ impl Reserved {
 
     /// What was paid.
     #[must_use]
-    pub fn loss(&self) -> PrivacyLoss {
-        self.finer.as_ref().map_or_else(|| self.plan.loss(), Finer::loss)
+    pub const fn loss(&self) -> PrivacyLoss {
+        self.loss
     }
 }

@@ -275,7 +275,7 @@ pub async fn release(
         match select(run, limit).await {
             Either::Left((Ok(raw), _)) => Some(match reserved.finer() {
                 Some(finer) => add_finer(&reserved, finer, raw),
-                None => add_noise(reserved.plan(), reserved.query_id(), raw, &mut Noise::Private),
+                None => add_noise(reserved.plan(), reserved.query_id(), reserved.loss(), raw, &mut Noise::Private),
             }),
             Either::Left((Err(Failed), _)) => Some(Err(Failed)),
             Either::Right(_) => None,
@@ -302,7 +302,7 @@ pub async fn rehearse(plan: &BoundedPlan, executor: &impl Executor, seed: [u8; 3
         return Err(Failed);
     }
     let raw = executor.execute(plan).await?;
-    add_noise(plan, &"0".repeat(32), raw, &mut Noise::Simulated(Box::new(StdRng::from_seed(seed))))
+    add_noise(plan, &"0".repeat(32), plan.loss(), raw, &mut Noise::Simulated(Box::new(StdRng::from_seed(seed))))
 }
 
 /// Where noise comes from.
@@ -359,7 +359,13 @@ fn likely(scores: &[i64], scale: f64, rng: &mut StdRng) -> usize {
 }
 
 /// Public cells are zero-filled; unknown keys pass the threshold or vanish. Cells are in canonical key order.
-fn add_noise(plan: &BoundedPlan, query_id: &str, raw: RawBatches, noise: &mut Noise) -> Result<Release, Failed> {
+fn add_noise(
+    plan: &BoundedPlan,
+    query_id: &str,
+    loss: PrivacyLoss,
+    raw: RawBatches,
+    noise: &mut Noise,
+) -> Result<Release, Failed> {
     let cells = plan.key_types().len();
     let (keys, exact) = match plan.public_cells() {
         Some(public) => zero_filled(plan, public, raw)?,
@@ -417,7 +423,7 @@ fn add_noise(plan: &BoundedPlan, query_id: &str, raw: RawBatches, noise: &mut No
         })
         .collect::<Result<Vec<_>, Failed>>()?;
     let over = plan.threshold().map(|t| (t.over, t.k_min));
-    Ok(made(plan, query_id, plan.loss(), over, keys, draws))
+    Ok(made(plan, query_id, loss, over, keys, draws))
 }
 
 /// The held release with one more draw at each of its keys; none is added or goes.
