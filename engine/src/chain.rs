@@ -90,6 +90,9 @@ pub enum ChainError {
     /// The reader is not who it says, or its clock is off.
     #[error("the request is not signed by a key that is registered to this party at this time")]
     Unsigned,
+    /// Its bytes would stay.
+    #[error("an erasure takes bytes off the disk too: `epiledger ledger erase` where the ledger lies does both")]
+    Erasure,
     /// Nothing that this reader may read, or no such patient.
     #[error("no record of such a patient is open to this reader")]
     Nothing,
@@ -142,6 +145,9 @@ impl Chain {
             return Err(ChainError::Malformed("a block is written by the ledger alone".to_owned()));
         };
         signed.verify_signature()?;
+        if matches!(signed.transaction, Transaction::Erase(_)) {
+            return Err(ChainError::Erasure);
+        }
         self.has_its_blobs(&signed.transaction, &entry, &blobs)?;
         // One at a time: the next one is judged by what this one says.
         let mut fold = self.fold.lock().unwrap_or_else(PoisonError::into_inner);

@@ -3,7 +3,7 @@
 //! For a steward of this data folder; it reads the folder alone, and nothing of it is written or logged anywhere.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 use epiledger_ingest::withdrawal::{Of, Report, report};
@@ -17,6 +17,7 @@ use super::Context;
 use super::client::{ClientFile, read, read_key};
 use super::exit::{Exit, Failure};
 use crate::api::Role;
+use crate::rotation::audit_folders;
 use crate::server::keys::ApiKeys;
 
 /// What to ask about consents.
@@ -67,16 +68,15 @@ fn require_steward(context: &Context) -> Result<(), Failure> {
 
 /// Answered questions over cuts at which research could read the patient for their purpose.
 fn releases(data: &Path, report: &Report) -> Result<Vec<Value>, Failure> {
-    let dir = data.join("audit");
-    if !dir.join("checkpoint").exists() {
-        return Ok(Vec::new());
-    }
-    let log = LogReader::open(&dir).map_err(Failure::of)?;
     let held: BTreeMap<u64, i32> = report.held.iter().map(|held| (held.snapshot, held.purposes)).collect();
     let mut asked: BTreeMap<String, QueryIntent> = BTreeMap::new();
     let mut releases = Vec::new();
-    for stored in log.entries(0) {
-        let (index, bytes, blobs) = stored.map_err(Failure::of)?;
+    let written = |dir: &PathBuf| dir.join("checkpoint").exists();
+    let logs = audit_folders(data).into_iter().filter(written).map(|dir| LogReader::open(&dir));
+    let logs = logs.collect::<Result<Vec<_>, _>>()?;
+    // Entries are named by an index that counts on through all logs.
+    for (index, stored) in (0_u64..).zip(logs.iter().flat_map(|log| log.entries(0))) {
+        let (_, bytes, blobs) = stored?;
         match parse_audit_entry(&bytes).map_err(Failure::of)? {
             AuditLogEntry::Entry(AuditEntry::QueryIntent(intent)) => {
                 asked.insert(intent.query_id.clone(), intent);

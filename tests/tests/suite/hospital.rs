@@ -9,7 +9,7 @@ use epiledger_ingest::parties::signing_key;
 use epiledger_ledger::{
     LedgerEntry, LogReader, SignedTransaction, Transaction, VerifierKey, check_proof,
     entry::{
-        GrantAccess, ModifyRecord, NewRecord, ReadRequest, RevokeAccess,
+        Erase, GrantAccess, ModifyRecord, NewRecord, ReadRequest, RevokeAccess,
         consent::Scope,
         key::Party,
         record::{Payload, Period, Reason, Seal},
@@ -227,7 +227,13 @@ fn what_would_not_count_is_refused_and_not_appended() {
             _ => unreachable!(),
         }
     });
-    let cases: [(&str, Reply, u16, &str); 8] = [
+    let erase = Transaction::Erase(Erase {
+        patient: patient.clone(),
+        payload_sha256: payload(&blob).sha256,
+        basis: "withdrawal".into(),
+    });
+    let cases: [(&str, Reply, u16, &str); 9] = [
+        ("an erasure", submit(&app, erase, &own, &[]).1, 422, "ERASURE"),
         ("a stranger's key", submit(&app, new("s"), &stranger, &[&blob]).1, 422, "UNKNOWN_KEY"),
         ("the patient's key", submit(&app, new("s"), &own, &[&blob]).1, 422, "WRONG_SIGNER"),
         ("a grant by the hospital", submit(&app, grant(&patient, "h-west"), &hospital, &[]).1, 422, "WRONG_SIGNER"),

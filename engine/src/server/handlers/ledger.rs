@@ -43,6 +43,7 @@ impl From<ChainError> for Problem {
             ChainError::Key(fault) => unprocessable(fault.code()),
             ChainError::Blobs(_) => unprocessable("BLOBS"),
             ChainError::Payload(_) => unprocessable("PAYLOAD"),
+            ChainError::Erasure => unprocessable("ERASURE"),
             ChainError::Duplicate => Self::new(StatusCode::CONFLICT, "DUPLICATE_RECORD", error.to_string()),
             ChainError::Copy => Self::new(StatusCode::CONFLICT, "LEDGER_COPY", error.to_string()),
             ChainError::Unsigned => Self::new(StatusCode::UNAUTHORIZED, "UNAUTHORIZED", error.to_string())
