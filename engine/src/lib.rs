@@ -28,6 +28,7 @@ pub mod receipt;
 pub mod redaction;
 mod review;
 pub mod rotation;
+pub mod series;
 pub mod server;
 pub mod snapshots;
 pub mod telemetry;

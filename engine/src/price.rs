@@ -84,6 +84,12 @@ impl Engine {
         price(left.unwrap_or_default(), self.delta_rep())
     }
 
+    /// What is left of the id space, for whole lifetimes: who asks does not matter.
+    pub(crate) fn left(&self) -> Rho {
+        let levels = self.lasting("", "");
+        levels.iter().find(|level| level.level == "id_space").map_or(Rho::ZERO, |level| level.remaining().rho)
+    }
+
     /// The lasting levels that bind the caller. It changes when something is spent or a policy comes into force, not
     /// with the hours.
     #[must_use]

@@ -45,15 +45,15 @@ pub struct Engine {
     pub(crate) leases: Mutex<Leases>,
     pub(crate) redactions: Proposals,
     pub(crate) denials: Mutex<HashMap<(String, String), (u64, u64)>>,
-    turns: Turns,
+    pub(crate) turns: Turns,
     pub(crate) executor: LocalExecutor,
     /// Tables of simulated people, once they were asked for.
     pub(crate) simulated: Mutex<Option<Arc<Snapshot>>>,
     pub(crate) audit_queries: AuditExecutor,
-    clock: Box<dyn Clock>,
-    timing: Timing,
+    pub(crate) clock: Box<dyn Clock>,
+    pub(crate) timing: Timing,
     secret: [u8; 32],
-    build: String,
+    pub(crate) build: String,
 }
 
 /// A question's plan, and the snapshot that it reads.
@@ -384,7 +384,7 @@ impl Engine {
         })
     }
 
-    async fn log_refusal(self: &Arc<Self>, asker: &Asker, code: String) -> Result<u64, QueryError> {
+    pub(crate) async fn log_refusal(self: &Arc<Self>, asker: &Asker, code: String) -> Result<u64, QueryError> {
         let (sql_commit, blob) = commitment(&asker.text);
         let entry = AuditEntry::QueryRefused(QueryRefused {
             principal: asker.principal.clone(),
@@ -395,7 +395,7 @@ impl Engine {
         self.record(entry, vec![blob]).await
     }
 
-    async fn record(self: &Arc<Self>, entry: AuditEntry, blobs: Vec<Vec<u8>>) -> Result<u64, QueryError> {
+    pub(crate) async fn record(self: &Arc<Self>, entry: AuditEntry, blobs: Vec<Vec<u8>>) -> Result<u64, QueryError> {
         self.writable()?;
         let accountant = Arc::clone(&self.accountant);
         blocking(move || accountant.record(entry, blobs)).await?.map_err(stopped)
@@ -412,7 +412,7 @@ impl Engine {
                 reachable,
             },
             ReserveError::KnownKey => QueryError::Conflict,
-            ReserveError::Stale | ReserveError::UnderWay | ReserveError::Synthetic => {
+            ReserveError::Stale | ReserveError::UnderWay | ReserveError::Synthetic | ReserveError::Series(_) => {
                 QueryError::Unavailable(error.to_string())
             }
             ReserveError::RolledBack(why) => QueryError::RolledBack(why),
@@ -481,12 +481,12 @@ pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send 
 }
 
 /// SHA-256(salt || text) in hex, and the blob behind it.
-fn commitment(text: &str) -> (String, Vec<u8>) {
+pub(crate) fn commitment(text: &str) -> (String, Vec<u8>) {
     let blob = [&rand::random::<[u8; 32]>()[..], text.as_bytes()].concat();
     (hex(&Sha256::digest(&blob)), blob)
 }
 
-fn busy() -> QueryError {
+pub(crate) fn busy() -> QueryError {
     QueryError::Unavailable("other questions hold all memory; nothing was spent: ask again in a minute".into())
 }
 

@@ -5,7 +5,7 @@ use std::{
         Arc, PoisonError, Weak,
         atomic::{AtomicBool, Ordering},
     },
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use epiledger_ingest::{
@@ -93,15 +93,45 @@ impl Engine {
     }
 }
 
+/// Between two attempts to take series further.
+const AGAIN: Duration = Duration::from_secs(60);
+
+/// Series between one look and the next.
+#[derive(Default)]
+struct Standing {
+    tried: Option<Instant>,
+    said: Vec<String>,
+}
+
+impl Standing {
+    /// Takes series further at a newer snapshot, and now and then where that failed.
+    async fn further(&mut self, engine: &Arc<Engine>, newer: bool) {
+        if !newer && self.tried.is_some_and(|at| at.elapsed() < AGAIN) {
+            return;
+        }
+        self.tried = Some(Instant::now());
+        let ended = engine.refresh_series().await.into_iter();
+        let failed: Vec<String> =
+            ended.filter_map(|(id, ended)| ended.err().map(|error| format!("{id}: {error}"))).collect();
+        for error in failed.iter().filter(|error| !self.said.contains(error)) {
+            tracing::error!(%error, "a series was not taken further");
+        }
+        self.said = failed;
+    }
+}
+
 /// Looks again and again until `stop` is set, cutting daily where a schedule is given.
 pub async fn follow(engine: Arc<Engine>, schedule: Option<Schedule>, stop: Arc<AtomicBool>) {
     let mut said = String::new();
+    let mut series = Standing::default();
     while !stop.load(Ordering::Relaxed) {
         tokio::time::sleep(LOOK).await;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        let (engine, stop) = (Arc::clone(&engine), Arc::clone(&stop));
-        let look = move || engine.look(schedule, now, &|_| !stop.load(Ordering::Relaxed));
+        let (looking, stopping) = (Arc::clone(&engine), Arc::clone(&stop));
+        let look = move || looking.look(schedule, now, &|_| !stopping.load(Ordering::Relaxed));
         let looked = tokio::task::spawn_blocking(look).await;
+        let newer = matches!(looked, Ok(Ok(true)));
+        series.further(&engine, newer).await;
         let error = match looked {
             Ok(Ok(_)) => String::new(),
             Ok(Err(error)) => error.to_string(),

@@ -22,6 +22,7 @@ mod ending;
 mod error;
 mod memory;
 mod policy;
+mod series;
 
 use std::{
     collections::BTreeMap,
@@ -31,7 +32,8 @@ use std::{
 use epiledger_ledger::{
     Log, LogError, NewEntry, Ticket,
     entry::{
-        AuditEntry, AuditLogEntry, QueryIntent, QueryOutcome, Redaction, parse_audit_entry, query::Outcome as Ending,
+        AuditEntry, AuditLogEntry, QueryIntent, QueryOutcome, Redaction, SeriesWindow, parse_audit_entry,
+        query::Outcome as Ending,
     },
     tree::{Frontier, leaf_hash},
 };
@@ -81,9 +83,11 @@ pub struct Reserved {
     accountant: Arc<Accountant>,
     plan: BoundedPlan,
     finer: Option<Finer>,
+    loss: PrivacyLoss,
     query_id: String,
     intent: u64,
     closed: bool,
+    counting: Option<series::Counting>,
 }
 
 /// The budget, its log, and the releases that were paid for.
@@ -240,6 +244,20 @@ impl Accountant {
     /// # Errors
     /// Nothing was spent, but for a log failure, where the process must stop.
     pub fn reserve(self: &Arc<Self>, plan: BoundedPlan, asker: &Asker) -> Result<Reserved, ReserveError> {
+        if plan.window().is_some() {
+            return Err(ReserveError::Series("its windows are taken in order"));
+        }
+        self.pay(plan, asker, None, rand::random())
+    }
+
+    /// As [`Self::reserve`], for windows of a series too: one that was paid for by the opening at an index is free.
+    fn pay(
+        self: &Arc<Self>,
+        plan: BoundedPlan,
+        asker: &Asker,
+        opened: Option<u64>,
+        salt: [u8; SALT],
+    ) -> Result<Reserved, ReserveError> {
         if plan.synthetic() {
             return Err(ReserveError::Synthetic);
         }
@@ -247,9 +265,8 @@ impl Accountant {
             return Err(ReserveError::RolledBack(why.to_owned()));
         }
         let query_id = hex(&rand::random::<[u8; 16]>());
-        let salt = rand::random::<[u8; SALT]>();
         let salted = |text: &str| hex(&Sha256::digest([&salt[..], text.as_bytes()].concat()));
-        let finer;
+        let (finer, loss);
         let ticket = {
             let mut inner = self.lock();
             let time = self.log.time();
@@ -261,8 +278,12 @@ impl Accountant {
             if asker.idempotency.as_ref().is_some_and(|key| inner.keys.contains_key(key)) {
                 return Err(ReserveError::KnownKey);
             }
-            finer = inner.cache.get(plan.cache_key()).and_then(|held| Finer::of(&plan, held));
-            let loss = finer.as_ref().map_or_else(|| plan.loss(), Finer::loss);
+            let held = inner.cache.get(plan.cache_key()).filter(|_| plan.window().is_none());
+            finer = held.and_then(|held| Finer::of(&plan, held));
+            loss = match opened {
+                Some(_) => PrivacyLoss::ZERO,
+                None => finer.as_ref().map_or_else(|| plan.loss(), Finer::loss),
+            };
             for level in inner.budget.levels(&asker.protocol, &asker.principal, time) {
                 if !loss.within(level.remaining()) {
                     return Err(ReserveError::Exhausted(Box::new(level), loss));
@@ -286,6 +307,13 @@ impl Accountant {
                 timing: asker.timing.as_str().to_owned(),
                 time,
                 finer: finer.as_ref().map(Finer::cites),
+                series: plan.window().map(|window| SeriesWindow {
+                    opened,
+                    plan: salted(plan.series_text()),
+                    terms: window.terms.clone(),
+                    from: window.from.clone(),
+                    to: window.to.clone(),
+                }),
                 primitives: finer.as_ref().map_or_else(|| plan.primitives(), Finer::primitives),
                 rho: loss.rho.to_string(),
                 delta: loss.delta.to_string(),
@@ -295,13 +323,24 @@ impl Accountant {
                 idempotency: asker.idempotency.clone(),
                 request_commit: asker.idempotency.as_ref().map(|_| salted(&asker.request)),
             };
-            let blob = [&salt[..], asker.text.as_bytes()].concat();
-            self.submit(&mut inner, &AuditEntry::QueryIntent(intent), vec![blob], None, Some(salt))?
+            inner.budget.series().check(&intent).map_err(ReserveError::Series)?;
+            // A later window names the opening's text, which the log holds.
+            let blob = opened.is_none().then(|| [&salt[..], asker.text.as_bytes()].concat());
+            self.submit(&mut inner, &AuditEntry::QueryIntent(intent), blob.into_iter().collect(), None, Some(salt))?
         };
         let intent = ticket.first_index();
         // A copy of the folder from before this moment shows as one: the price is not to be had a second time.
         ticket.wait_pinned().map_err(AccountantError::from)?;
-        Ok(Reserved { accountant: Arc::clone(self), plan, finer, query_id, intent, closed: false })
+        Ok(Reserved {
+            accountant: Arc::clone(self),
+            plan,
+            finer,
+            loss,
+            query_id,
+            intent,
+            closed: false,
+            counting: None,
+        })
     }
 
     /// Hands an entry to the log and folds it at once: the order of the fold is the order of the log.
@@ -358,7 +397,7 @@ impl Reserved {
 
     /// What was paid.
     #[must_use]
-    pub fn loss(&self) -> PrivacyLoss {
-        self.finer.as_ref().map_or_else(|| self.plan.loss(), Finer::loss)
+    pub const fn loss(&self) -> PrivacyLoss {
+        self.loss
     }
 }

@@ -14,6 +14,7 @@ use epiledger_ledger::entry::{
 use crate::{
     day::Day,
     loss::{Delta, PrivacyLoss, Rho},
+    series::Book,
 };
 
 /// Questions without an answer, failed or abandoned, that suspend a protocol: each may have revealed one bit.
@@ -163,6 +164,7 @@ pub struct Budget {
     in_window: PrivacyLoss,
     intents: u64,
     open: BTreeMap<String, OpenIntent>,
+    series: Book,
     time: u64,
 }
 
@@ -234,6 +236,7 @@ impl Budget {
             }
             AuditEntry::QueryIntent(intent) => self.apply_intent(index, intent)?,
             AuditEntry::QueryOutcome(outcome) => self.apply_outcome(outcome),
+            AuditEntry::Snapshot(cut) => self.series.cut(cut.number, &cut.cut_at),
             _ => {}
         }
         Ok(())
@@ -313,6 +316,7 @@ impl Budget {
         if protocol.full() {
             return Err("an intent beside too many that may fail");
         }
+        self.series.check(intent)?;
         let levels = self.levels(&intent.protocol, &intent.principal, intent.time);
         if levels.iter().any(|level| !loss.within(level.remaining())) {
             return Err("an intent past a cap");
@@ -336,12 +340,14 @@ impl Budget {
         }
         self.window.push_back((intent.time, loss));
         self.intents += 1;
+        self.series.begin(index, intent);
         self.open.insert(intent.query_id.clone(), OpenIntent { index, protocol: intent.protocol.clone() });
         Ok(())
     }
 
     fn apply_outcome(&mut self, outcome: &QueryOutcome) {
         let ended = self.open.remove(&outcome.query_id);
+        self.series.end(&outcome.query_id, outcome.outcome);
         if let Some(protocol) = ended.and_then(|open| self.protocols.get_mut(&open.protocol)) {
             protocol.under_way = protocol.under_way.saturating_sub(1);
             protocol.failures += u32::from(outcome.outcome != Outcome::Answered);
@@ -376,6 +382,12 @@ impl Budget {
     #[must_use]
     pub const fn open(&self) -> &BTreeMap<String, OpenIntent> {
         &self.open
+    }
+
+    /// The series that were opened.
+    #[must_use]
+    pub const fn series(&self) -> &Book {
+        &self.series
     }
 
     /// The state that the next intent names.

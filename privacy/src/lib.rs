@@ -10,6 +10,7 @@
 //! | paying | [`accountant`] | within every budget level; the intent is durable in the audit log |
 //! | noise | [`mechanism`], [`release`] | drawn once, on integers, outcome durable before anything leaves |
 //! | more accuracy | [`finer`] | a second draw for the difference, combined with the first |
+//! | series | [`series`] | each patient counted once over all windows, one price |
 //! | records | [`consent`], [`deidentify`] | the only way out of a record |
 //!
 //! The crate has no I/O of its own: it reads through DataFusion, writes through the audit log, and sleeps on
@@ -41,4 +42,5 @@ pub mod query;
 pub mod refusal;
 pub mod release;
 pub mod research;
+pub mod series;
 pub mod snapshot;

@@ -274,12 +274,15 @@ pub async fn release(
     let deadline = reserved.plan().deadline();
     // None when the deadline came first: the failure leaves then, and no later.
     let finished = {
-        let run = std::pin::pin!(run(reserved.plan(), executor));
+        let run = std::pin::pin!(async {
+            let raw = run(reserved.plan(), executor).await?;
+            reserved.write_counted().await.map(|()| raw)
+        });
         let limit = clock.sleep_until(started + deadline);
         match select(run, limit).await {
             Either::Left((Ok(raw), _)) => Some(match reserved.finer() {
                 Some(finer) => add_finer(&reserved, finer, raw),
-                None => add_noise(reserved.plan(), reserved.query_id(), raw, &mut Noise::Private),
+                None => add_noise(reserved.plan(), reserved.query_id(), reserved.loss(), raw, &mut Noise::Private),
             }),
             Either::Left((Err(Failed), _)) => Some(Err(Failed)),
             Either::Right(_) => None,
@@ -310,7 +313,7 @@ pub async fn rehearse(plan: &BoundedPlan, executor: &impl Executor, seed: [u8; 3
         return Err(Failed);
     }
     let raw = run(plan, executor).await?;
-    add_noise(plan, &"0".repeat(32), raw, &mut Noise::Simulated(Box::new(StdRng::from_seed(seed))))
+    add_noise(plan, &"0".repeat(32), plan.loss(), raw, &mut Noise::Simulated(Box::new(StdRng::from_seed(seed))))
 }
 
 /// Where noise comes from.
@@ -371,7 +374,13 @@ fn likely(scores: &[i64], scale: f64, rng: &mut StdRng) -> usize {
 }
 
 /// Public cells are zero-filled; unknown keys pass the threshold or vanish. Cells are in canonical key order.
-fn add_noise(plan: &BoundedPlan, query_id: &str, raw: RawBatches, noise: &mut Noise) -> Result<Release, Failed> {
+fn add_noise(
+    plan: &BoundedPlan,
+    query_id: &str,
+    loss: PrivacyLoss,
+    raw: RawBatches,
+    noise: &mut Noise,
+) -> Result<Release, Failed> {
     let cells = plan.key_types().len();
     let (keys, exact) = match plan.public_cells() {
         Some(public) => zero_filled(plan, public, raw)?,
@@ -432,7 +441,7 @@ fn add_noise(plan: &BoundedPlan, query_id: &str, raw: RawBatches, noise: &mut No
         })
         .collect::<Result<Vec<_>, Failed>>()?;
     let over = plan.threshold().map(|t| (t.over, t.k_min));
-    Ok(made(plan, query_id, plan.loss(), over, keys, draws))
+    Ok(made(plan, query_id, loss, over, keys, draws))
 }
 
 /// The held release with one more draw at each of its keys; none is added or goes.

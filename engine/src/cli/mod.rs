@@ -19,6 +19,7 @@ mod protocol;
 mod query;
 mod render;
 mod restore;
+mod series;
 mod serve;
 mod session;
 
@@ -85,6 +86,9 @@ enum Command {
     /// Protocols: list, approve, suspend.
     #[command(subcommand)]
     Protocol(protocol::Verb),
+    /// Series: counts by week or month, each patient once, paid once.
+    #[command(subcommand)]
+    Series(series::Verb),
     /// The audit log: verify, compare, receipts, export, search.
     #[command(subcommand)]
     Audit(audit::Verb),
@@ -164,6 +168,7 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Estimate(args) => query::estimate(&context, &args),
         Command::Budget(args) => budget::run(&context, args),
         Command::Protocol(verb) => protocol::run(&context, verb),
+        Command::Series(verb) => series::run(&context, verb),
         Command::Audit(verb) => audit::run(&context, verb),
         Command::Consent(verb) => consent::run(&context, verb),
         Command::Keys(verb) => keys::run(&context, verb),
@@ -183,7 +188,8 @@ mod tests {
         let command = Cli::command();
         command.clone().debug_assert();
         let names: Vec<&str> = command.get_subcommands().map(clap::Command::get_name).collect();
-        let all = "demo bench ledger ingest serve query estimate budget protocol audit consent keys backup restore";
+        let all =
+            "demo bench ledger ingest serve query estimate budget protocol series audit consent keys backup restore";
         assert_eq!(names, all.split(' ').collect::<Vec<_>>());
         let ledger = command.find_subcommand("ledger").unwrap();
         let verbs: Vec<&str> = ledger.get_subcommands().map(clap::Command::get_name).collect();

@@ -57,16 +57,7 @@ impl Args {
             "-" => std::io::read_to_string(std::io::stdin()).map_err(Failure::of)?,
             text => text.to_owned(),
         };
-        let mut params = Map::new();
-        for pair in &self.params {
-            let (name, value) = pair
-                .split_once('=')
-                .ok_or_else(|| Failure::usage(format!("--param takes NAME=VALUE; `{pair}` has no `=`")))?;
-            let value = serde_json::from_str(value).unwrap_or_else(|_| Value::from(value));
-            if params.insert(name.to_owned(), value).is_some() {
-                return Err(Failure::usage(format!("--param {name} is given twice")));
-            }
-        }
+        let params = params(&self.params)?;
         let mut body = json!({ "sql": sql, "params": params });
         let mut set = |name: &str, value: Option<Value>| {
             if let (Some(value), Some(object)) = (value, body.as_object_mut()) {
@@ -83,6 +74,21 @@ impl Args {
         set("privacy", price);
         Ok(body)
     }
+}
+
+/// The parameters of `--param NAME=VALUE`.
+pub(super) fn params(pairs: &[String]) -> Result<Map<String, Value>, Failure> {
+    let mut params = Map::new();
+    for pair in pairs {
+        let (name, value) = pair
+            .split_once('=')
+            .ok_or_else(|| Failure::usage(format!("--param takes NAME=VALUE; `{pair}` has no `=`")))?;
+        let value = serde_json::from_str(value).unwrap_or_else(|_| Value::from(value));
+        if params.insert(name.to_owned(), value).is_some() {
+            return Err(Failure::usage(format!("--param {name} is given twice")));
+        }
+    }
+    Ok(params)
 }
 
 /// Asks and prints the answer.

@@ -100,7 +100,8 @@ fn success(route: Route) -> &'static str {
         | Route::TransactionSubmit
         | Route::RedactionPropose
         | Route::RedactionConfirm
-        | Route::KeyCreate => "201",
+        | Route::KeyCreate
+        | Route::SeriesOpen => "201",
         _ => "200",
     }
 }
@@ -143,6 +144,17 @@ fn problems(route: Route) -> Vec<(&'static str, &'static str)> {
             ("422", "The rules refuse the question; nothing was spent."),
             ("429", "The budget does not cover it: required and remaining."),
             ("504", "Paid, and no answer by the deadline."),
+        ]),
+        Route::SeriesOpen => list.extend([
+            ("400", "The request is malformed."),
+            ("422", "The question can't be a series; nothing was spent."),
+            ("429", "The budget does not cover it: required and remaining."),
+            ("504", "Paid, and the periods closed so far have no answer; later ones will."),
+        ]),
+        Route::SeriesRefresh => list.extend([
+            ("404", "Nothing there that the caller may read."),
+            ("503", "The series can't go on; nothing was spent."),
+            ("504", "The periods closed by now have no answer; later ones will."),
         ]),
         Route::Dummy => list.extend([
             ("400", "The request is malformed."),

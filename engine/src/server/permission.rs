@@ -126,6 +126,14 @@ routes! {
     BudgetHistory Get "/v1/budget/history" Api BUDGET;
     /// Lists the recorded answers that the caller may read.
     Releases Get "/v1/releases" Api READERS;
+    /// Opens a series: pays once for a count by week or month in which each patient is counted once.
+    SeriesOpen Post "/v1/series" Api RESEARCHER;
+    /// Lists the series that the caller may read.
+    SeriesList Get "/v1/series" Api READERS;
+    /// Shows a series: the periods that are released, and when the next one closes.
+    SeriesShow Get "/v1/series/{id}" Api READERS;
+    /// Takes a series further at the newest snapshot; spends nothing.
+    SeriesRefresh Post "/v1/series/{id}/refresh" Api RESEARCHER;
     /// Lists the protocols: who may ask, for which purpose, until when, how much is spent.
     Protocols Get "/v1/protocols" Api BUDGET;
     /// Approves a protocol.
@@ -225,6 +233,10 @@ mod tests {
                     Route::BudgetPlan,
                     Route::BudgetHistory,
                     Route::Releases,
+                    Route::SeriesOpen,
+                    Route::SeriesList,
+                    Route::SeriesShow,
+                    Route::SeriesRefresh,
                     Route::Protocols,
                     Route::Policies,
                     Route::DashboardPage,
@@ -235,6 +247,8 @@ mod tests {
                     Route::Datasets,
                     Route::Schema,
                     Route::Releases,
+                    Route::SeriesList,
+                    Route::SeriesShow,
                     Route::DashboardPage,
                 ],
                 Role::Board => &[
@@ -291,6 +305,7 @@ mod tests {
     fn only_a_researcher_can_spend() {
         for role in Role::ALL {
             assert_eq!(Route::Ask.access().allows(role), role == Role::Researcher);
+            assert_eq!(Route::SeriesOpen.access().allows(role), role == Role::Researcher);
         }
     }
 }

@@ -10,5 +10,6 @@ mod logs;
 mod matrix;
 mod pages;
 mod redactions;
+mod series;
 mod snapshots;
 mod statements;

@@ -20,6 +20,7 @@ pub mod query;
 mod reading;
 pub mod record;
 pub mod rotation;
+mod series;
 mod signed;
 mod transaction;
 
@@ -36,6 +37,7 @@ pub use query::{AccessDenied, QueryIntent, QueryOutcome, QueryRefused, QueryRepe
 pub use reading::ReadRequest;
 pub use record::{Erase, ModifyRecord, NewRecord};
 pub use rotation::{LogClose, LogContinue};
+pub use series::{Period, SeriesTerms, SeriesWindow};
 pub use signed::SignedTransaction;
 pub(crate) use signed::verify_stored;
 pub use transaction::{LedgerEntry, Transaction, parse_ledger_entry};

@@ -5,6 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::series::SeriesWindow;
+
 /// One noisy draw and its price. `charged rho * 2 * sigma^2 >= d_squared` holds exactly.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -82,9 +84,13 @@ pub struct QueryIntent {
     /// Log index of the answered outcome whose numbers are drawn once more, for the difference in price alone; null for
     /// a question of its own. The primitives are those of that outcome's intent, in its order.
     pub finer: Option<u64>,
+    /// The periods that are released, where the question is one of a series; absent for every other. The opening of a
+    /// series pays for all of it. A later window costs nothing: its primitives are the opening's, its rho and delta 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub series: Option<SeriesWindow>,
     /// What is drawn.
     pub primitives: Vec<Primitive>,
-    /// Sum of the primitives' rho, a decimal.
+    /// Sum of the primitives' rho, a decimal; 0 for a later window of a series.
     pub rho: String,
     /// Delta charged, a decimal with at most 18 places.
     pub delta: String,

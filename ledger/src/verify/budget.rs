@@ -9,6 +9,7 @@ use super::{
     price::{Drawn, price},
     protocols::Protocols,
     report::{AuditSummary, Continued, Fault, IdSpaceBudget},
+    series::Book,
 };
 use crate::{
     entry::{AuditEntry, QueryIntent, QueryOutcome, protocol::WINDOW_SECONDS, query::Outcome},
@@ -77,6 +78,7 @@ pub(crate) struct AuditFold {
     query_ids: HashSet<String>,
     answered: BTreeMap<u64, Drawn>,
     snapshots: BTreeSet<u64>,
+    series: Book,
     summary: AuditSummary,
 }
 
@@ -181,6 +183,7 @@ impl AuditFold {
                     return Err(("snapshot", "snapshot numbers must rise".into()));
                 }
                 self.snapshots.insert(snapshot.number);
+                self.series.cut(snapshot.number, &snapshot.cut_at);
                 commitment(&snapshot.commit).map_err(is("entry"))
             }
             AuditEntry::Redaction(redaction) => {
@@ -225,7 +228,9 @@ impl AuditFold {
         }
         let policy = self.policies.of(intent).map_err(is("policy"))?;
         let protocol = self.protocols.of(intent).map_err(is("protocol"))?;
-        let price = price(intent).map_err(is("budget"))?;
+        // A window of a series was paid for by its opening, whose primitives it repeats.
+        let paid = self.series.begin(index, intent).map_err(is("series"))?;
+        let price = if paid { Amount::default() } else { price(intent).map_err(is("budget"))? };
         let held = match intent.finer {
             None => None,
             Some(cited) => {
@@ -268,7 +273,10 @@ impl AuditFold {
         self.open.insert(index, Open { query_id: intent.query_id.clone(), protocol: intent.protocol.clone(), drawn });
         self.summary.intents += 1;
         self.summary.finer += u64::from(intent.finer.is_some());
-        self.summary.primitives += intent.primitives.len() as u64;
+        self.summary.windows += u64::from(paid);
+        if !paid {
+            self.summary.primitives += intent.primitives.len() as u64;
+        }
         Ok(())
     }
 
@@ -281,6 +289,7 @@ impl AuditFold {
         }
         outcome.result_commit.as_deref().map_or(Ok(()), commitment)?;
         self.protocols.end(&ended.protocol, answered);
+        self.series.end(outcome.intent);
         match outcome.outcome {
             Outcome::Answered => {
                 self.answered.insert(index, ended.drawn);

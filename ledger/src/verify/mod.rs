@@ -20,7 +20,7 @@
 mod absent;
 mod budget;
 mod content;
-mod day;
+pub(crate) mod day;
 mod decimal;
 mod diff;
 mod files;
@@ -32,6 +32,7 @@ mod policies;
 mod price;
 mod protocols;
 mod report;
+mod series;
 mod tree;
 mod tree_only;
 

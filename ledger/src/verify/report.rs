@@ -84,6 +84,8 @@ pub struct AuditSummary {
     pub intents: u64,
     /// Of them asked again with more accuracy, at the difference in price.
     pub finer: u64,
+    /// Of them free, since the opening of their series had paid for them.
+    pub windows: u64,
     /// Of them answered.
     pub answered: u64,
     /// Of them ended without an answer.
@@ -234,6 +236,9 @@ impl fmt::Display for Report {
                 "  {} questions paid ({} answered, {} failed, {} abandoned, {} open), {} repeated free, {} refused",
                 audit.intents, audit.answered, audit.failed, audit.abandoned, audit.open, audit.repeated, audit.refused
             )?;
+            if audit.windows > 0 {
+                writeln!(f, "  {} of them are windows of a series that its opening paid for", audit.windows)?;
+            }
             writeln!(f, "  {} prices recomputed from sensitivity and sigma", audit.primitives)?;
             for budget in &audit.budgets {
                 writeln!(

@@ -226,6 +226,7 @@ impl AuditWriter {
             timing: "classes".into(),
             time: self.log.time(),
             finer: None,
+            series: None,
             primitives: vec![Primitive {
                 mechanism: "discrete_gaussian".into(),
                 d_squared: "1".into(),

@@ -18,6 +18,7 @@ mod policies;
 mod python;
 mod recovery;
 mod rotation;
+mod series;
 #[path = "../../../tests/src/skip.rs"]
 mod skip;
 mod tamper;

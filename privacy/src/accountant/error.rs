@@ -52,6 +52,9 @@ pub enum ReserveError {
     /// The log takes no more entries: its folder is an older copy of it, or a fork.
     #[error("the audit log does not continue its pinned head: {0}")]
     RolledBack(String),
+    /// It can't be the next window of its series.
+    #[error("the series can't go on: {0}")]
+    Series(&'static str),
     /// The same Idempotency-Key is known.
     #[error("the Idempotency-Key is known")]
     KnownKey,

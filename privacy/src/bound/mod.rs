@@ -8,6 +8,7 @@ pub(crate) mod interval;
 pub mod keys;
 pub(crate) mod lineage;
 pub(crate) mod measure;
+mod once;
 mod operator;
 mod oracle;
 pub mod physical;
@@ -39,6 +40,7 @@ use crate::{
     params::{PrivacyParams, SEMANTICS_VERSION},
     query::Query,
     refusal::{Code, PlanError},
+    series::Window,
     snapshot::Snapshot,
 };
 pub(crate) use canonical::hex;
@@ -46,6 +48,8 @@ use canonical::{derived_key, literals};
 use form::{Form, Parts};
 use keys::{Keys, PublicValues};
 use measure::{Drawn, Measured, Needed, Size};
+pub use once::bound_window;
+use once::{Of, Once};
 use physical::Layout;
 pub use width::Wanted;
 
@@ -69,6 +73,7 @@ pub struct BoundedPlan {
     text: String,
     deadline: Duration,
     memory: usize,
+    series: Option<Of>,
     snapshot: u64,
     synthetic: bool,
     policy: u64,
@@ -102,18 +107,33 @@ pub fn bound(
     snapshot: &Snapshot,
     params: &PrivacyParams,
 ) -> Result<BoundedPlan, PlanError> {
+    bound_in(query, catalog, snapshot, params, None)
+}
+
+fn bound_in(
+    query: &Query,
+    catalog: &Catalog,
+    snapshot: &Snapshot,
+    params: &PrivacyParams,
+    window: Option<&Window>,
+) -> Result<BoundedPlan, PlanError> {
     query.check(catalog)?;
     let aggregate = query.private();
     let relation = walk::walk(&aggregate.input, catalog)?;
     let group = keys::total_keys(&aggregate.group_expr, &relation)?;
     let measures = total::measures(aggregate, &relation)?;
     let found = keys::keys(&group, &relation, catalog, &SnapshotValues { catalog, snapshot })?;
-    let groups = if group.is_empty() || keys::unit_determined(&group, &relation) { 1 } else { relation.groups };
+    let one_group = group.is_empty() || keys::unit_determined(&group, &relation);
+    let groups = if one_group { 1 } else { relation.groups };
     let rows = relation.rows.max(1);
     let cells = match found {
         _ if group.is_empty() => Some(vec![Vec::new()]),
         Keys::Public(cells) => Some(cells),
         Keys::Unknown => None,
+    };
+    let cells = match window {
+        Some(window) => Some(window.cells(cells, one_group)?),
+        None => cells,
     };
     // A unit can't touch more cells than there are.
     let groups = cells.as_ref().map_or(groups, |cells| groups.min(cells.len() as u64)).max(1);
@@ -156,21 +176,24 @@ pub fn bound(
 
     // The canonical text below post-processing. Debug output of plans names every node, expression, type and
     // literal; sources print as their schema.
-    let text = format!(
-        "semantics {SEMANTICS_VERSION}\nid space {}\ncut {} {}\npolicy {}\npurpose {}\nbounds {bounds:?}\n\
-         catalog {}\npublic {:?}\nkeys {:?}\nmeasures {:?}\ninput {:?}\nliterals {}\n",
-        params.id_space,
-        snapshot.number,
-        snapshot.cut_at,
-        params.policy,
-        params.purpose_bit,
-        catalog.hash(),
-        public_versions(&relation.plan, snapshot),
-        group,
-        measured,
-        relation.plan,
-        literals(&relation.plan, aggregate),
-    );
+    let text_of = |cut: &str, policy: &str| {
+        format!(
+            "semantics {SEMANTICS_VERSION}\nid space {}\ncut {cut}\npolicy {policy}\npurpose {}\nbounds {bounds:?}\n\
+             catalog {}\npublic {:?}\nkeys {group:?}\nmeasures {measured:?}\ninput {:?}\nliterals {}\n",
+            params.id_space,
+            params.purpose_bit,
+            catalog.hash(),
+            public_versions(&relation.plan, snapshot),
+            relation.plan,
+            literals(&relation.plan, aggregate),
+        )
+    };
+    let mut text = text_of(&format!("{} {}", snapshot.number, snapshot.cut_at), &params.policy.to_string());
+    let series =
+        window.map(|window| Of { window: window.clone(), text: text_of("any", "any"), once: Once::of(window) });
+    if let Some(window) = window {
+        text.push_str(&format!("{window:?}\n"));
+    }
     let cache_key = hex(&Sha256::digest(text.as_bytes()));
 
     let internal = |_| PlanError::new(Code::NotAQuery, "the question could not be put into its bounded form");
@@ -198,7 +221,10 @@ pub fn bound(
     let of_a_unit = parts.allowance.unwrap_or(scan_rows);
     let form = Form::of(parts).map_err(internal)?;
     let memory = form.shape.memory(catalog.declared_patients, of_a_unit, Layout::default());
-    let physical = form.planned(Layout::default())?;
+    let mut physical = form.planned(Layout::default())?;
+    if let Some(series) = &series {
+        physical = once::under(physical, &series.once).map_err(internal)?;
+    }
     let key_types = form.key_types().to_vec();
     Ok(BoundedPlan {
         form: Arc::new(form),
@@ -217,6 +243,7 @@ pub fn bound(
         text,
         deadline: clock::deadline(declared, choices),
         memory,
+        series,
         snapshot: snapshot.number,
         synthetic: snapshot.synthetic,
         policy: params.policy,

@@ -93,6 +93,7 @@ fn intent(budget: &Budget, query_id: &str, charge: u64) -> AuditEntry {
         timing: text("classes"),
         time: 0,
         finer: None,
+        series: None,
         primitives: Vec::new(),
         rho: as_decimal(charge),
         delta: text("0"),

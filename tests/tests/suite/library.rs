@@ -36,7 +36,7 @@ const SINUSITIS: &str = "444814009";
 const HYPERTENSION: &str = "59621000";
 
 /// Each statement with the values that it is asked with.
-fn questions() -> [(&'static str, Vec<(&'static str, Value)>); 5] {
+fn questions() -> [(&'static str, Vec<(&'static str, Value)>); 6] {
     let text = |name: &'static str, value: &str| (name, Value::Text(value.to_owned()));
     let year = || vec![text("start", "2020-01-01"), text("end", "2020-12-31")];
     let with = |mut values: Vec<(&'static str, Value)>, more| {
@@ -49,6 +49,7 @@ fn questions() -> [(&'static str, Vec<(&'static str, Value)>); 5] {
         ("incidence_rate_first_ever", with(year(), text("code", COVID))),
         ("incidence_rate", with(with(year(), text("code", SINUSITIS)), ("washout", Value::Integer(90)))),
         ("epidemic_curve", with(year(), text("code", COVID))),
+        ("epidemic_curve_first_ever", vec![text("code", COVID)]),
     ]
 }
 
@@ -218,6 +219,12 @@ fn naive(name: &str, patients: &[Patient]) -> Groups {
             }
             "epidemic_curve" => {
                 if let Some(case) = patient.first(COVID).filter(|case| (start..=end).contains(case)) {
+                    let monday = case - i32::try_from(Day(case).weekday()).unwrap();
+                    add(Day(monday).to_string(), &[1]);
+                }
+            }
+            "epidemic_curve_first_ever" => {
+                if let Some(case) = patient.first(COVID) {
                     let monday = case - i32::try_from(Day(case).weekday()).unwrap();
                     add(Day(monday).to_string(), &[1]);
                 }

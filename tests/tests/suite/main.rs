@@ -30,6 +30,7 @@ mod refusals;
 mod restart;
 mod rollback;
 mod rotation;
+mod series;
 #[path = "../../../privacy/tests/suite/setup.rs"]
 mod setup;
 mod skips;

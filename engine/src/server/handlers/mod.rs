@@ -10,6 +10,7 @@ pub mod policies;
 pub mod protocols;
 pub mod redactions;
 pub mod releases;
+pub mod series;
 pub mod statements;
 pub mod tiles;
 

@@ -170,6 +170,53 @@ pub(super) fn all() -> Vec<(&'static str, Shape)> {
         ),
         ("Releases", object(vec![must("releases", array(named("Release")))])),
         (
+            "SeriesRequest",
+            object(vec![
+                must("sql", text()),
+                may("params", anything()),
+                may("protocol", text()),
+                may("privacy", named("Privacy")),
+                must("period", text()),
+                must("from", text()),
+                must("to", text()),
+                may("lag", integer()),
+            ]),
+        ),
+        (
+            "SeriesTerms",
+            object(vec![must("period", text()), must("from", text()), must("to", text()), must("lag", integer())]),
+        ),
+        (
+            "SeriesPeriod",
+            object(vec![
+                must("from", text()),
+                must("to", text()),
+                must("state", text()),
+                must("closes", text()),
+                must("value", integer()),
+                must("low", integer()),
+                must("high", integer()),
+                must("snapshot", named("Snapshot")),
+                must("index", integer()),
+            ]),
+        ),
+        (
+            "Series",
+            object(vec![
+                must("id", text()),
+                must("protocol", text()),
+                must("sql", text()),
+                must("terms", named("SeriesTerms")),
+                must("state", text()),
+                must("price", price()),
+                must("sigma", number()),
+                must("opened", integer()),
+                must("next", text()),
+                must("periods", array(named("SeriesPeriod"))),
+            ]),
+        ),
+        ("SeriesList", object(vec![must("series", array(named("Series")))])),
+        (
             "Approval",
             object(vec![
                 must("protocol", text()),
@@ -328,6 +375,7 @@ pub(super) fn all() -> Vec<(&'static str, Shape)> {
 pub(super) const fn body(route: Route) -> Option<&'static str> {
     match route {
         Route::Ask | Route::Estimate => Some("Statement"),
+        Route::SeriesOpen => Some("SeriesRequest"),
         Route::ProtocolApprove => Some("Approval"),
         Route::PolicyPropose => Some("PolicyRequest"),
         Route::RedactionPropose => Some("RedactionRequest"),
@@ -348,6 +396,8 @@ pub(super) const fn answer(route: Route) -> Option<&'static str> {
         Route::BudgetPlan => Some("Reach"),
         Route::BudgetHistory => Some("History"),
         Route::Releases => Some("Releases"),
+        Route::SeriesList => Some("SeriesList"),
+        Route::SeriesOpen | Route::SeriesShow | Route::SeriesRefresh => Some("Series"),
         Route::Protocols => Some("Protocols"),
         Route::Policies => Some("Policies"),
         Route::PolicyConfirm => Some("PolicyLogged"),

@@ -6,13 +6,15 @@ use std::sync::Arc;
 use askama::Template;
 use axum::extract::State;
 use axum::response::Response;
+use epiledger_ledger::entry::Period;
 
 use super::super::Server;
 use super::super::error::Problem;
 use super::render;
-use super::table::{Figure, Row, Shown, interval, released, rows, shown};
+use super::table::{Figure, Row, Shown, interval, released, rows, shown, viewer};
 use crate::chart;
 use crate::panel::{self, Panel};
+use crate::series::{PeriodView, SeriesView};
 
 #[derive(Template)]
 #[template(path = "dashboard.html")]
@@ -60,6 +62,7 @@ fn figures(server: &Server) -> (Vec<Figure>, Vec<&'static str>) {
     if let Some(release) = &pressure {
         figures.push(plain(&panel::PRESSURE, release, &["Gender", "Age", "mm Hg"], chart::horizontal));
     }
+    figures.extend(server.engine.all_series(&viewer(server)).iter().map(series));
     (figures, missing)
 }
 
@@ -89,7 +92,7 @@ fn prevalence(patients: &Shown, cases: &Shown) -> Figure {
         heads: heads.map(str::to_owned).to_vec(),
         rows: table,
         svg: chart::horizontal(title, &bars),
-        rho: cases.rho.clone(),
+        price: cases.price.clone(),
         index: cases.index,
         cut: cases.answer.snapshot.cut_at.clone(),
         sql: panel::CASES.sql.to_owned(),
@@ -113,10 +116,52 @@ fn plain(panel: &Panel, release: &Shown, heads: &[&str], draw: fn(&str, &[chart:
         heads: heads.iter().copied().chain(["95 % interval (noise only)"]).map(str::to_owned).collect(),
         rows: rows.iter().map(|row| row.keys.iter().cloned().chain(interval(row.value)).collect()).collect(),
         svg: draw(panel.title, &bars),
-        rho: release.rho.clone(),
+        price: release.price.clone(),
         index: release.index,
         cut: release.answer.snapshot.cut_at.clone(),
         sql: panel.sql.to_owned(),
+    }
+}
+
+/// A series: one price for all of it. Periods that are not closed have no data, and say so.
+fn series(series: &SeriesView) -> Figure {
+    let terms = &series.terms;
+    let period = if terms.period == Period::Week { "week" } else { "month" };
+    let title = format!("Patients by {period} of their first date, {} to {}", terms.from, terms.to);
+    let ends = |p: &PeriodView| Some([p.value?, p.low?, p.high?]);
+    let cells = |p: &PeriodView| {
+        let text = |number: Option<i64>| number.map_or_else(String::new, |n| n.to_string());
+        let [value, range] = match ends(p) {
+            Some([value, low, high]) => [value.to_string(), format!("{low} to {high}")],
+            None if p.state == "open" => ["no data".into(), format!("not closed before the cut of {}", p.closes)],
+            None => ["no data".into(), p.state.to_owned()],
+        };
+        let cut = p.snapshot.as_ref().map_or_else(String::new, |snapshot| snapshot.cut_at.clone());
+        vec![p.from.clone(), value, range, cut, text(p.index.and_then(|index| i64::try_from(index).ok()))]
+    };
+    #[expect(clippy::cast_precision_loss, reason = "counts of patients are far below 2^53")]
+    let bar = |p: &PeriodView| {
+        let [value, low, high] = ends(p).unwrap_or_default().map(|n| n as f64);
+        chart::Bar { label: p.from.clone(), value, low, high }
+    };
+    let bars: Vec<_> = series.periods.iter().map(bar).collect();
+    let newest = series.periods.iter().filter_map(|p| p.snapshot.as_ref()).map(|s| s.cut_at.clone()).max();
+    let heads = ["From", "Patients", "95 % interval (noise only)", "Counted at the cut of", "Log entry"];
+    let next =
+        series.next.as_ref().map_or_else(|| "no period is left".into(), |day| format!("the next one closes on {day}"));
+    Figure {
+        heads: heads.map(str::to_owned).to_vec(),
+        rows: series.periods.iter().map(cells).collect(),
+        svg: chart::vertical(&title, &bars),
+        price: format!(
+            "The whole series was paid for once, with rho {} when it was opened: each patient counts once over all of it, \
+             and it does not run dry before {}. It is {}; {next}.",
+            series.price.rho, terms.to, series.state
+        ),
+        index: series.opened,
+        cut: newest.unwrap_or_else(|| "no cut yet".into()),
+        sql: series.sql.clone().unwrap_or_else(|| "redacted".into()),
+        title,
     }
 }
 

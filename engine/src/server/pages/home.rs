@@ -42,7 +42,7 @@ fn counties(server: &Server) -> Option<Figure> {
         heads: ["County (FIPS)", "Patients", "95 % interval (noise only)"].map(str::to_owned).to_vec(),
         rows: table.collect(),
         svg: chart::horizontal(panel::PATIENTS.title, &bars),
-        rho: shown.rho,
+        price: shown.price,
         index: shown.index,
         cut: shown.answer.snapshot.cut_at,
         sql: panel::PATIENTS.sql.to_owned(),

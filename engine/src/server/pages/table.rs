@@ -4,8 +4,10 @@ use arrow::array::{Array, AsArray};
 use arrow::datatypes::{DataType, Float64Type, Int64Type};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 
+use epiledger_privacy::{day::Day, loss::Rho};
+
 use super::super::Server;
-use crate::api::{Answer, ColumnRole, Principal, Role};
+use crate::api::{Answer, ColumnRole, Principal, ReleaseSummary, Role};
 use crate::chart::Bar;
 use crate::panel::Panel;
 
@@ -19,8 +21,8 @@ pub(super) struct Figure {
     pub rows: Vec<Vec<String>>,
     /// The chart, already escaped SVG.
     pub svg: String,
-    /// Rho that was paid for it.
-    pub rho: String,
+    /// What was paid for it, and until when that could be paid again.
+    pub price: String,
     /// Log index of the outcome.
     pub index: u64,
     /// Day of the snapshot's cut.
@@ -35,8 +37,8 @@ pub(super) struct Shown {
     pub answer: Answer,
     /// Log index of the outcome.
     pub index: u64,
-    /// Rho that was paid.
-    pub rho: String,
+    /// What was paid, and until when that could be paid again.
+    pub price: String,
 }
 
 /// One row of a released answer with a single value column.
@@ -56,16 +58,44 @@ impl Row {
     }
 }
 
+/// The pages read releases as the epidemiologist role does, whoever looks: a panel is public to its viewers.
+pub(super) fn viewer(server: &Server) -> Principal {
+    let protocols = server.engine.protocols().into_iter().map(|p| p.protocol).collect();
+    Principal { name: "panel".into(), key_id: "panel".into(), role: Role::Epidemiologist, protocols }
+}
+
 /// The newest release for a panel, when there is one.
 pub(super) fn released(server: &Server, panel: &Panel) -> Option<Shown> {
-    let protocols = server.engine.protocols().into_iter().map(|p| p.protocol).collect();
-    // The pages read releases as the epidemiologist role does, whoever looks: a panel is public to its viewers.
-    let viewer = Principal { name: "panel".into(), key_id: "panel".into(), role: Role::Epidemiologist, protocols };
+    let viewer = viewer(server);
     let releases = server.engine.releases(&viewer);
     let newest = releases.iter().filter(|r| r.sql == panel.sql).max_by_key(|r| r.index)?;
     let answer = server.engine.release(&viewer, &newest.statement_id).ok()?;
-    Some(Shown { answer, index: newest.index, rho: newest.price.rho.clone() })
+    let price =
+        format!("Released once for rho {}. {}", newest.price.rho, lasts(server, newest, &answer.snapshot.cut_at));
+    Some(Shown { answer, index: newest.index, price })
 }
+
+/// How long what is left would pay for this panel if it were asked again at every daily cut.
+fn lasts(server: &Server, release: &ReleaseSummary, cut_at: &str) -> String {
+    let protocols = server.engine.protocols();
+    let left = protocols.iter().find(|p| p.protocol == release.protocol).and_then(|p| {
+        let [cap, spent] = [&p.cap.rho, &p.spent.rho].map(|rho| Rho::parse(rho).ok());
+        Some(cap?.less(spent?))
+    });
+    let left = left.map(|left| left.min(server.engine.left()));
+    let price = Rho::parse(&release.price.rho).ok().filter(|price| *price > Rho::ZERO);
+    let last = left.zip(price).zip(Day::parse(cut_at)).and_then(|((left, price), cut)| {
+        let cuts = i32::try_from(left.units() / price.units()).ok()?;
+        cut.0.checked_add(cuts).filter(|day| *day < LAST_DAY).map(Day)
+    });
+    match last {
+        Some(day) => format!("Asked anew at every daily cut, the budget would run dry after that of {day}."),
+        None => "Asked anew at every daily cut, the budget would not run dry.".to_owned(),
+    }
+}
+
+/// 9999-12-31, past which no date is shown.
+const LAST_DAY: i32 = 2_932_896;
 
 /// The rows of an answer: keys, and the first value with its interval.
 pub(super) fn rows(answer: &Answer) -> Vec<Row> {
