@@ -50,7 +50,11 @@ impl Engine {
         let asker = self.asker(who, &question)?;
         let purpose = self.accountant.permit(&asker).map_err(|e| self.not_reserved(e, None))?;
         let engine = Arc::clone(self);
-        let plan = blocking(move || engine.next_window(&question, &purpose, &terms, &terms.from)).await?;
+        let plan = blocking(move || {
+            let question = engine.priced(&question, &purpose)?;
+            engine.next_window(&question, &purpose, &terms, &terms.from)
+        });
+        let plan = plan.await?;
         let plan = match plan {
             Ok(plan) => plan,
             Err(error) => {

@@ -77,7 +77,7 @@ fn the_trusted_core_stays_small_and_silent() {
         lines += size;
     }
     println!("lines of code in the trusted core, without tests and comments: {lines}");
-    assert!(lines < 11_900, "{lines} lines");
+    assert!(lines < 12_100, "{lines} lines");
 }
 
 fn is_test(path: &Path) -> bool {
