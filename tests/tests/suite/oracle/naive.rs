@@ -286,7 +286,7 @@ impl Reference<'_> {
         let measures = measures(&columns, &question.asked, self.bounds);
         let rows_key = derived(&self.secret, "rows", "");
         let group_key = derived(&self.secret, "groups", self.cache_key);
-        let branches = columns.iter().map(|c| c.known.len()).max().unwrap_or(1);
+        let branches = columns.iter().map(|c| c.known.len()).max().unwrap_or(1).max(1);
         let cells: Vec<Option<Vec<BTreeSet<Cell>>>> =
             (0..branches).map(|branch| question.keys.iter().map(|key| key.cells(&columns, branch)).collect()).collect();
         let public: Option<Vec<Vec<BTreeSet<Cell>>>> = cells.into_iter().collect();
