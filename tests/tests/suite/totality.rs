@@ -148,7 +148,9 @@ fn bad_texts_are_refused_by_code_in_bounded_memory_and_work() {
             assert_eq!((reply.status, reply.json()["code"].as_str()), (status, Some(code)), "{what}: {}", reply.text());
         }
         let (peak, work) = held(app.pid());
-        assert!(peak - before < 64 << 10, "{what}: {} KiB", peak - before);
+        // The kernel counts pages in batches, so the peak may come out a little below where it began.
+        let grown = peak.saturating_sub(before);
+        assert!(grown < 64 << 10, "{what}: {grown} KiB");
         assert!(work - work_before < 500, "{what}: {} hundredths of a second", work - work_before);
     }
     // Bytes that are no text at all.
@@ -159,7 +161,7 @@ fn bad_texts_are_refused_by_code_in_bounded_memory_and_work() {
     bytes.extend(b" FROM person\"}");
     let reply = app.post_bytes("researcher", "/v1/statements", &bytes);
     assert_eq!((reply.status, reply.json()["code"].as_str()), (400, Some("BAD_REQUEST")));
-    assert!(held(app.pid()).0 - before < 64 << 10);
+    assert!(held(app.pid()).0.saturating_sub(before) < 64 << 10);
     assert_eq!(app.ask(question, "0.0002").status, 200);
 }
 

@@ -67,7 +67,7 @@ fn source(rng: &mut StdRng, world: &World) -> Source {
     match rng.random_range(0..12) {
         0..3 => Source::One(rows),
         3 | 4 => {
-            let by_id = rows.table != "alpha" && by.table != "alpha" && odds(rng, 2);
+            let by_id = rows.table != "alpha" && by.table != "alpha" && !odds(rng, 3);
             Source::OnPatient { left: rows, right: by, outer: odds(rng, 3), by_id, comma: odds(rng, 2) }
         }
         5 | 6 => {
@@ -159,12 +159,13 @@ fn asked(rng: &mut StdRng, columns: &[Column], before: &[Asked]) -> Option<Asked
     };
     let every: Vec<usize> = (0..columns.len()).collect();
     let plain = any(rng, &every).map(|at| Value::Column(*at));
-    let what = match rng.random_range(0..16) {
+    let what = match rng.random_range(0..18) {
         0 => What::Rows,
         1 => What::Patients,
         2 => What::Values(plain?),
         3 => What::Values(summed?),
-        4 => What::Distinct(plain?),
+        4 | 16 => What::Distinct(plain?),
+        17 => What::Patients,
         5..8 => What::Sum(summed?),
         8..10 => What::Mean(summed?),
         10..13 => {
@@ -176,7 +177,7 @@ fn asked(rng: &mut StdRng, columns: &[Column], before: &[Asked]) -> Option<Asked
     let filter = match shared {
         Some(shared) => shared.filter.clone(),
         None => {
-            if odds(rng, 3) {
+            if odds(rng, if matches!(what, What::Patients) { 1 } else { 3 }) {
                 condition(rng, columns, &every, 1)
             } else {
                 None

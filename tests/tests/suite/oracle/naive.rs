@@ -79,9 +79,13 @@ impl Value {
         match self {
             Self::One => Range { low: 1, high: 1 },
             Self::Column(at) => of(at),
-            // GREATEST passes over NULL, so low can always come out.
+            // GREATEST and LEAST pass over NULL, so either bound can come out. A range of one value is as good as a
+            // number that is written.
             Self::Within(at, low, high) => {
-                Range { low: (*low).into(), high: of(at).high.max((*low).into()).min((*high).into()) }
+                let (low, high, of) = (i128::from(*low), i128::from(*high), of(at));
+                let floored = if of.low == of.high { of.low.max(low) } else { low };
+                let most = of.high.max(low);
+                Range { low: floored.min(high), high: if floored == most { high.min(most) } else { high } }
             }
             Self::Plus(a, b) => Range { low: of(a).low + of(b).low, high: of(a).high + of(b).high },
         }
@@ -286,7 +290,7 @@ impl Reference<'_> {
         let measures = measures(&columns, &question.asked, self.bounds);
         let rows_key = derived(&self.secret, "rows", "");
         let group_key = derived(&self.secret, "groups", self.cache_key);
-        let branches = columns.iter().map(|c| c.known.len()).max().unwrap_or(1);
+        let branches = columns.iter().map(|c| c.known.len()).max().unwrap_or(1).max(1);
         let cells: Vec<Option<Vec<BTreeSet<Cell>>>> =
             (0..branches).map(|branch| question.keys.iter().map(|key| key.cells(&columns, branch)).collect()).collect();
         let public: Option<Vec<Vec<BTreeSet<Cell>>>> = cells.into_iter().collect();

@@ -113,7 +113,7 @@ pub fn catalog(rng: &mut StdRng) -> Catalog {
             domain: None,
         });
         let most = |rng: &mut StdRng, n: u64| if one { 1 } else { rng.random_range(1..=n) };
-        let private = Contribution { scan_rows: most(rng, 7), rows: most(rng, 4), groups: most(rng, 4) };
+        let private = Contribution { scan_rows: most(rng, 12), rows: most(rng, 4), groups: most(rng, 4) };
         let private = if one { private } else { Contribution { scan_rows: private.scan_rows.max(2), ..private } };
         tables.insert(name.to_owned(), Table { private: Some(private), declared_rows: 1_000, columns });
     }
@@ -176,7 +176,7 @@ pub fn world(rng: &mut StdRng) -> World {
 fn patient(rng: &mut StdRng, catalog: &Catalog, id: i64) -> Patient {
     // One whose rows are all alike, as often as not within one group, and one with many of all kinds.
     let alike = rng.random_range(0..4) == 0;
-    let most = if rng.random_range(0..3) == 0 { 24 } else { 5 };
+    let most = if rng.random_range(0..2) == 0 { 24 } else { 5 };
     let private = catalog.tables.iter().filter_map(|(name, table)| Some((name, table, table.private?)));
     let rows = private.map(|(name, table, bounds)| {
         let count =
@@ -189,7 +189,10 @@ fn patient(rng: &mut StdRng, catalog: &Catalog, id: i64) -> Patient {
             }
             Row { consent: [7, 7, 7, 7, 2, 4, 0][rng.random_range(0..7)], cells }
         };
-        let first = fresh(rng, 0);
+        let mut first = fresh(rng, 0);
+        if alike && !table.private.is_none_or(|bounds| bounds.scan_rows == 1) {
+            first.cells[0] = Cell::Int(0);
+        }
         let rows = (0..count).map(|at| if alike { first.clone() } else { fresh(rng, at) }).collect();
         (name.clone(), rows)
     });
