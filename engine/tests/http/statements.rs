@@ -143,8 +143,11 @@ fn malformed_requests_are_400_and_say_what_is_wrong() {
     let bad_price = app.query(&json!({ "sql": BY_COUNTY, "privacy": { "epsilon": 1, "rho": 1 } }));
     assert_eq!(bad_price.status, StatusCode::UNPROCESSABLE_ENTITY);
     assert_eq!(bad_price.json()["code"], "BAD_PRIVACY_PARAM");
-    let long = json!({ "sql": "x".repeat(300 * 1024) }).to_string();
-    assert_eq!(ask(&long).status, StatusCode::PAYLOAD_TOO_LARGE);
+    let long = |bytes: usize| ask(&json!({ "sql": "x".repeat(bytes) }).to_string());
+    for (bytes, status) in [(300 << 10, StatusCode::UNPROCESSABLE_ENTITY), (3 << 20, StatusCode::PAYLOAD_TOO_LARGE)] {
+        let reply = long(bytes);
+        assert_eq!((reply.status, &reply.json()["code"]), (status, &json!("TOO_LARGE")), "{bytes}");
+    }
 }
 
 #[test]
