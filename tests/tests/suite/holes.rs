@@ -11,7 +11,7 @@ const HOLES: [(&str, &[&str]); 12] = [
         "the charge comes after success",
         &[
             "a_failed_question_asked_again_is_charged_again",
-            "killed_between_intent_and_outcome_the_question_is_abandoned_and_paid",
+            "killed_under_questions_the_accountant_is_the_fold_of_an_independent_reader",
         ],
     ),
     (
@@ -33,7 +33,7 @@ const HOLES: [(&str, &[&str]); 12] = [
     (
         "a patient counts in any number of groups",
         &[
-            "one_patient_changes_v_within_the_declared_sensitivity",
+            "the_operator_the_relational_form_and_a_naive_reference_agree",
             "released_sums_stay_within_their_charge_and_broken_variants_do_not",
         ],
     ),
