@@ -103,9 +103,12 @@ impl Accountant {
     /// The log can't be read, or does not fold.
     pub fn open(log: Arc<Log>) -> Result<Arc<Self>, AccountantError> {
         let (mut inner, mut tree, head) = (Inner::default(), Frontier::default(), log.checkpoint());
-        for index in 0..head.size {
+        // Entries count on through closed logs, which their readers hold to their own heads.
+        for index in 0..log.first() + head.size {
             let bytes = log.read(index)?;
-            tree.push(leaf_hash(&bytes));
+            if index >= log.first() {
+                tree.push(leaf_hash(&bytes));
+            }
             match parse_audit_entry(&bytes).map_err(|_| AccountantError::Unreadable(index))? {
                 AuditLogEntry::Block(_) => {}
                 AuditLogEntry::Entry(entry) => {

@@ -235,7 +235,7 @@ fn by_hand(states: &[Vec<Patient>]) -> (BTreeMap<String, i64>, BTreeSet<i64>, us
 fn each_patient_is_counted_once_however_the_ledger_changes() {
     let mut would_be_twice = 0;
     for seed in 0..4 {
-        let states = history(seed, 120);
+        let states = history(seed, 1_500);
         let dir = tempfile::tempdir().unwrap();
         let run = Run::new(dir.path());
         let counts = run.whole(dir.path(), &states);

@@ -99,8 +99,8 @@ fn masked(answered: post::Answered) -> Answer {
             DataType::Date32 => ScalarValue::Date32(Some(0)),
             _ => ScalarValue::from("x"),
         };
-        let values = (0..array.len())
-            .map(|row| if array.is_null(row) { one.data_type().try_into().unwrap() } else { one.clone() });
+        // A value may be NULL for its noise alone (a count of 0 below a ratio), and so is masked too.
+        let values = std::iter::repeat_n(one, array.len());
         if array.is_empty() { Arc::clone(array) } else { ScalarValue::iter_to_array(values).unwrap() }
     };
     let arrays: Vec<ArrayRef> = answered.columns.iter().zip(answered.batch.columns()).map(mask).collect();
