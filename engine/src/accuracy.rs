@@ -1,6 +1,8 @@
 //! A wanted accuracy turned into a price: the least rho whose interval is narrow enough. Decided from text, catalog and
 //! what the asker assumes; nothing reads data, nothing is spent.
 
+use std::collections::HashMap;
+
 use datafusion::{
     arrow::datatypes::DataType,
     common::{
@@ -89,7 +91,22 @@ fn wanted(plan: &BoundedPlan, assume_n: Option<u64>) -> Option<Asked> {
 /// The first division of one aggregate by another in what is made of the released numbers.
 fn ratio(plan: &BoundedPlan, of: u64) -> Option<Asked> {
     let keys = plan.release_schema().fields().len() - plan.aggregates();
-    let aggregate = |name: &str| (0..plan.aggregates()).find(|index| noisy_column(keys + index) == name);
+    let mut names: HashMap<String, usize> =
+        (0..plan.aggregates()).map(|index| (noisy_column(keys + index), index)).collect();
+    // Below what the question makes of them, the released columns are renamed to their aggregates.
+    let renamed = plan.post().apply(|node| {
+        node.apply_expressions(|expr| {
+            if let Expr::Alias(alias) = expr
+                && let Expr::Column(column) = alias.expr.as_ref()
+                && let Some(index) = names.get(&column.name).copied()
+            {
+                names.insert(alias.name.clone(), index);
+            }
+            Ok(TreeNodeRecursion::Continue)
+        })
+    });
+    renamed.ok()?;
+    let aggregate = |name: &str| names.get(name).copied();
     let asked = |expr: &Expr| {
         let (part, whole) = divided(expr)?;
         let ((part, times), (whole, over)) = (scaled(part)?, scaled(whole)?);
