@@ -12,6 +12,7 @@ use super::{
 };
 
 /// Who may ask, what was asked, what it cost; `{"body":{..},"type":"query.intent"}`.
+#[expect(clippy::large_enum_variant, reason = "intents are the common case, and entries are read one at a time")]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", content = "body")]
 pub enum AuditEntry {

@@ -191,6 +191,7 @@ impl ExecutionPlan for OnceExec {
         Ok(TreeNodeRecursion::Continue)
     }
 
+    #[expect(clippy::disallowed_methods, reason = "a plan node runs its child when it is run itself")]
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
         let once = Arc::clone(&self.once);
         let rows = self.input.execute(partition, context)?;

@@ -190,7 +190,7 @@ fn patient(rng: &mut StdRng, catalog: &Catalog, id: i64) -> Patient {
             Row { consent: [7, 7, 7, 7, 2, 4, 0][rng.random_range(0..7)], cells }
         };
         let mut first = fresh(rng, 0);
-        if alike && !table.private.is_none_or(|bounds| bounds.scan_rows == 1) {
+        if alike && table.private.is_some_and(|bounds| bounds.scan_rows != 1) {
             first.cells[0] = Cell::Int(0);
         }
         let rows = (0..count).map(|at| if alike { first.clone() } else { fresh(rng, at) }).collect();
