@@ -1,31 +1,19 @@
 //! Those who share what they learn share one budget, and a failure is no free answer.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use datafusion::physical_plan::ExecutionPlan;
 use epiledger_ledger::entry::{AuditEntry, AuditLogEntry, ProtocolApprove, parse_audit_entry};
 use epiledger_privacy::{
     accountant::{Asker, ReserveError},
-    clock::{Clock, Timing},
+    clock::Timing,
     release::{Executor, Failed, RawBatches, release},
 };
 
 use crate::{
-    finer::plan_under,
+    finer::{Still, plan_under},
     setup::{Bench, asker, rules},
 };
-
-struct Still;
-
-impl Clock for Still {
-    fn now(&self) -> Duration {
-        Duration::ZERO
-    }
-
-    fn sleep_until<'a>(&'a self, _: Duration) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send + 'a>> {
-        Box::pin(std::future::pending())
-    }
-}
 
 /// What a value that no arithmetic can handle would do, were functions not total.
 struct Fails;
