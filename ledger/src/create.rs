@@ -35,8 +35,7 @@ pub(crate) fn create(fs: &dyn Fs, dir: &Path, key: &NoteKey) -> Result<(), LogEr
     if is_taken(fs, dir, key)? {
         return Err(LogError::NotEmpty(folder_name(dir)));
     }
-    let exists = |parent: &&Path| parent.as_os_str().is_empty() || fs.list(parent).is_ok();
-    let parent = dir.ancestors().find(exists).unwrap_or(Path::new("/"));
+    let parent = nearest(fs, dir)?;
     sync_name(fs, parent)?;
     create_dirs(fs, parent, dir)?;
     // Two processes that create the same log: the second finds it in use, or made.
@@ -51,6 +50,21 @@ pub(crate) fn create(fs: &dyn Fs, dir: &Path, key: &NoteKey) -> Result<(), LogEr
     write(&format!("journal/{}", segment_name(0)), "")?;
     write("key", &verifier_line(key))?;
     write("checkpoint", &Checkpoint::sign(key, 0, sha256(b"")).note)
+}
+
+/// The folder itself or the nearest one above it that is there.
+fn nearest<'a>(fs: &dyn Fs, dir: &'a Path) -> Result<&'a Path, LogError> {
+    for folder in dir.ancestors().filter(|folder| !folder.as_os_str().is_empty()) {
+        match fs.list(folder) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            // It is there for one who may not read it, too.
+            Err(error) if error.kind() != io::ErrorKind::PermissionDenied => {
+                return Err(LogError::io("list", folder, &error));
+            }
+            _ => return Ok(folder),
+        }
+    }
+    Ok(Path::new(if dir.is_absolute() { "/" } else { "" }))
 }
 
 /// Makes the name of a folder durable that was found there: a stopped creation may have just made it.

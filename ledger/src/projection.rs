@@ -5,6 +5,7 @@
 
 use std::{
     collections::HashSet,
+    io::ErrorKind,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -170,8 +171,9 @@ impl Projection {
         let folder = self.dir.join(format!("{}.p", full.path()));
         self.folders.remove(&folder);
         // Most full tiles were never partial in a published tree.
-        let Ok(names) = self.fs.list(&folder) else {
-            return Ok(());
+        let names = match self.fs.list(&folder) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            names => names.map_err(|error| LogError::io("list", &folder, &error))?,
         };
         for (name, _) in names {
             let path = folder.join(name);

@@ -7,7 +7,7 @@ use epiledger_ledger::{Log, LogError, NoteKey};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
 use crate::{
-    disk::{Disk, EIO, ENOSPC, Failure, Survival},
+    disk::{Call, Disk, EIO, ENOSPC, Failure, Op, Survival},
     folder::{grant, key},
     workload::{DIR, ORIGIN, Told, create, fault, live, open, setup, start},
 };
@@ -17,15 +17,15 @@ fn stride() -> u64 {
     std::env::var("EPILEDGER_FAULT_STRIDE").map_or(5, |stride| stride.parse().unwrap())
 }
 
-/// Lives with one failing call; whether it came to that, and whether the caller was told.
-fn live_with(call: u64, failure: Failure, number: i32) -> (bool, bool) {
+/// Lives with one failing call; the call, if it came to that, and whether the caller was told.
+fn live_with(call: u64, failure: Failure, number: i32) -> (Option<Call>, bool) {
     let disk = Disk::default();
     let mut told = Told::default();
     disk.fail(call, failure, number);
     let result = live(&disk, &mut told);
-    let happened = disk.has_failed();
+    let failed = disk.failed();
     if let Err(error) = &result {
-        assert!(happened, "{error}");
+        assert!(failed.is_some(), "{error}");
         assert!(matches!(error, LogError::Poisoned(_) | LogError::Io { .. }), "call {call}: {error}");
         assert_eq!(error.to_string().contains("free space"), number == ENOSPC, "it says what to do: {error}");
     }
@@ -44,7 +44,13 @@ fn live_with(call: u64, failure: Failure, number: i32) -> (bool, bool) {
     assert!(reopened.is_ok(), "{failure:?} call {call}, {result:?}: {reopened:?}");
     told.check(&reopened.unwrap());
     assert_eq!(fault(&disk.state()), None);
-    (happened, result.is_err())
+    (failed, result.is_err())
+}
+
+/// Whether the call drops what is published already: that comes after the answer, so a log that is closed then has
+/// nobody to tell, and the next start does it.
+fn tidies_up(call: &Call) -> bool {
+    matches!(call, Call::Change(Op::Remove(path)) if path.starts_with(format!("{DIR}/journal")))
 }
 
 #[test]
@@ -54,12 +60,11 @@ fn a_failed_call_anywhere_stops_the_log_and_loses_nothing() {
     for ((failure, number), first) in matrix.into_iter().flatten().zip(1..) {
         let (mut calls, mut stopped) = (0_u64, 0_u64);
         for call in (first..).step_by(usize::try_from(stride()).unwrap()) {
-            let (happened, told) = live_with(call, failure, number);
-            if !happened {
-                break;
-            }
+            let (failed, told) = live_with(call, failure, number);
+            let Some(failed) = failed else { break };
             calls += 1;
             stopped += u64::from(told);
+            assert!(told || tidies_up(&failed), "call {call} failed unheard: {failed:?}");
         }
         let name = if number == EIO { "EIO" } else { "ENOSPC" };
         println!(
@@ -68,8 +73,7 @@ fn a_failed_call_anywhere_stops_the_log_and_loses_nothing() {
             stride()
         );
         assert!((calls + 1) * stride() > 400, "the whole life was walked: {calls}");
-        // What may fail unheard is no more than tidying up.
-        assert!(stopped * 50 > calls * 49, "{stopped} of {calls}");
+        assert!(stopped * 2 > calls, "{stopped} of {calls}");
     }
 }
 
@@ -129,7 +133,7 @@ fn a_stopped_creation_is_finished_by_the_same_call() {
             let disk = Disk::default();
             disk.fail(call, failure, ENOSPC);
             drop(create(&disk));
-            if !disk.has_failed() {
+            if disk.failed().is_none() {
                 assert!(call > 40);
                 break;
             }

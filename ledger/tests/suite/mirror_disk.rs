@@ -91,7 +91,7 @@ fn a_failed_call_leaves_a_mirror_that_follows_on() {
             let disk = Disk::default();
             disk.fail(call, failure, number);
             let result = follow(&disk, &heads[0]).and_then(|_| follow(&disk, &heads[1]));
-            if !disk.has_failed() {
+            if disk.failed().is_none() {
                 break;
             }
             if let Err(error) = result {

@@ -36,6 +36,14 @@ struct Inner {
     held: BTreeSet<PathBuf>,
     calls: u64,
     fail: Option<(u64, Failure, i32)>,
+    failed: Option<Call>,
+}
+
+/// A call that failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Call {
+    Read,
+    Change(Op),
 }
 
 /// A disk; clones are handles of the same one.
@@ -73,26 +81,29 @@ impl Disk {
         inner.fail = Some((inner.calls + call, failure, error));
     }
 
-    /// Whether the failure has happened; it will not happen later.
-    pub fn has_failed(&self) -> bool {
-        self.inner().fail.take().is_none()
+    /// The call that failed, when it came to that; none will fail later.
+    pub fn failed(&self) -> Option<Call> {
+        let mut inner = self.inner();
+        inner.fail = None;
+        inner.failed.clone()
     }
 }
 
 impl Inner {
     /// Counts a call; how it must fail, if it must.
-    fn call(&mut self) -> Option<(Failure, io::Error)> {
+    fn call(&mut self, call: impl FnOnce() -> Call) -> Option<(Failure, io::Error)> {
         self.calls += 1;
         let (_, failure, error) = self.fail.take_if(|(call, ..)| *call == self.calls)?;
+        self.failed = Some(call());
         Some((failure, io::Error::from_raw_os_error(error)))
     }
 
     fn read<T>(&mut self, run: impl FnOnce(&State) -> io::Result<T>) -> io::Result<T> {
-        self.call().map_or_else(|| run(&self.state), |(_, error)| Err(error))
+        self.call(|| Call::Read).map_or_else(|| run(&self.state), |(_, error)| Err(error))
     }
 
     fn change(&mut self, op: Op) -> io::Result<()> {
-        let (op, result) = match self.call() {
+        let (op, result) = match self.call(|| Call::Change(op.clone())) {
             None => (Some(op), Ok(())),
             Some((Failure::Persisted, error)) => (Some(op), Err(error)),
             Some((Failure::Failed, error)) => (op.failed(), Err(error)),
