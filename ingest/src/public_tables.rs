@@ -68,7 +68,8 @@ pub fn write(folder: &Folder, catalog: &Catalog, regions: &[Region]) -> Result<(
 
 fn write_file(path: &Path, batch: &RecordBatch) -> Result<(), parquet::errors::ParquetError> {
     let temporary = path.with_extension("new");
-    let mut writer = ArrowWriter::try_new(File::create(&temporary)?, batch.schema(), Some(file_properties()))?;
+    let mut writer =
+        ArrowWriter::try_new(File::create(&temporary)?, batch.schema(), Some(file_properties(&batch.schema())))?;
     writer.write(batch)?;
     writer.into_inner()?.sync_all()?;
     fs::rename(&temporary, path)?;

@@ -8,30 +8,36 @@ use std::sync::Arc;
 use arrow::array::{
     ArrayBuilder, ArrayRef, Date32Builder, Decimal128Builder, Int32Builder, Int64Builder, RecordBatch, StringBuilder,
 };
-use arrow::datatypes::{DataType, SchemaRef};
+use arrow::datatypes::{DataType, Schema, SchemaRef};
 use epiledger_privacy::catalog;
 use epiledger_privacy::deidentify::{Cell, DeIdentified, Row};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::metadata::SortingColumn;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::schema::types::ColumnPath;
 
 use crate::error::IngestError;
 use crate::folder::sync_parent;
 
-/// Rows that are turned into Arrow at a time.
+/// Rows that are turned into Arrow at a time, and most rows of a page: what is not yet compressed waits in memory.
 const BATCH_ROWS: usize = 8192;
 
 /// Most rows of a row group: the unit in which a reader skips.
 const ROW_GROUP_ROWS: usize = 65_536;
 
 /// How every file of this crate is written. The writer's name is constant, so equal rows make equal bytes.
-pub(crate) fn file_properties() -> WriterProperties {
-    WriterProperties::builder()
+///
+/// A 64-bit column holds ids, which hardly repeat: a dictionary of them would be as large as they are.
+pub(crate) fn file_properties(schema: &Schema) -> WriterProperties {
+    let ids = schema.fields().iter().filter(|field| *field.data_type() == DataType::Int64);
+    ids.map(|field| ColumnPath::from(field.name().as_str()))
+        .fold(WriterProperties::builder(), |properties, id| properties.set_column_dictionary_enabled(id, false))
         .set_created_by("epiledger".to_owned())
         .set_compression(Compression::ZSTD(ZstdLevel::default()))
         .set_statistics_enabled(EnabledStatistics::Chunk)
         .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
+        .set_data_page_row_count_limit(BATCH_ROWS)
         .set_sorting_columns(Some(vec![SortingColumn { column_idx: 0, descending: false, nulls_first: false }]))
         .build()
 }
@@ -92,7 +98,7 @@ impl BucketFile {
         let file = File::create(path).map_err(IngestError::io("make", path))?;
         let schema = definition.stored_schema();
         let builders = schema.fields().iter().map(|field| Builder::of(field.data_type())).collect();
-        let writer = ArrowWriter::try_new(BufWriter::new(file), Arc::clone(&schema), Some(file_properties()))
+        let writer = ArrowWriter::try_new(BufWriter::new(file), Arc::clone(&schema), Some(file_properties(&schema)))
             .map_err(IngestError::table(table, "written"))?;
         let written = Written { bucket, rows: 0, people: None };
         Ok(Self { table, position, path: path.to_owned(), writer, schema, builders, pending: 0, last: None, written })
