@@ -28,7 +28,7 @@ use crate::{
 pub(crate) const RECORD_HEADER: u64 = 40;
 
 /// Length of one index record.
-const INDEX_RECORD: u64 = 40;
+pub(crate) const INDEX_RECORD: u64 = 40;
 
 const MAGIC: &[u8; 4] = b"ELB1";
 
@@ -65,8 +65,25 @@ pub(crate) fn index_bytes(records: impl Iterator<Item = (Hash, u64)>) -> Vec<u8>
     sorted.iter().flat_map(|(hash, offset)| [hash.as_slice(), &offset.to_be_bytes()].concat()).collect()
 }
 
+/// Where an index of so many records has a blob; `None` when it has none.
+pub(crate) fn search_index(index: &dyn FsFile, records: u64, hash: &Hash) -> io::Result<Option<u64>> {
+    let (mut low, mut high) = (0, records);
+    while low < high {
+        let middle = low.midpoint(high);
+        let mut record = [0; INDEX_RECORD as usize];
+        index.read_exact_at(&mut record, middle * INDEX_RECORD)?;
+        let (found, offset) = record.split_at(32);
+        match found.cmp(hash.as_slice()) {
+            std::cmp::Ordering::Less => low = middle + 1,
+            std::cmp::Ordering::Greater => high = middle,
+            std::cmp::Ordering::Equal => return Ok(offset.try_into().ok().map(u64::from_be_bytes)),
+        }
+    }
+    Ok(None)
+}
+
 /// Where a blob's record begins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Place {
     /// The pack's number.
     pub pack: u64,
@@ -156,10 +173,9 @@ impl BlobStore {
         Ok(self.find(hash)?.is_some())
     }
 
-    /// Whether a blob is in a closed pack; one that cannot be searched has nothing.
-    pub(crate) fn is_indexed(&self, hash: &Hash) -> bool {
-        let found = |packs: &Packs| packs.closed.iter().any(|closed| matches!(closed.find(hash), Ok(Some(_))));
-        self.packs.read().is_ok_and(|packs| found(&packs))
+    /// Where a pack's records begin, as the pack itself says.
+    pub(crate) fn scan(&self, number: u64) -> Result<HashMap<Hash, u64>, LogError> {
+        scan(number, self.file(&pack_name(number))?, &self.dir).map(|open| open.records)
     }
 
     /// Where a blob lies.
@@ -295,23 +311,10 @@ impl Open {
 
 impl Closed {
     fn find(&self, hash: &Hash) -> io::Result<Option<u64>> {
-        let (file, records) = match &self.index {
-            Index::File { file, records } => (file, *records),
-            Index::Pack(records) => return Ok(records.get(hash).copied()),
-        };
-        let (mut low, mut high) = (0, records);
-        while low < high {
-            let middle = low.midpoint(high);
-            let mut record = [0; INDEX_RECORD as usize];
-            file.read_exact_at(&mut record, middle * INDEX_RECORD)?;
-            let (found, offset) = record.split_at(32);
-            match found.cmp(hash.as_slice()) {
-                std::cmp::Ordering::Less => low = middle + 1,
-                std::cmp::Ordering::Greater => high = middle,
-                std::cmp::Ordering::Equal => return Ok(offset.try_into().ok().map(u64::from_be_bytes)),
-            }
+        match &self.index {
+            Index::File { file, records } => search_index(file.as_ref(), *records, hash),
+            Index::Pack(records) => Ok(records.get(hash).copied()),
         }
-        Ok(None)
     }
 }
 

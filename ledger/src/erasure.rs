@@ -13,7 +13,7 @@
 //! While a plan is there, closed packs are read by their own records, since an index may be of the pack before.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{HashMap, HashSet},
     io,
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
@@ -96,7 +96,7 @@ pub(crate) fn planned(fs: &dyn Fs, dir: &Path) -> HashSet<Hash> {
 
 /// Whether an index file is of a pack with these records before or after an erasure of `erased`: the same blobs in the
 /// same order, but for those.
-pub(crate) fn is_index_of(index: &[u8], records: &BTreeMap<Hash, u64>, erased: &HashSet<Hash>) -> bool {
+pub(crate) fn is_index_of(index: &[u8], records: &HashMap<Hash, u64>, erased: &HashSet<Hash>) -> bool {
     let record = |part: &[u8]| {
         let (hash, offset) = part.split_first_chunk::<32>()?;
         Some((*hash, u64::from_be_bytes(offset.try_into().ok()?)))
@@ -231,7 +231,7 @@ mod tests {
         let before = [(a, 0), (b, 50), (c, 90)];
         let after = [(a, 0), (c, 50)];
         let erased = HashSet::from([b]);
-        let records = |of: &[(Hash, u64)]| of.iter().copied().collect::<BTreeMap<_, _>>();
+        let records = |of: &[(Hash, u64)]| of.iter().copied().collect::<HashMap<_, _>>();
         let index = |of: &[(Hash, u64)]| index_bytes(of.iter().copied());
         for one in [before.as_slice(), &after] {
             for other in [before.as_slice(), &after] {

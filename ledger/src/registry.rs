@@ -65,10 +65,10 @@ impl KeyFault {
     }
 }
 
-/// Half of a SHA-256: names keys and parties in a registry of millions, and is still infeasible to collide.
-type Short = [u8; 16];
+/// Half of a SHA-256: names keys, parties and questions by the million, and is still infeasible to collide.
+pub(crate) type Short = [u8; 16];
 
-fn short(parts: &[&[u8]]) -> Short {
+pub(crate) fn short(parts: &[&[u8]]) -> Short {
     let digest = sha256(&parts.concat());
     let mut half = Short::default();
     half.iter_mut().zip(digest).for_each(|(to, from)| *to = from);

@@ -26,7 +26,7 @@ pub struct Primitive {
 }
 
 /// Contribution bounds a question is answered under.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Bounds {
     /// R: rows of one patient that count in one group.

@@ -1,6 +1,9 @@
 //! The fold over the audit log: the whole budget recomputed from its intents, in integers.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+use std::{
+    collections::{BTreeSet, HashMap, HashSet, VecDeque},
+    rc::Rc,
+};
 
 use super::{
     day::SLACK_SECONDS,
@@ -14,6 +17,7 @@ use super::{
 use crate::{
     entry::{AuditEntry, QueryIntent, QueryOutcome, protocol::WINDOW_SECONDS, query::Outcome},
     hex,
+    registry::{Short, short},
 };
 
 /// A rule that an entry breaks: the layer, and what does not fit.
@@ -30,7 +34,28 @@ pub(crate) struct Closed {
 struct Open {
     query_id: String,
     protocol: String,
-    drawn: Drawn,
+    drawn: Rc<Drawn>,
+}
+
+/// Answers by their index, and what each of them drew. Most questions draw alike, and what is alike is kept once.
+#[derive(Default)]
+struct Answers {
+    /// Indices rise.
+    all: Vec<(u64, Rc<Drawn>)>,
+    draws: HashSet<Rc<Drawn>>,
+}
+
+impl Answers {
+    fn get(&self, index: u64) -> Option<&Rc<Drawn>> {
+        let at = self.all.binary_search_by_key(&index, |(index, _)| *index).ok()?;
+        self.all.get(at).map(|(_, drawn)| drawn)
+    }
+
+    fn push(&mut self, index: u64, drawn: Rc<Drawn>) {
+        let drawn = self.draws.get(&drawn).cloned().unwrap_or(drawn);
+        self.draws.insert(Rc::clone(&drawn));
+        self.all.push((index, drawn));
+    }
 }
 
 /// Time and rho of the intents of the last 24 hours, and their sum.
@@ -75,8 +100,8 @@ pub(crate) struct AuditFold {
     window: HashMap<String, Window>,
     /// Intents without an outcome, by log index.
     open: HashMap<u64, Open>,
-    query_ids: HashSet<String>,
-    answered: BTreeMap<u64, Drawn>,
+    query_ids: HashSet<Short>,
+    answered: Answers,
     snapshots: BTreeSet<u64>,
     series: Book,
     summary: AuditSummary,
@@ -170,7 +195,7 @@ impl AuditFold {
                 self.summary.repeated += 1;
                 commitment(&repeated.sql_commit).map_err(is("entry"))?;
                 self.protocols.may_repeat(&repeated.protocol, time).map_err(is("protocol"))?;
-                if !self.answered.contains_key(&repeated.cites) {
+                if self.answered.get(repeated.cites).is_none() {
                     return Err((
                         "outcome",
                         format!("it cites entry {}, which is no answered outcome", repeated.cites),
@@ -219,7 +244,7 @@ impl AuditFold {
         for hash in [&intent.idempotency, &intent.request_commit].into_iter().flatten() {
             commitment(hash).map_err(is("entry"))?;
         }
-        if !self.query_ids.insert(intent.query_id.clone()) {
+        if !self.query_ids.insert(short(&[intent.query_id.as_bytes()])) {
             return Err(("entry", "its query id was used before".into()));
         }
         self.timed(intent.time, time).map_err(is("entry"))?;
@@ -234,11 +259,11 @@ impl AuditFold {
         let held = match intent.finer {
             None => None,
             Some(cited) => {
-                let found = self.answered.get(&cited);
+                let found = self.answered.get(cited).map(Rc::as_ref);
                 Some(found.ok_or_else(|| ("budget", format!("it makes entry {cited} finer, which is no answer")))?)
             }
         };
-        let drawn = Drawn::of(intent, held).map_err(is("budget"))?;
+        let drawn = Rc::new(Drawn::of(intent, held).map_err(is("budget"))?);
 
         let spent = self.spent.get(&intent.id_space).copied().unwrap_or_default();
         let read = Amount::parse(&intent.state.rho, &intent.state.delta);
@@ -292,7 +317,7 @@ impl AuditFold {
         self.series.end(outcome.intent);
         match outcome.outcome {
             Outcome::Answered => {
-                self.answered.insert(index, ended.drawn);
+                self.answered.push(index, ended.drawn);
                 self.summary.answered += 1;
             }
             Outcome::Failed => self.summary.failed += 1,

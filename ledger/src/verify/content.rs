@@ -7,17 +7,16 @@ use crate::{
         parse_audit_entry, parse_ledger_entry, verify_stored,
     },
     registry::KeyFault,
-    tree::{Hash, leaf_hash},
+    tree::Hash,
 };
 
 /// Fewer entries than this are examined without starting threads.
 const SHARED_ENTRIES: usize = 64;
 
-/// An entry with everything that needs no other entry.
+/// An entry with all that it says without another entry.
 pub(crate) struct Examined {
     pub index: u64,
     pub bytes: Vec<u8>,
-    pub leaf: Hash,
     /// Blobs that must be stored, and all strings that may name one.
     pub named: Vec<Hash>,
     pub mentioned: Vec<Hash>,
@@ -72,14 +71,7 @@ fn one(kind: Kind, index: u64, bytes: Vec<u8>) -> Examined {
             Err(error) => Content::Foreign(error.to_string()),
         },
     };
-    Examined {
-        index,
-        leaf: leaf_hash(&bytes),
-        named: named_blobs(&bytes),
-        mentioned: mentioned_hashes(&bytes),
-        content,
-        bytes,
-    }
+    Examined { index, named: named_blobs(&bytes), mentioned: mentioned_hashes(&bytes), content, bytes }
 }
 
 fn ledger(bytes: &[u8]) -> Content {

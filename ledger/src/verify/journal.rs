@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, fs::File, path::Path};
 
-use super::report::{Checked, Fault};
+use super::report::Fault;
 use crate::{
     blob::push_record,
     checkpoint::Checkpoint,
@@ -116,22 +116,20 @@ impl JournalCheck {
         read_frame(file, place.offset, place.length).ok().flatten().ok_or_else(gone)
     }
 
-    /// Index of the first entry that some frame holds.
-    pub(crate) fn first(&self) -> u64 {
-        self.frames.first().map_or(u64::MAX, |place| place.first)
+    /// The frame that holds an entry.
+    fn holding(&self, index: u64) -> Option<&Place> {
+        let at = self.frames.partition_point(|place| place.end <= index);
+        self.frames.get(at).filter(|place| place.first <= index)
     }
 
-    /// Whether a frame ends at this size, so that the tree's root is needed there.
-    pub(crate) fn ends_at(&self, size: u64) -> bool {
-        self.frames.binary_search_by_key(&size, |place| place.end).is_ok()
+    /// Index after the frame that holds an entry; `None` when none does.
+    pub(crate) fn end_of(&self, index: u64) -> Option<u64> {
+        self.holding(index).map(|place| place.end)
     }
 
     /// Entries from an index on: those of the frame that holds it. Empty past the end.
     pub(crate) fn entries_from(&self, index: u64) -> Result<Vec<Vec<u8>>, Fault> {
-        let at = self.frames.partition_point(|place| place.end <= index);
-        let Some(place) = self.frames.get(at).filter(|place| place.first <= index) else {
-            return Ok(Vec::new());
-        };
+        let Some(place) = self.holding(index) else { return Ok(Vec::new()) };
         let skip = usize::try_from(index - place.first).unwrap_or(usize::MAX);
         Ok(self.read(place)?.entries().skip(skip).map(<[u8]>::to_vec).collect())
     }
@@ -164,39 +162,30 @@ impl JournalCheck {
         Ok(records)
     }
 
-    /// Compares each frame with the tree: its entries with the leaves, its note with the root, its blobs with its entries.
-    /// `leaf` and `root` give what was recomputed.
-    pub(crate) fn compare(
-        &self,
-        key: &VerifierKey,
-        leaf: impl Fn(u64) -> Option<Hash>,
-        root: impl Fn(u64) -> Option<Hash>,
-        checked: &mut Checked,
-    ) -> Result<(), Fault> {
-        for place in &self.frames {
-            let frame = self.read(place)?;
-            let name = self.files.get(place.file).map_or("journal", |(name, _)| name);
-            let fault =
-                |message: &str| Fault::new(name, "journal", format!("frame at byte {}: {message}", place.offset));
-            for (index, entry) in (frame.first..).zip(frame.entries()) {
-                if leaf(index) != Some(leaf_hash(entry)) {
-                    return Err(fault(&format!("its entry {index} is not the log's")));
-                }
+    /// Compares the frame that ends at a size with the tree: its entries with the leaves, its note with the root, its blobs
+    /// with its entries.
+    pub(crate) fn compare(&self, end: u64, leaves: &[Hash], root: &Hash, key: &VerifierKey) -> Result<(), Fault> {
+        let Some(place) = self.holding(end.saturating_sub(1)) else { return Ok(()) };
+        let frame = self.read(place)?;
+        let name = self.files.get(place.file).map_or("journal", |(name, _)| name);
+        let fault = |message: &str| Fault::new(name, "journal", format!("frame at byte {}: {message}", place.offset));
+        let mut expected = leaves.iter();
+        for (index, entry) in (frame.first..).zip(frame.entries()) {
+            if expected.next() != Some(&leaf_hash(entry)) {
+                return Err(fault(&format!("its entry {index} is not the log's")));
             }
-            let head = Checkpoint::open(frame.note(), key)
-                .ok_or_else(|| fault("its checkpoint is not signed by the log's key"))?;
-            if head.size != frame.end() || root(head.size) != Some(head.root) {
-                return Err(fault("its checkpoint does not have the root of the tree"));
+        }
+        let head = Checkpoint::open(frame.note(), key)
+            .ok_or_else(|| fault("its checkpoint is not signed by the log's key"))?;
+        if head.size != frame.end() || head.root != *root {
+            return Err(fault("its checkpoint does not have the root of the tree"));
+        }
+        let mut mentioned = frame.entries().map(mentioned_hashes);
+        let mut names = mentioned.next().unwrap_or_default();
+        for hash in frame.blobs().map(sha256) {
+            while !names.contains(&hash) {
+                names = mentioned.next().ok_or_else(|| fault("it holds a blob that none of its entries names"))?;
             }
-            let mut mentioned = frame.entries().map(mentioned_hashes);
-            let mut names = mentioned.next().unwrap_or_default();
-            for hash in frame.blobs().map(sha256) {
-                while !names.contains(&hash) {
-                    names = mentioned.next().ok_or_else(|| fault("it holds a blob that none of its entries names"))?;
-                }
-            }
-            checked.frames += 1;
-            checked.heads += 1;
         }
         Ok(())
     }

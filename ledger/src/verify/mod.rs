@@ -14,6 +14,10 @@
 //! Heads of frames after the published checkpoint are checked too, but a live writer may not have synced the newest one:
 //! a head to pin is the published one.
 //!
+//! What is held grows with what later entries must agree with, and not with the entries: keys and parties, records that
+//! were corrected or do not count, questions without an outcome, half a hash of each question's id, 16 bytes for each
+//! answer, blobs that are missing, and the index of the newest pack, which has no file yet.
+//!
 //! What a folder alone cannot show is a tail that was cut off and signed again with the log's own key: pin a head that
 //! you saw earlier ([`AuditOptions::pinned_heads`]).
 

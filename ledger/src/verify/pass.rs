@@ -19,17 +19,15 @@ use super::{
     tree::TreeCheck,
 };
 use crate::{
-    blob::BlobStore,
     checkpoint::Checkpoint,
     entry::{AuditEntry, Block, Transaction},
-    error::LogError,
     follow::{INCOMING, read_marker},
     fs::{Fs, StdFs},
     hex,
     note::VerifierKey,
     recover::read_head,
     tiles::{TILE_WIDTH, TileKind, TilePath, TileReader, split_bundle},
-    tree::{self, Hash, check_consistency, check_inclusion, prove_consistency, prove_inclusion},
+    tree::{self, Hash, check_consistency, check_inclusion, leaf_hash, prove_consistency, prove_inclusion},
 };
 
 /// Bundles examined together: enough for all cores, little enough for flat memory.
@@ -45,35 +43,21 @@ pub(crate) struct Pass<'a> {
     published: Checkpoint,
     tiles: TileReader,
     journal: JournalCheck,
-    /// `None` in a mirror without blobs, where nothing is said about them.
-    stored: Option<BlobStore>,
     unpublished_blobs: HashSet<Hash>,
     tree: TreeCheck,
-    packs: PackCheck,
+    /// `None` in a mirror without blobs, where nothing is said about them.
+    packs: Option<PackCheck>,
     ledger: LedgerFold,
     audit: AuditFold,
     last_block: Option<(Hash, Block)>,
     /// Index after the last block leaf.
     block_end: u64,
     absent: Absent,
-    /// Recomputed leaves and roots that the journal is compared with.
-    leaves: HashMap<u64, Hash>,
-    roots: HashMap<u64, Hash>,
-    /// Roots needed for the published and the pinned heads.
-    wanted: HashSet<u64>,
+    /// Recomputed leaves of the journal's frame that is not at its end yet.
+    frame: Vec<Hash>,
+    /// Recomputed roots at the sizes of the published and the pinned heads.
+    roots: HashMap<u64, Option<Hash>>,
     report: Report,
-}
-
-/// An error of the log's own code, as a fault.
-fn fault(error: LogError) -> Fault {
-    match error {
-        LogError::Corrupt { file, reason } => {
-            let layer = if file == "key" || file == "checkpoint" { "checkpoint" } else { "files" };
-            Fault::new(file, layer, reason)
-        }
-        LogError::Io { path, action, reason, .. } => Fault::new(path, "files", format!("cannot {action}: {reason}")),
-        other => Fault::new("folder", "files", other.to_string()),
-    }
 }
 
 impl<'a> Pass<'a> {
@@ -90,8 +74,11 @@ impl<'a> Pass<'a> {
         report.fault = result.err();
         report.checked.tiles = pass.tree.tiles;
         report.checked.bundles = pass.tree.bundles;
-        report.checked.blobs = pass.packs.blobs;
-        report.checked.bytes += pass.tree.bytes + pass.packs.bytes + pass.journal.bytes;
+        report.checked.bytes += pass.tree.bytes + pass.journal.bytes;
+        if let Some(packs) = &pass.packs {
+            report.checked.blobs = packs.blobs;
+            report.checked.bytes += packs.bytes;
+        }
         match report.kind {
             Some(Kind::Ledger) => report.ledger = Some(pass.ledger.summary()),
             Some(Kind::Audit) => report.audit = Some(pass.audit.summary()),
@@ -104,28 +91,26 @@ impl<'a> Pass<'a> {
 
     fn open(dir: &Path, options: &'a AuditOptions<'a>, before: Option<Ended>) -> Result<Self, Fault> {
         let fs: Arc<dyn Fs> = Arc::new(StdFs);
-        let mirror = read_marker(fs.as_ref(), dir).map_err(fault)?;
+        let mirror = read_marker(fs.as_ref(), dir)?;
         if mirror.is_some() && is_begun(dir) {
             return Err(Fault::busy("checkpoint", "the mirror holds nothing yet: mirror again, then audit again"));
         }
-        let (key, published) = read_head(fs.as_ref(), dir).map_err(fault)?;
+        let (key, published) = read_head(fs.as_ref(), dir)?;
         if options.pinned_key.is_some_and(|pinned| pinned.trim() != key.to_string()) {
             return Err(Fault::new("key", "key", "it is not the pinned key"));
         }
         // Head, then packs, then journal: what a live writer adds meanwhile belongs to frames that the journal shows.
-        let blobs = dir.join("blobs");
-        let (mut packs, stored) = match mirror {
-            Some(false) => (PackCheck::none(), None),
-            _ => {
-                let packs = PackCheck::open(&blobs, mirror.is_some() && dir.join(INCOMING).is_dir())?;
-                (packs, Some(BlobStore::read_only(Arc::clone(&fs), &blobs).map_err(fault)?))
-            }
+        let mut packs = match mirror {
+            Some(false) => None,
+            _ => Some(PackCheck::open(&dir.join("blobs"), mirror.is_some() && dir.join(INCOMING).is_dir())?),
         };
         let journal = match mirror {
             None => JournalCheck::open(dir, published.size, &key)?,
             Some(_) => JournalCheck::none(published.size),
         };
-        packs.growing = journal.end > published.size;
+        if let Some(packs) = &mut packs {
+            packs.growing = journal.end > published.size;
+        }
         let end = journal.end.max(published.size);
         let unfinished = check_names(dir, end, mirror)?;
         let unpublished_blobs = journal.unpublished_blobs(published.size)?;
@@ -142,7 +127,6 @@ impl<'a> Pass<'a> {
             key,
             published,
             journal,
-            stored,
             unpublished_blobs,
             packs,
             ledger: LedgerFold::default(),
@@ -150,9 +134,8 @@ impl<'a> Pass<'a> {
             last_block: None,
             block_end: 0,
             absent: Absent::default(),
-            leaves: HashMap::new(),
+            frame: Vec::new(),
             roots: HashMap::new(),
-            wanted: HashSet::new(),
             report,
         })
     }
@@ -160,52 +143,50 @@ impl<'a> Pass<'a> {
     fn follow(&mut self) -> Result<(), Fault> {
         let pinned = self.pinned_heads()?;
         self.continues(&pinned)?;
-        self.wanted = pinned.iter().map(|head| head.size).chain([self.published.size]).collect();
+        self.roots =
+            pinned.iter().map(|head| head.size).chain([self.published.size]).map(|size| (size, None)).collect();
         self.note_root();
         let size = self.report.size;
         while self.tree.size() < size {
             let entries = self.next_entries()?;
             let first = self.tree.size();
-            let count = entries.len();
+            let leaves: Vec<Hash> = entries.iter().map(|entry| leaf_hash(entry)).collect();
+            self.compare_leaves(first, &leaves)?;
             let kind = match self.report.kind.or_else(|| entries.iter().find_map(|entry| kind_of(entry))) {
                 Some(kind) => kind,
                 None => return Err(Fault::entry(first, "entry", "it belongs to neither kind of log")),
             };
             self.report.kind = Some(kind);
             let examined = examine(kind, first, entries);
-            if examined.len() != count {
+            if examined.len() != leaves.len() {
                 return Err(Fault::entry(first, "entry", "the auditor's own thread died on it or on one soon after"));
             }
-            self.compare_leaves(first, &examined)?;
-            for entry in examined {
-                self.tree.push(&entry.bytes, entry.leaf)?;
+            for (entry, leaf) in examined.into_iter().zip(leaves) {
+                self.tree.push(&entry.bytes, leaf)?;
                 self.note_root();
-                self.entry(entry)?;
+                self.entry(entry, leaf)?;
+                self.frame(leaf)?;
             }
             if let Some(progress) = self.options.progress {
                 progress(self.tree.size(), size);
             }
         }
         self.report.root = hex::encode(&self.tree.root());
-        if self.roots.get(&self.published.size) != Some(&self.published.root) {
+        if self.root_at(self.published.size) != Some(self.published.root) {
             return Err(Fault::new("checkpoint", "checkpoint", "its root is not the root of the entries"));
         }
         self.tree.finish()?;
         if self.block_end != size || self.published.size > size {
             return Err(Fault::new("checkpoint", "block", "the last entry closes no block"));
         }
-        let (leaves, roots) = (&self.leaves, &self.roots);
-        let (leaf, root) = (|index: u64| leaves.get(&index).copied(), |size: u64| roots.get(&size).copied());
-        self.journal.compare(&self.key, leaf, root, &mut self.report.checked)?;
-        let (stored, journal, published) = (&self.stored, &self.journal, self.published.size);
-        let torn = self.packs.finish(|enough, here| {
-            journal.unpublished_records(published, enough, |hash| {
-                here(hash) || stored.as_ref().is_some_and(|stored| stored.is_indexed(hash))
-            })
-        })?;
-        self.report.checked.unfinished_bytes += torn + self.journal.unfinished;
+        if let Some(packs) = &mut self.packs {
+            let (journal, published) = (&self.journal, self.published.size);
+            let torn = packs.finish(|enough, stored| journal.unpublished_records(published, enough, stored))?;
+            self.report.checked.unfinished_bytes += torn;
+        }
+        self.report.checked.unfinished_bytes += self.journal.unfinished;
         for head in pinned {
-            if self.roots.get(&head.size) != Some(&head.root) {
+            if self.root_at(head.size) != Some(head.root) {
                 return Err(rewritten(&head));
             }
             self.report.checked.heads += 1;
@@ -250,10 +231,27 @@ impl<'a> Pass<'a> {
 
     /// Keeps the root of the tree so far, when something will be compared with it.
     fn note_root(&mut self) {
-        let size = self.tree.size();
-        if self.wanted.contains(&size) || self.journal.ends_at(size) {
-            self.roots.insert(size, self.tree.root());
+        if let Some(root) = self.roots.get_mut(&self.tree.size()) {
+            *root = Some(self.tree.root());
         }
+    }
+
+    fn root_at(&self, size: u64) -> Option<Hash> {
+        self.roots.get(&size).copied().flatten()
+    }
+
+    /// Keeps the newest leaf while a frame of the journal holds it, and compares the frame at its end.
+    fn frame(&mut self, leaf: Hash) -> Result<(), Fault> {
+        let Some(end) = self.journal.end_of(self.tree.size() - 1) else { return Ok(()) };
+        self.frame.push(leaf);
+        if end > self.tree.size() {
+            return Ok(());
+        }
+        let leaves = std::mem::take(&mut self.frame);
+        self.journal.compare(end, &leaves, &self.tree.root(), &self.key)?;
+        self.report.checked.frames += 1;
+        self.report.checked.heads += 1;
+        Ok(())
     }
 
     /// The next entries, from some bundles or from one journal frame.
@@ -289,13 +287,13 @@ impl<'a> Pass<'a> {
         Ok(entries)
     }
 
-    /// Compares published entries with their level 0 tiles first, so that a changed entry is named as such.
-    fn compare_leaves(&self, first: u64, entries: &[Examined]) -> Result<(), Fault> {
-        for entry in entries.iter().take_while(|entry| entry.index < self.published.size && first < self.published.size)
-        {
-            let (number, at) = (entry.index / TILE_WIDTH, usize::try_from(entry.index % TILE_WIDTH).unwrap_or(0));
+    /// Compares published entries with their level 0 tiles before anything is read in them, so that a changed entry is
+    /// named as such.
+    fn compare_leaves(&self, first: u64, leaves: &[Hash]) -> Result<(), Fault> {
+        for (index, leaf) in (first..self.published.size).zip(leaves) {
+            let (number, at) = (index / TILE_WIDTH, usize::try_from(index % TILE_WIDTH).unwrap_or(0));
             let stored = self.tiles.hashes(0, number).ok().and_then(|hashes| hashes.get(at).copied());
-            if stored == Some(entry.leaf) {
+            if stored == Some(*leaf) {
                 continue;
             }
             let tile = TilePath::of_size(TileKind::Hashes(0), number, self.published.size)
@@ -307,26 +305,23 @@ impl<'a> Pass<'a> {
             // Which of the two is wrong? The one that does not lead to the signed root.
             let proves = |leaf: &Hash| {
                 let size = self.published.size;
-                prove_inclusion(&self.tiles, entry.index, size)
-                    .is_ok_and(|proof| check_inclusion(&proof, entry.index, size, leaf, &self.published.root))
+                prove_inclusion(&self.tiles, index, size)
+                    .is_ok_and(|proof| check_inclusion(&proof, index, size, leaf, &self.published.root))
             };
-            if proves(&entry.leaf) || !proves(&stored) {
-                return Err(Fault::new(tile, "tile", format!("its hash of entry {} is not the entry's", entry.index)));
+            if proves(leaf) || !proves(&stored) {
+                return Err(Fault::new(tile, "tile", format!("its hash of entry {index} is not the entry's")));
             }
-            return Err(Fault::entry(entry.index, "entry", "its bytes do not have the hash that the log signed"));
+            return Err(Fault::entry(index, "entry", "its bytes do not have the hash that the log signed"));
         }
         Ok(())
     }
 
-    fn entry(&mut self, entry: Examined) -> Result<(), Fault> {
+    fn entry(&mut self, entry: Examined, leaf: Hash) -> Result<(), Fault> {
         let index = entry.index;
         self.report.checked.entries += 1;
-        if index >= self.journal.first() {
-            self.leaves.insert(index, entry.leaf);
-        }
         let mut claim = Claim::default();
         match entry.content {
-            Content::Block(block) => self.block(index, entry.leaf, block)?,
+            Content::Block(block) => self.block(index, leaf, block)?,
             Content::Signed(signed) => {
                 self.report.checked.signatures += 1;
                 let (transaction, key) = *signed;
@@ -351,16 +346,14 @@ impl<'a> Pass<'a> {
             }
             Content::Foreign(reason) => return Err(Fault::entry(index, "entry", reason)),
         }
-        self.packs.follow(&entry.mentioned)?;
-        for hash in &entry.named {
-            let Some(stored) = &self.stored else {
-                self.report.checked.unchecked_blobs += 1;
-                continue;
-            };
-            match stored.find(hash).map_err(fault)? {
-                Some(place) => self.packs.judged(place)?,
-                None if self.unpublished_blobs.contains(hash) => {}
-                None => self.absent.named(*hash, index, claim),
+        let Some(packs) = &mut self.packs else {
+            self.report.checked.unchecked_blobs += entry.named.len() as u64;
+            return Ok(());
+        };
+        let passed = packs.follow(&entry.mentioned)?;
+        for hash in entry.named.iter().filter(|hash| !passed.contains(hash)) {
+            if !packs.holds(hash)? && !self.unpublished_blobs.contains(hash) {
+                self.absent.named(*hash, index, claim);
             }
         }
         Ok(())

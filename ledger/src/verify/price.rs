@@ -43,7 +43,7 @@ pub(crate) fn price(intent: &QueryIntent) -> Result<Amount, String> {
 }
 
 /// What is drawn for a question, over all the times that it was bought.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Drawn {
     id_space: String,
     snapshot: u64,

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt};
 use serde::Serialize;
 
 use super::Kind;
-use crate::checkpoint::Checkpoint;
+use crate::{checkpoint::Checkpoint, error::LogError};
 
 /// The outcome of an audit.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -167,6 +167,20 @@ impl Fault {
 
     pub(crate) fn entry(index: u64, layer: &'static str, message: impl Into<String>) -> Self {
         Self::new(format!("entry {index}"), layer, message)
+    }
+}
+
+/// An error of the log's own code.
+impl From<LogError> for Fault {
+    fn from(error: LogError) -> Self {
+        match error {
+            LogError::Corrupt { file, reason } => {
+                let layer = if file == "key" || file == "checkpoint" { "checkpoint" } else { "files" };
+                Self::new(file, layer, reason)
+            }
+            LogError::Io { path, action, reason, .. } => Self::new(path, "files", format!("cannot {action}: {reason}")),
+            other => Self::new("folder", "files", other.to_string()),
+        }
     }
 }
 

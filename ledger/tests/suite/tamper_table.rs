@@ -1,6 +1,12 @@
 //! What can be done to the folder of a log of 200 entries, and which layer of the audit names it.
 
-use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    os::unix::fs::FileExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use epiledger_ledger::{
     FolderSource, FollowError, Log, Mirror, MirrorError, StdFs,
@@ -17,10 +23,13 @@ const ORIGIN: &str = "test.example/ledger";
 
 /// Every so manieth byte of each file is flipped; 1 for a night.
 fn stride() -> usize {
-    std::env::var("EPILEDGER_TAMPER_STRIDE").map_or(1_499, |stride| stride.parse().unwrap())
+    std::env::var("EPILEDGER_TAMPER_STRIDE").map_or(37, |stride| stride.parse().unwrap())
 }
 
-/// 200 entries: keys, grants and records with payloads, blocks of twenty; `suffix` makes the last hundred other ones.
+/// The verifiers are processes: they are asked about every so manieth byte.
+const VERIFIER_STRIDE: usize = 1_499;
+
+/// 200 entries: keys, a grant and records with payloads; `suffix` makes the last hundred other ones.
 fn long_ledger(dir: &Path, suffix: &str) -> Log {
     let log = create(dir, ORIGIN, Arc::new(TestClock::default()));
     log.append(vec![
@@ -31,14 +40,9 @@ fn long_ledger(dir: &Path, suffix: &str) -> Log {
     ])
     .unwrap();
     log.flush().unwrap();
-    while log.size() < 200 {
-        let first = log.size();
-        let kind = if first < 100 { "same" } else { suffix };
-        let id = |n: u64| format!("{kind}{n}");
-        let batch = (first..(first + 19).min(199)).map(|n| record(&id(n), "p", id(n).repeat(9).as_bytes(), 2));
-        log.append(batch.collect()).unwrap();
-        log.flush().unwrap();
-    }
+    let id = |n| format!("{}{n}", if n < 100 { "same" } else { suffix });
+    log.append((log.size()..199).map(|n| record(&id(n), "p", id(n).as_bytes(), 2)).collect()).unwrap();
+    log.flush().unwrap();
     assert_eq!(log.size(), 200);
     log
 }
@@ -83,16 +87,40 @@ impl Table {
         count
     }
 
-    /// An act on a file, found by the auditor; and by the verifiers where it is theirs: key, head and tree.
+    /// An act on a file, found by the auditor, and by the verifiers.
     fn on_file(&mut self, act: &str, dir: &Path, role: &str, with_python: bool) {
-        let found = layer(dir, &[]);
-        let count = self.found(act, found);
+        let count = self.found(act, layer(dir, &[]));
+        // Key, head and tree are theirs.
         if ["blobs", "journal"].contains(&role) {
             return;
         }
         for (name, output) in verifiers::verify(dir, with_python) {
             assert_eq!(output.status.code(), Some(1), "{name} takes it: {act}");
             *(if name == "python" { &mut count.python } else { &mut count.go }) += 1;
+        }
+    }
+
+    /// One bit flipped of every byte of a file from `first` on, so many apart.
+    fn flip(&mut self, dir: &Path, file: &Path, first: usize, apart: usize) {
+        let (bytes, role) = (fs::read(file).unwrap(), role(dir, file));
+        let (act, open) = (format!("a byte flipped in {role}"), File::options().write(true).open(file).unwrap());
+        let mut asked = 0;
+        for at in (first..bytes.len()).step_by(apart) {
+            open.write_all_at(&[bytes[at] ^ (1 << (at % 8))], at as u64).unwrap();
+            if at >= asked * VERIFIER_STRIDE {
+                self.on_file(&act, dir, &role, asked == 0);
+                asked += 1;
+            } else {
+                self.found(&act, layer(dir, &[]));
+            }
+            open.write_all_at(&bytes[at..=at], at as u64).unwrap();
+        }
+    }
+
+    fn add(&mut self, other: Self) {
+        for (act, Count { times, python, go }) in other.0 {
+            let count = self.0.entry(act).or_default();
+            (count.times, count.python, count.go) = (count.times + times, count.python + python, count.go + go);
         }
     }
 
@@ -120,6 +148,32 @@ fn role(dir: &Path, file: &Path) -> String {
         .to_string()
 }
 
+/// Flips bytes of each file, on all cores, each in a copy of the folder of its own.
+fn flip_bytes(dir: &Path) -> Table {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let share = |core: usize| {
+        let (mut table, copied) = (Table::default(), dir.with_extension(core.to_string()));
+        copy(dir, &copied);
+        for (number, file) in log_files(&copied).iter().enumerate() {
+            let first = number % stride().min(fs::read(file).unwrap().len());
+            table.flip(&copied, file, first + core * stride(), cores * stride());
+        }
+        assert_eq!(layer(&copied, &[]), None, "all was put back");
+        table
+    };
+    let mut table = Table::default();
+    std::thread::scope(|scope| {
+        let cores: Vec<_> = (0..cores).map(|core| scope.spawn(move || share(core))).collect();
+        cores.into_iter().for_each(|core| table.add(core.join().unwrap()));
+    });
+    table
+}
+
+/// The files that hold the log: all but the lock.
+fn log_files(dir: &Path) -> Vec<PathBuf> {
+    files(dir).into_iter().filter(|file| !file.ends_with("lock")).collect()
+}
+
 /// Swaps entries 120 and 121 wherever their bytes stand side by side, which keeps all lengths.
 fn swap(bytes: &[u8], one: &[u8], other: &[u8]) -> Vec<u8> {
     let framed = |entry: &[u8]| [&u16::try_from(entry.len()).unwrap().to_be_bytes(), entry].concat();
@@ -140,23 +194,16 @@ fn every_act_on_a_log_of_200_entries_is_found_and_the_layer_named() {
     let (head, entries) = (log.checkpoint().note, [120, 121].map(|index| log.read(index).unwrap()));
     drop(log);
     assert_eq!(layer(&dir, &[]), None);
-    let mut table = Table::default();
-    let files: Vec<_> = files(&dir).into_iter().filter(|file| !file.ends_with("lock")).collect();
-    for (number, file) in files.iter().enumerate() {
+    let mut table = flip_bytes(&dir);
+    let files = log_files(&dir);
+    for file in &files {
         let (bytes, role) = (fs::read(file).unwrap(), role(&dir, file));
-        let places = (number % stride().min(bytes.len())..bytes.len()).step_by(stride());
-        for (nth, at) in places.enumerate() {
-            let mut changed = bytes.clone();
-            changed[at] ^= 1 << (at % 8);
-            fs::write(file, changed).unwrap();
-            table.on_file(&format!("a byte flipped in {role}"), &dir, &role, nth == 0);
-        }
         for length in [0, bytes.len() / 2, bytes.len() - 1] {
             fs::write(file, &bytes[..length]).unwrap();
             table.on_file(&format!("{role} cut"), &dir, &role, length == 0);
         }
         // A partial tile may go as soon as a wider one stands beside it: nothing refers to it any more.
-        let wider = |other: &std::path::PathBuf| {
+        let wider = |other: &PathBuf| {
             let width = |path: &Path| path.file_name().unwrap().to_str().unwrap().parse::<u64>().ok();
             other.parent() == file.parent() && width(other) > width(file)
         };
@@ -202,8 +249,9 @@ fn every_act_on_a_log_of_200_entries_is_found_and_the_layer_named() {
             assert!(output.status.success(), "{name}: to them, too, the folder is right in itself");
         }
     }
+    let bytes: u64 = files.iter().map(|file| file.metadata().unwrap().len()).sum();
     println!(
-        "shown: every {}th byte of each file was flipped here; of smaller logs each byte is, in tamper.rs",
+        "shown: one byte in {} was flipped of a log's {bytes}; each byte of smaller logs is in tamper.rs",
         stride()
     );
     table.print();
