@@ -24,6 +24,7 @@ mod library;
 mod making;
 mod memory;
 mod oracle;
+mod outer_join;
 mod real_data;
 mod receipts;
 mod refusals;
