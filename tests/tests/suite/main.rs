@@ -20,6 +20,7 @@ mod full_disk;
 mod generated;
 mod holes;
 mod hospital;
+mod household;
 mod library;
 mod making;
 mod memory;
