@@ -1,5 +1,5 @@
 //! A wanted accuracy turned into a price: the least rho whose interval is narrow enough. Decided from text, catalog and
-//! what the asker assumes; nothing reads data, nothing is spent.
+//! an n that the asker assumes or that was released (`counted.rs`); nothing reads data, nothing is spent.
 
 use std::collections::HashMap;
 
@@ -12,6 +12,7 @@ use datafusion::{
     logical_expr::{BinaryExpr, Expr, Operator},
 };
 use epiledger_privacy::{
+    accountant::Asker,
     bound::{BoundedPlan, Wanted},
     loss::{PrivacyLoss, RHO_ONE, Rho},
     query::noisy_column,
@@ -41,7 +42,7 @@ impl Engine {
         let plan = self.at(request, Rho::from_units(RHO_ONE), purpose)?;
         let wanted = wanted(&plan, *assume_n).ok_or_else(|| {
             bad(match assume_n {
-                None => "accuracy is for a COUNT or a SUM; for AVG, VAR, STDDEV or a ratio of counts name `assume_n` too",
+                None => "accuracy is for a COUNT or a SUM; for AVG, VAR or STDDEV ask for the COUNT of the same values first, or name `assume_n` too",
                 Some(_) => {
                     "`assume_n` is for AVG, VAR, STDDEV or a ratio of counts; a count or a sum takes an accuracy without it"
                 }
@@ -53,13 +54,21 @@ impl Engine {
     }
 
     /// The half-width that this rho would buy, for a question that asked for one.
-    pub(crate) fn reachable(&self, request: &QueryRequest, purpose: &str, left: PrivacyLoss) -> Option<f64> {
+    pub(crate) fn reachable(
+        &self,
+        request: &QueryRequest,
+        asker: &Asker,
+        purpose: &str,
+        left: PrivacyLoss,
+    ) -> Option<f64> {
+        let request = &self.counted(request, asker, purpose).ok()?;
         let Some(PrivacyAsk::Accuracy(_, assume_n)) = &request.privacy else { return None };
         let plan = self.at(request, Rho::from_units(RHO_ONE), purpose).ok()?;
         wanted(&plan, *assume_n)?.width(&plan, left.rho).filter(|width| width.is_finite())
     }
 
-    fn at(&self, request: &QueryRequest, rho: Rho, purpose: &str) -> Result<BoundedPlan, QueryError> {
+    /// The plan at any price, and what else of it no price changes.
+    pub(crate) fn at(&self, request: &QueryRequest, rho: Rho, purpose: &str) -> Result<BoundedPlan, QueryError> {
         let asked = QueryRequest { privacy: Some(PrivacyAsk::Rho(rho.to_string())), ..request.clone() };
         Ok(self.bounded(&asked, purpose)?.plan)
     }

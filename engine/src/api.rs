@@ -62,7 +62,7 @@ pub enum PrivacyAsk {
     /// A rho of zCDP, a decimal.
     Rho(String),
     /// The wanted half-width of the 95 % interval of the first count or sum, in its own unit, a decimal; with a number
-    /// of values that the asker assumes in a cell, of the first mean.
+    /// of values that the asker assumes in a cell, or a count that was released, of the first mean.
     Accuracy(String, Option<u64>),
     /// Neither: none, several, or no decimal. It is refused when the question is, so that the log has it.
     #[serde(skip_deserializing)]
@@ -216,6 +216,10 @@ pub struct Estimate {
     pub k_min: Option<u64>,
     /// A noisy count at or under this is suppressed (unknown keys).
     pub threshold: Option<u64>,
+    /// The n that the accuracy of a mean, variance or ratio was reckoned with: the asker's, or the least of the counts
+    /// that the asker's protocol has released.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub assumed_n: Option<u64>,
     /// The deadline class, seconds.
     pub deadline_seconds: f64,
     /// What is left at the tightest level.

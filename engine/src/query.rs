@@ -24,9 +24,8 @@ use epiledger_privacy::{
 use sha2::{Digest, Sha256};
 
 use crate::{
-    api::{Answer, Estimate, EstimatedPrimitive, Price, Principal, QueryError, QueryRequest, Role, SnapshotRef},
+    api::{Answer, Price, Principal, QueryError, QueryRequest, Role, SnapshotRef},
     exec::{audit::AuditExecutor, local::LocalExecutor, post},
-    odds::groups,
     open::{self, OpenError, OpenOptions, hex},
     price::{self, price},
     question::{Question, refused},
@@ -128,8 +127,11 @@ impl Engine {
         // Parse, bind, bound: from text and catalog alone. A refusal is logged before it is sent. The snapshot is pinned
         // here; a newer one changes nothing for this question.
         let bounded = {
-            let (engine, request, purpose) = (Arc::clone(self), request.clone(), purpose.clone());
-            blocking(move || engine.bounded(&engine.priced(&request, &purpose)?, &purpose)).await?
+            let (engine, request, asker, purpose) = (Arc::clone(self), request.clone(), asker.clone(), purpose.clone());
+            blocking(move || {
+                engine.bounded(&engine.priced(&engine.counted(&request, &asker, &purpose)?, &purpose)?, &purpose)
+            })
+            .await?
         };
         let bounded = match bounded {
             Ok(bounded) => bounded,
@@ -168,9 +170,10 @@ impl Engine {
                     let mut reachable = None;
                     if let ReserveError::Exhausted(level, _) = &error {
                         self.log_refusal(&asker, "BUDGET_EXHAUSTED".to_owned()).await?;
-                        let (engine, request, purpose) = (Arc::clone(self), request.clone(), purpose.clone());
+                        let (engine, request, asker, purpose) =
+                            (Arc::clone(self), request.clone(), asker.clone(), purpose.clone());
                         let left = level.remaining();
-                        reachable = blocking(move || engine.reachable(&request, &purpose, left)).await?;
+                        reachable = blocking(move || engine.reachable(&request, &asker, &purpose, left)).await?;
                     }
                     return Err(self.not_reserved(error, reachable));
                 }
@@ -183,32 +186,6 @@ impl Engine {
         let (released, outcome) = released.map_err(|_| QueryError::Failed)?;
         let given = Given { release: &released, index: outcome.index, paid, cached: false };
         self.respond(&asker, &bounded, given, request.row_limit).await
-    }
-
-    /// What a question would cost, from text and catalog alone. Free and not logged.
-    ///
-    /// # Errors
-    /// The refusal it would get, or a protocol that does not allow it.
-    pub fn estimate(&self, who: &Principal, request: QueryRequest) -> Result<Estimate, QueryError> {
-        let (asker, plan) = self.planned(who, &request)?;
-        let primitives = plan.draws().iter().zip(plan.needed()).map(|(draw, (what, scale))| {
-            // A quantile's scale and half-width are of ranks, not of values.
-            let unit = if draw.mechanism() == "noisy_max" { 1.0 } else { 10f64.powi(i32::from(scale)) };
-            #[expect(clippy::cast_precision_loss, reason = "half-widths are under 2^53")]
-            let half_width = Some(draw.half_width() as f64 / unit);
-            EstimatedPrimitive { what, sigma: format!("{}", draw.sigma() / unit), half_width }
-        });
-        Ok(Estimate {
-            price: price(plan.loss(), self.delta_rep()),
-            primitives: primitives.collect(),
-            keys: if plan.threshold().is_some() { "unknown" } else { "public" }.to_owned(),
-            cells: plan.cells(),
-            k_min: plan.threshold().map(|t| t.k_min),
-            threshold: plan.threshold().map(|t| t.over),
-            deadline_seconds: plan.deadline().as_secs_f64(),
-            remaining: self.remaining(&asker.protocol, &asker.principal),
-            groups: groups(plan.loss().rho, self.delta_rep(), |people| plan.group_delta(people)),
-        })
     }
 
     /// A release again, by its statement's id: free, and not a new answer.

@@ -6,7 +6,6 @@ use std::collections::VecDeque;
 use epiledger_ledger::entry::{AuditEntry, AuditLogEntry, parse_audit_entry};
 use epiledger_privacy::{
     accountant::Asker,
-    bound::BoundedPlan,
     budget::{Budget, Level},
     loss::{Delta, PrivacyLoss, Rho},
     refusal::{Code, PlanError},
@@ -90,7 +89,7 @@ impl Engine {
         let mut plans = Vec::new();
         let mut asker: Option<Asker> = None;
         for question in questions {
-            let (asking, plan) = self.planned(who, question)?;
+            let (asking, plan, _) = self.planned(who, question)?;
             if asker.as_ref().is_some_and(|first| first.protocol != asking.protocol) {
                 return Err(bad("plan the questions of one protocol together".into()));
             }
@@ -153,14 +152,6 @@ impl Engine {
             }
         }
         Ok(points.into())
-    }
-
-    /// The asker and the plan of a question that is not asked.
-    pub(crate) fn planned(&self, who: &Principal, request: &QueryRequest) -> Result<(Asker, BoundedPlan), QueryError> {
-        let asker = self.asker(who, request)?;
-        let purpose = self.accountant.permit(&asker).map_err(|e| self.not_reserved(e, None))?;
-        let plan = self.bounded(&self.priced(request, &purpose)?, &purpose)?.plan;
-        Ok((asker, plan))
     }
 }
 

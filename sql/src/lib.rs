@@ -34,3 +34,4 @@ pub use error::SqlError;
 pub use limits::{MAX_DEPTH, MAX_TABLES, MAX_TEXT_BYTES, MAX_TOKENS};
 pub use params::Value;
 pub use parse::{Parsed, parse};
+pub use split::noisy_in_place_of;

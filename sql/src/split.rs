@@ -171,7 +171,10 @@ impl Split<'_> {
 }
 
 /// The noisy table in the aggregate's place, under the aggregate's own names.
-pub(crate) fn noisy_in_place_of(aggregate: &Aggregate) -> Result<LogicalPlan, PlanError> {
+///
+/// # Errors
+/// `TYPE_MISMATCH`: it does not fit there.
+pub fn noisy_in_place_of(aggregate: &Aggregate) -> Result<LogicalPlan, PlanError> {
     let fields = aggregate.schema.fields().iter().enumerate();
     let columns: Vec<Field> =
         fields.map(|(index, field)| Field::new(noisy_column(index), field.data_type().clone(), true)).collect();

@@ -194,6 +194,14 @@ impl Executor for LocalExecutor {
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        pin::Pin,
+        sync::atomic::{AtomicUsize, Ordering},
+    };
+
+    use epiledger_privacy::clock::Clock;
+    use tokio::sync::Notify;
+
     use super::*;
     use crate::{
         api::{Principal, PrivacyAsk, QueryError, QueryRequest, Role},
@@ -201,15 +209,30 @@ mod tests {
         query::Engine,
     };
 
-    /// While others hold all memory, a question waits, is told that nothing was spent, and nothing was.
-    #[tokio::test]
-    async fn a_question_without_memory_is_refused_before_its_intent() {
-        let dir = tempfile::tempdir().unwrap();
-        let data = dir.path().join("data");
-        let folder = data.clone();
+    /// Holds an answer back at its time class until the gate opens; no deadline comes.
+    #[derive(Clone, Default)]
+    struct Gate {
+        sleepers: Arc<AtomicUsize>,
+        open: Arc<Notify>,
+    }
+
+    impl Clock for Gate {
+        fn now(&self) -> Duration {
+            Duration::ZERO
+        }
+
+        fn sleep_until<'a>(&'a self, _: Duration) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>> {
+            let deadline = self.sleepers.fetch_add(1, Ordering::SeqCst) == 0;
+            Box::pin(async move { if deadline { std::future::pending().await } else { self.open.notified().await } })
+        }
+    }
+
+    /// A demo folder's engine under this clock, a researcher, and a question.
+    async fn world(data: &std::path::Path, immediate: bool, gate: &Gate) -> (Arc<Engine>, Principal, QueryRequest) {
+        let folder = data.to_owned();
         tokio::task::spawn_blocking(move || create_demo(&folder, 60, 1, &mut |_| {})).await.unwrap().unwrap();
-        let mut engine = Engine::open(&data, OpenOptions { immediate: true, ..OpenOptions::default() }).await.unwrap();
-        Arc::get_mut(&mut engine).unwrap().executor.patience = Duration::from_millis(50);
+        let options = OpenOptions { immediate, ..OpenOptions::default() };
+        let engine = Engine::open_with_clock(data, options, Box::new(gate.clone())).await.unwrap();
         let who = Principal {
             name: demo_principal(Role::Researcher).to_owned(),
             key_id: "test".to_owned(),
@@ -218,6 +241,15 @@ mod tests {
         };
         let privacy = Some(PrivacyAsk::Rho("0.001".to_owned()));
         let request = QueryRequest { sql: "SELECT COUNT(*) FROM person".into(), privacy, ..QueryRequest::default() };
+        (engine, who, request)
+    }
+
+    /// While others hold all memory, a question waits, is told that nothing was spent, and nothing was.
+    #[tokio::test]
+    async fn a_question_without_memory_is_refused_before_its_intent() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut engine, who, request) = world(&dir.path().join("data"), true, &Gate::default()).await;
+        Arc::get_mut(&mut engine).unwrap().executor.patience = Duration::from_millis(50);
         let free = Arc::clone(&engine.executor.memory);
         let held = free.acquire_many(u32::try_from(MEMORY / PAGE).unwrap()).await.unwrap();
         let (entries, budget) = (engine.audit().size(), engine.budget(&who));
@@ -227,5 +259,30 @@ mod tests {
         drop(held);
         assert!(engine.query(&who, request).await.is_ok());
         assert!(engine.audit().size() > entries, "an intent and its outcome");
+    }
+
+    /// What a plan may hold is reserved until its answer leaves, and is free afterwards.
+    #[tokio::test]
+    async fn a_questions_memory_is_its_own_until_its_outcome_leaves() {
+        let dir = tempfile::tempdir().unwrap();
+        let gate = Gate::default();
+        let (engine, who, request) = world(&dir.path().join("data"), false, &gate).await;
+        let (_, plan, _) = engine.planned(&who, &request).unwrap();
+        let (all, of_the_plan) = (MEMORY / PAGE, plan.memory().div_ceil(PAGE));
+        let free = || engine.executor.memory.available_permits();
+        assert!(free() == all && of_the_plan > 200, "{} of {of_the_plan}", free());
+        let asked = {
+            let engine = Arc::clone(&engine);
+            tokio::spawn(async move { engine.query(&who, request).await })
+        };
+        // Its deadline, then its time class: the run has ended, and its answer waits.
+        while gate.sleepers.load(Ordering::SeqCst) < 2 {
+            assert!(!asked.is_finished());
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        assert_eq!(free(), all - of_the_plan);
+        gate.open.notify_one();
+        asked.await.unwrap().unwrap();
+        assert_eq!(free(), all);
     }
 }

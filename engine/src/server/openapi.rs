@@ -285,6 +285,7 @@ mod tests {
             cells: None,
             k_min: None,
             threshold: None,
+            assumed_n: Some(1),
             deadline_seconds: 0.1,
             remaining: price(),
             groups: Vec::new(),

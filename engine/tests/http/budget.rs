@@ -128,6 +128,80 @@ fn an_accuracy_of_a_mean_needs_an_assumption_and_then_is_what_comes() {
     assert_eq!(count.status, StatusCode::UNPROCESSABLE_ENTITY);
 }
 
+/// A count that the asker's protocol has released serves as n: asked alone, or in the same question at another price. No
+/// other one does, and a dummy takes none.
+#[test]
+fn an_accuracy_of_a_mean_takes_the_count_that_was_released() {
+    let app = App::of(400, 7);
+    let ask = |path: &str, sql: &str, privacy: Value| {
+        post(&app, Role::Researcher, path, &json!({ "sql": sql, "privacy": privacy }))
+    };
+    let released = |sql: &str| {
+        let reply = ask("/v1/statements", sql, json!({ "rho": "0.01" }));
+        assert_eq!(reply.status, StatusCode::OK, "{}", reply.text());
+        reply.json()["rows"].as_array().unwrap().clone()
+    };
+    let estimate = |sql: &str, privacy: Value| {
+        let reply = ask("/v1/statements/estimate", sql, privacy);
+        assert_eq!(reply.status, StatusCode::OK, "{sql}: {}", reply.text());
+        reply.json()
+    };
+    let refused = |path: &str, sql: &str| {
+        let reply = ask(path, sql, json!({ "accuracy": 8 }));
+        assert_eq!(reply.json()["code"], "BAD_PRIVACY_PARAM", "{sql}: {}", reply.text());
+    };
+    let (over, mean) = ("FROM person WHERE year_of_birth > 1931", "SELECT AVG(year_of_birth) AS year");
+    let mean = format!("{mean} {over}");
+    refused("/v1/statements/estimate", &mean);
+    // Counts of other rows, of other values and by other keys.
+    released("SELECT COUNT(year_of_birth) AS n FROM person WHERE year_of_birth > 1932");
+    released(&format!("SELECT COUNT(gender) AS n {over}"));
+    released(&format!("SELECT gender, COUNT(year_of_birth) AS n {over} GROUP BY gender"));
+    refused("/v1/statements/estimate", &mean);
+    let n = released(&format!("SELECT COUNT(year_of_birth) AS n {over}"))[0][0].as_i64().unwrap();
+    let (spent, size) = (app.read(Role::Researcher, "/v1/budget").json(), app.log_size());
+    let told = estimate(&mean, json!({ "accuracy": 8 }));
+    assert_eq!(told["assumed_n"], json!(n));
+    assert_eq!(told["price"], estimate(&mean, json!({ "accuracy": 8, "assume_n": n }))["price"]);
+    assert_eq!((app.read(Role::Researcher, "/v1/budget").json(), app.log_size()), (spent, size), "free, not logged");
+    let answer = ask("/v1/statements", &mean, json!({ "accuracy": 8 }));
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
+    let (answer, row) = (answer.json(), answer.json()["rows"][0].clone());
+    assert_eq!(answer["price"]["rho"], told["price"]["rho"]);
+    assert!(row[2].as_f64().unwrap() - row[1].as_f64().unwrap() <= 16.0 * 1.1, "{row}");
+    refused("/v1/statements/dummy", &mean);
+
+    // By keys it is the least: every cell is as fine as was asked. A cell may have nobody, and then there is none.
+    let by_gender = format!("SELECT gender, VAR_POP(year_of_birth) AS v {over} GROUP BY gender");
+    let counts = released(&format!("SELECT gender, COUNT(year_of_birth) AS n {over} GROUP BY gender"));
+    let least = counts.iter().map(|row| row[1].as_i64().unwrap()).min().unwrap();
+    let told = ask("/v1/statements/estimate", &by_gender, json!({ "accuracy": 5_000 })).json();
+    let expected = if least > 0 { json!(least) } else { Value::Null };
+    assert_eq!(told["assumed_n"], expected, "{counts:?}");
+    // The question itself, at another price, has its own.
+    let deviation = "SELECT STDDEV(year_of_birth) AS d FROM person WHERE year_of_birth > 1933";
+    refused("/v1/statements/estimate", deviation);
+    released(deviation);
+    let again = estimate(deviation, json!({ "accuracy": 40 }));
+    assert!((100..700).contains(&again["assumed_n"].as_i64().unwrap()), "{again}");
+    // A count needs none, and what the asker assumes is taken.
+    let plain = estimate(&format!("SELECT COUNT(year_of_birth) AS n {over}"), json!({ "accuracy": 20 }));
+    assert_eq!(plain.get("assumed_n"), None);
+    assert_eq!(estimate(&mean, json!({ "accuracy": 8, "assume_n": 5_000 }))["assumed_n"], json!(5_000));
+
+    // Another protocol neither takes it nor learns that it is there.
+    let approval = json!({ "protocol": "second", "title": "a test", "purpose": "HMB", "investigators": ["someone"],
+        "rho_cap": "0.1", "delta_cap": "0.000001", "valid_from": "2020-01-01", "valid_to": "2099-12-31" });
+    let approved = post(&app, Role::Board, "/v1/protocols", &approval);
+    assert_eq!(approved.status, StatusCode::CREATED, "{}", approved.text());
+    let request = KeyRequest { principal: "someone".into(), role: Role::Researcher, days: 1 };
+    let other = app.server.create_key(&request, "test").unwrap();
+    let bearer = format!("Bearer {}", other.token.expose_secret());
+    let body = json!({ "sql": mean, "privacy": { "accuracy": 8 } });
+    let reply = app.ask(Method::POST, "/v1/statements/estimate").header("authorization", &bearer).json(&body).send();
+    assert_eq!(reply.json()["code"], "BAD_PRIVACY_PARAM", "{}", reply.text());
+}
+
 #[test]
 fn an_accuracy_past_the_budget_is_refused_with_the_one_in_reach() {
     let app = App::get();

@@ -8,6 +8,7 @@
 
 mod expr;
 mod joins;
+mod unordered;
 mod walk;
 
 use std::{num::NonZeroUsize, sync::Arc};

@@ -138,11 +138,14 @@ impl Oracle {
             }
             other => other?,
         };
-        if streamed != relational {
-            return Err(format!("the operator, {at:?}: {streamed:?}\nthe relational form: {relational:?}"));
-        }
         let bounds = Bounds { rows: plan.bounds().rows, groups: plan.bounds().groups, cells: plan.cells() };
         let reference = Reference { world, question, bounds, secret: self.params.secret, cache_key: plan.cache_key() };
+        if streamed != relational {
+            let naive = reference.v(&mut BTreeSet::new());
+            return Err(format!(
+                "{bounds:?}, {at:?}\nthe operator: {streamed:?}\nthe relational form: {relational:?}\nthe reference: {naive:?}"
+            ));
+        }
         if self.foreseen(world, question, &operator) {
             let naive = reference.v(&mut self.seen.past);
             if streamed != naive {

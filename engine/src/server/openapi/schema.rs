@@ -133,6 +133,7 @@ pub(super) fn all() -> Vec<(&'static str, Shape)> {
                 may("cells", integer()),
                 may("k_min", integer()),
                 may("threshold", integer()),
+                may("assumed_n", integer()),
                 must("deadline_seconds", number()),
                 must("remaining", price()),
                 must("groups", array(named("GroupLoss"))),

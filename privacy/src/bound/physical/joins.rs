@@ -9,7 +9,7 @@ use datafusion::{
         datatypes::{FieldRef, Schema},
     },
     common::{
-        JoinSide, NullEquality, Result,
+        JoinSide, JoinType, NullEquality, Result,
         tree_node::{Transformed, TransformedResult, TreeNode},
     },
     logical_expr::Operator,
@@ -26,7 +26,10 @@ use datafusion::{
     },
 };
 
-use super::walk::{Seen, seen};
+use super::{
+    unordered::UnorderedExec,
+    walk::{Seen, seen},
+};
 
 /// Rewrites the joins of a plan from the leaves up.
 pub(super) fn chosen(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
@@ -77,7 +80,10 @@ fn by_patient(join: &HashJoinExec, left: &Seen, right: &Seen) -> Result<Option<A
         order,
         join.null_equality(),
     )?;
-    Ok(Some(Arc::new(merged)))
+    let outer = matches!(merged.join_type(), JoinType::Left | JoinType::Right | JoinType::Full);
+    let filtered = merged.filter().is_some();
+    let merged: Arc<dyn ExecutionPlan> = Arc::new(merged);
+    Ok(Some(if outer && filtered { Arc::new(UnorderedExec::new(merged)) } else { merged }))
 }
 
 /// A join's condition beside its equalities, and the columns that it reads.

@@ -31,7 +31,7 @@ use datafusion::{
     },
 };
 
-use super::expr;
+use super::{expr, unordered::UnorderedExec};
 use crate::{
     bound::{operator::exec::BoundExec, scan::GuardedScan},
     refusal::{Code, PlanError},
@@ -140,7 +140,8 @@ fn unary(plan: &Arc<dyn ExecutionPlan>, input: &Seen) -> Result<Seen, PlanError>
         || plan.is::<SortPreservingMergeExec>()
         || plan.is::<CoalescePartitionsExec>()
         || plan.is::<RepartitionExec>()
-        || plan.is::<CooperativeExec>();
+        || plan.is::<CooperativeExec>()
+        || plan.is::<UnorderedExec>();
     if moves_rows_only { Ok(input.clone()) } else { Err(refused("has an unknown operator")) }
 }
 
