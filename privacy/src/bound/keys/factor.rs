@@ -28,6 +28,8 @@ struct Factor {
     values: Vec<ScalarValue>,
     /// The last value is a NULL that an outer join or a nullable column may add.
     may_be_null: bool,
+    /// The days of a date, listed for a period or a part of it: the bare date stays unknown, wherever it is named.
+    days: bool,
 }
 
 /// All factors of a question's keys. Rewritten keys name factor i as column `f<i>`.
@@ -54,7 +56,7 @@ impl<'a> Factors<'a> {
         }
         self.all.truncate(before);
         if let Some(values) = written_values(origin) {
-            return Some(self.factor(origin.clone(), values, false));
+            return Some(self.factor(Factor { source: origin.clone(), values, may_be_null: false, days: false }));
         }
         // A function of parts that are public in themselves.
         let mut failed = matches!(origin, Expr::Column(_) | Expr::Case(_));
@@ -91,20 +93,22 @@ impl<'a> Factors<'a> {
             if missing {
                 return Ok(Transformed::new(expr, false, TreeNodeRecursion::Stop));
             }
-            // The days of a date are listed only for a period or a part of it.
             if let Expr::ScalarFunction(call) = &expr
                 && adding
                 && functions::reads_a_field(&call.func)
+                && call.args.iter().all(|arg| matches!(arg, Expr::Column(_) | Expr::Literal(..)))
             {
-                let dates = call.args.iter().filter(|arg| matches!(arg, Expr::Column(_)));
-                missing |= dates.into_iter().any(|column| self.column(column, outer, true).is_none());
+                let period = expr.map_children(|arg| match self.column(&arg, outer, true) {
+                    Some(date) => Ok(Transformed::yes(date)),
+                    None => {
+                        missing |= matches!(arg, Expr::Column(_));
+                        Ok(Transformed::no(arg))
+                    }
+                })?;
+                return Ok(Transformed::new(period.data, true, TreeNodeRecursion::Jump));
             }
             if let Expr::Column(_) = &expr {
-                let found = match self.existing(&expr) {
-                    Some(found) => Some(found),
-                    None if adding => self.column(&expr, outer, false),
-                    None => None,
-                };
+                let found = if adding { self.column(&expr, outer, false) } else { self.existing(&expr) };
                 return Ok(match found {
                     Some(new) => Transformed::new(new, true, TreeNodeRecursion::Jump),
                     None => {
@@ -123,23 +127,24 @@ impl<'a> Factors<'a> {
         Some(Expr::Column(Column::from_name(name(index))))
     }
 
-    fn factor(&mut self, source: Expr, values: Vec<ScalarValue>, may_be_null: bool) -> Expr {
-        if let Some(found) = self.existing(&source) {
+    fn factor(&mut self, factor: Factor) -> Expr {
+        if let Some(found) = self.existing(&factor.source) {
             return found;
         }
-        self.all.push(Factor { source, values, may_be_null });
+        self.all.push(factor);
         Expr::Column(Column::from_name(name(self.all.len() - 1)))
     }
 
     /// The factor of a scanned column with public values.
     fn column(&mut self, source: &Expr, outer: bool, as_period: bool) -> Option<Expr> {
-        if let Some(found) = self.existing(source) {
-            return Some(found);
+        if let Some(found) = self.all.iter().find(|factor| factor.source == *source) {
+            return if found.days && !as_period { None } else { self.existing(source) };
         }
         let Expr::Column(column) = source else { return None };
         let (table, _) = column.relation.as_ref()?.table().split_once('#')?;
         let declared: &Table = self.catalog.table(table)?;
         let described = declared.column(&column.name)?;
+        let days = matches!((&declared.private, &described.domain), (Some(_), None));
         let mut values = match (&declared.private, &described.domain, &described.kind) {
             (None, _, _) => self.public.values(table, &column.name)?,
             (Some(_), Some(domain), _) => {
@@ -157,7 +162,7 @@ impl<'a> Factors<'a> {
         if may_be_null {
             values.push(ScalarValue::try_from(&described.kind.arrow()).ok()?);
         }
-        Some(self.factor(source.clone(), values, may_be_null))
+        Some(self.factor(Factor { source: source.clone(), values, may_be_null, days }))
     }
 
     /// Factors that an expression reads.

@@ -43,7 +43,8 @@ impl Key {
     pub fn cells(&self, columns: &[Column], branch: usize) -> Option<BTreeSet<Cell>> {
         let known = |at: usize| columns[at].known.get(branch).or(columns[at].known.first()).cloned().flatten();
         if let Self::Month(at) = self {
-            let Kind::Date { low, high, .. } = &columns[*at].kind else { return None };
+            let column = &columns[*at];
+            let Kind::Date { low, high, .. } = column.kinds.get(branch).unwrap_or(&column.kind) else { return None };
             let day = |text: &str| i128::from(epiledger_privacy::day::Day::parse(text).unwrap().0);
             return Some((day(low)..=day(high)).map(|day| Cell::Int(month(day))).collect());
         }

@@ -90,6 +90,8 @@ pub type Known = Vec<Option<Vec<Cell>>>;
 pub struct Column {
     pub sql: String,
     pub kind: Kind,
+    /// In each branch of a union; empty outside of one.
+    pub kinds: Vec<Kind>,
     pub may_lack: bool,
     pub known: Known,
     /// The scan and its column that are read for it.
@@ -165,6 +167,7 @@ pub fn columns_of(world: &World, scan: &Scan, number: usize) -> Vec<Column> {
         Column {
             sql: format!("{}.{}", scan.alias, column.name),
             kind: column.kind.clone(),
+            kinds: Vec::new(),
             may_lack: column.nullable,
             known: vec![known],
             reads: vec![(number, at)],

@@ -47,6 +47,7 @@ impl Source {
                     all.push(Column {
                         sql: format!("r.{}", public.name),
                         kind: public.kind.clone(),
+                        kinds: Vec::new(),
                         may_lack: public.nullable || *outer,
                         known: vec![Some(values)],
                         reads: vec![(0, *column)],
@@ -66,6 +67,7 @@ impl Source {
                 let folded = |name: &str, kind: Kind, may_lack, reads: Vec<(usize, usize)>, key| Column {
                     sql: format!("t.{name}"),
                     kind,
+                    kinds: Vec::new(),
                     may_lack,
                     known: Vec::new(),
                     reads,
@@ -90,6 +92,7 @@ impl Source {
                     Column {
                         sql: format!("t.u{at}"),
                         kind: hull(&l.kind, &r.kind),
+                        kinds: vec![l.kind.clone(), r.kind.clone()],
                         may_lack: l.may_lack || r.may_lack,
                         known: l.known.iter().chain(&r.known).cloned().collect(),
                         reads: l.reads.iter().chain(&r.reads).copied().collect(),
@@ -113,7 +116,18 @@ impl Source {
                 };
                 let key = !matches!(over, Over::Before(..));
                 let unsigned = matches!(over, Over::Number(_) | Over::Rank(_) | Over::DenseRank(_));
-                all.push(Column { sql: "t.w".into(), kind, may_lack, known: Vec::new(), reads, summed, key, unsigned });
+                let kinds = Vec::new();
+                all.push(Column {
+                    sql: "t.w".into(),
+                    kind,
+                    kinds,
+                    may_lack,
+                    known: Vec::new(),
+                    reads,
+                    summed,
+                    key,
+                    unsigned,
+                });
                 all
             }
         }
