@@ -8,7 +8,7 @@
 
 mod expr;
 mod joins;
-mod unordered;
+mod retract;
 mod walk;
 
 use std::{num::NonZeroUsize, sync::Arc};
@@ -30,11 +30,13 @@ use datafusion::{
     },
     physical_plan::{
         ExecutionPlan, ExecutionPlanProperties,
+        aggregates::{AggregateExec, AggregateMode},
         sorts::{partial_sort::PartialSortExec, sort::SortExec},
     },
 };
 use futures::FutureExt;
 
+use self::retract::{Claim, RetractExec};
 use super::operator::{Shape, exec::BoundExec};
 use crate::refusal::{Code, PlanError};
 
@@ -139,7 +141,7 @@ pub(super) fn laid_out(
     // Our sources answer at once, so planning never waits.
     let planned = state.query_planner().create_physical_plan(&logical, &state).now_or_never();
     let planned = planned.ok_or_else(|| DataFusionError::Internal("planning waited".into()))??;
-    let mut physical = joins::chosen(planned)?;
+    let mut physical = groups_claim_nothing(joins::chosen(planned)?)?;
     if let Some(shape) = shape {
         physical = Arc::new(BoundExec::new(physical, Arc::clone(shape))?);
     }
@@ -151,6 +153,19 @@ pub(super) fn laid_out(
     // were. Plans come narrow from `optimize_projections`.
     physical = EnsureCooperative::new().optimize(physical, options)?;
     SanityCheckPlan::new().optimize(physical, options)
+}
+
+/// Takes back of each aggregate's groups that they are unique in some columns; see [`retract`].
+fn groups_claim_nothing(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
+    plan.transform_up(|node| {
+        // The first of two steps stays right below the second, so that they can become one again.
+        let ends = node.downcast_ref::<AggregateExec>().is_some_and(|fold| *fold.mode() != AggregateMode::Partial);
+        Ok(match ends {
+            true => Transformed::yes(Arc::new(RetractExec::new(node, Claim::Uniqueness)) as Arc<dyn ExecutionPlan>),
+            false => Transformed::no(node),
+        })
+    })
+    .data()
 }
 
 /// A sort of rows that are in order of their patient already sorts patient by patient, and holds one at a time.

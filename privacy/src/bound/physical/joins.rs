@@ -27,7 +27,7 @@ use datafusion::{
 };
 
 use super::{
-    unordered::UnorderedExec,
+    retract::{Claim, RetractExec},
     walk::{Seen, seen},
 };
 
@@ -83,7 +83,7 @@ fn by_patient(join: &HashJoinExec, left: &Seen, right: &Seen) -> Result<Option<A
     let outer = matches!(merged.join_type(), JoinType::Left | JoinType::Right | JoinType::Full);
     let filtered = merged.filter().is_some();
     let merged: Arc<dyn ExecutionPlan> = Arc::new(merged);
-    Ok(Some(if outer && filtered { Arc::new(UnorderedExec::new(merged)) } else { merged }))
+    Ok(Some(if outer && filtered { Arc::new(RetractExec::new(merged, Claim::Order)) } else { merged }))
 }
 
 /// A join's condition beside its equalities, and the columns that it reads.

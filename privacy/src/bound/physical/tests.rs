@@ -99,7 +99,7 @@ fn a_plan_that_mixes_patients_does_not_pass_the_second_walk() {
 fn a_filter_that_reads_other_columns_than_it_names_is_refused() {
     let below = col("a.x").lt(col("b.x"));
     let keys = (vec!["a.person_id"], vec!["b.person_id"]);
-    let met = patients("a").join(patients("b").build().unwrap(), JoinType::Left, keys, Some(below)).unwrap();
+    let met = patients("a").join(patients("b").build().unwrap(), JoinType::Inner, keys, Some(below)).unwrap();
     let plan = met.project(vec![col("a.person_id"), col("b.person_id")]).unwrap().build().unwrap();
     let right = laid_out(&plan, None, Layout::default()).unwrap();
     assert!(walk::seen(&right).is_ok());

@@ -31,7 +31,7 @@ use datafusion::{
     },
 };
 
-use super::{expr, unordered::UnorderedExec};
+use super::{expr, retract::RetractExec};
 use crate::{
     bound::{operator::exec::BoundExec, scan::GuardedScan},
     refusal::{Code, PlanError},
@@ -141,7 +141,7 @@ fn unary(plan: &Arc<dyn ExecutionPlan>, input: &Seen) -> Result<Seen, PlanError>
         || plan.is::<CoalescePartitionsExec>()
         || plan.is::<RepartitionExec>()
         || plan.is::<CooperativeExec>()
-        || plan.is::<UnorderedExec>();
+        || plan.is::<RetractExec>();
     if moves_rows_only { Ok(input.clone()) } else { Err(refused("has an unknown operator")) }
 }
 

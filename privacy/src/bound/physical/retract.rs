@@ -1,13 +1,17 @@
-//! The node that takes back an order which its input claims and does not keep.
+//! The node that takes back what its input claims and does not keep. Two claims of DataFusion 55.2 are wrong:
 //!
-//! An outer sort-merge join with a filter claims the order of the side that it keeps, and at its end lets rows go before
-//! earlier ones that still wait for their batch to fill (apache/datafusion#24573, not in 55.2). Under this node whoever
-//! needs an order gets a sort.
+//! - An outer sort-merge join with a filter claims the order of the side that it keeps, and at its end lets rows go
+//!   before earlier ones that still wait for their batch to fill (apache/datafusion#24573).
+//! - An aggregate claims that its groups differ in their keys, which is true; a projection above it repeats that of
+//!   whatever columns stand at the keys' places now. Rows that are thought to differ in the columns that sort them
+//!   need no further sort key, so ranks were counted in the order of an earlier window.
+//!
+//! Above this node whoever needs an order gets a sort.
 
 use std::{fmt, sync::Arc};
 
 use datafusion::{
-    common::{Result, tree_node::TreeNodeRecursion},
+    common::{Constraints, Result, tree_node::TreeNodeRecursion},
     execution::{SendableRecordBatchStream, TaskContext},
     physical_expr::{EquivalenceProperties, PhysicalExpr},
     physical_plan::{
@@ -18,34 +22,48 @@ use datafusion::{
 
 use crate::bound::scan::storage_fault;
 
-/// Rows as they come, in no order.
+/// The rows of its input, with fewer claims.
 #[derive(Debug)]
-pub(super) struct UnorderedExec {
+pub(super) struct RetractExec {
     input: Arc<dyn ExecutionPlan>,
+    claim: Claim,
     properties: Arc<PlanProperties>,
 }
 
-impl UnorderedExec {
-    pub(super) fn new(input: Arc<dyn ExecutionPlan>) -> Self {
+/// What is taken back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Claim {
+    /// Any order of the rows, and all else that is said of them.
+    Order,
+    /// That no two rows are alike in some columns.
+    Uniqueness,
+}
+
+impl RetractExec {
+    pub(super) fn new(input: Arc<dyn ExecutionPlan>, claim: Claim) -> Self {
+        let claimed = match claim {
+            Claim::Order => EquivalenceProperties::new(input.schema()),
+            Claim::Uniqueness => input.equivalence_properties().clone().with_constraints(Constraints::default()),
+        };
         let properties = PlanProperties::new(
-            EquivalenceProperties::new(input.schema()),
+            claimed,
             input.output_partitioning().clone(),
             input.pipeline_behavior(),
             input.boundedness(),
         );
-        Self { input, properties: Arc::new(properties) }
+        Self { input, claim, properties: Arc::new(properties) }
     }
 }
 
-impl DisplayAs for UnorderedExec {
+impl DisplayAs for RetractExec {
     fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "UnorderedExec")
+        write!(f, "RetractExec: claim={:?}", self.claim)
     }
 }
 
-impl ExecutionPlan for UnorderedExec {
+impl ExecutionPlan for RetractExec {
     fn name(&self) -> &'static str {
-        "UnorderedExec"
+        "RetractExec"
     }
 
     fn properties(&self) -> &Arc<PlanProperties> {
@@ -54,6 +72,10 @@ impl ExecutionPlan for UnorderedExec {
 
     fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
         vec![&self.input]
+    }
+
+    fn maintains_input_order(&self) -> Vec<bool> {
+        vec![self.claim != Claim::Order]
     }
 
     fn benefits_from_input_partitioning(&self) -> Vec<bool> {
@@ -66,7 +88,7 @@ impl ExecutionPlan for UnorderedExec {
         _: ReplaceChildrenOptions,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let [input] = <[_; 1]>::try_from(children).map_err(|_| storage_fault("a node of several inputs"))?;
-        Ok(Arc::new(Self::new(input)))
+        Ok(Arc::new(Self::new(input, self.claim)))
     }
 
     fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
