@@ -1,9 +1,16 @@
 //! A log as its callers see it: indices, durability, reading, proofs, closing and opening again.
 
-use std::{path::Path, sync::Arc, time::Instant};
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Instant,
+};
 
 use epiledger_ledger::{
-    AuditEntry, Block, Canonical, Log, LogError, LogReader, NewEntry, NoteKey, StdFs, check_proof,
+    AuditEntry, Block, Canonical, Fs, Log, LogError, LogReader, NewEntry, NoteKey, StdFs, check_proof,
     entry::{AccessDenied, QueryRefused},
     parse_audit_entry, tree,
 };
@@ -212,4 +219,22 @@ fn a_hundred_thousand_entries_append_in_seconds() {
     let journal: Vec<_> = std::fs::read_dir(dir.path().join("journal")).unwrap().collect();
     assert!(journal.len() <= 2, "covered segments are removed: {}", journal.len());
     assert!(log.read(99_999).unwrap().len() > 600);
+}
+
+/// Where programs are started on other threads, a lock that was let go is free at once.
+#[test]
+fn a_process_that_is_being_started_holds_no_lock_of_ours() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("lock");
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                assert!(std::process::Command::new("true").status().unwrap().success());
+            }
+        });
+        let held = (0..20_000).filter(|_| StdFs.lock(&path).is_err()).count();
+        done.store(true, Ordering::Relaxed);
+        assert_eq!(held, 0);
+    });
 }
