@@ -94,7 +94,8 @@ impl World {
         match self.ask(policy) {
             Ok(reserved) => {
                 drop(reserved);
-                while !self.accountant.budget().open().is_empty() {
+                // Its thread writes the outcome, and then lets go of the accountant and its log.
+                while !self.accountant.budget().open().is_empty() || Arc::strong_count(&self.accountant) > 1 {
                     std::thread::yield_now();
                 }
                 let approval = self.accountant.budget().protocols()["p"].approval.clone();
