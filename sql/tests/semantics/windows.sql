@@ -66,6 +66,10 @@ SELECT n, COUNT(*) FROM (SELECT COUNT(*) OVER (PARTITION BY kind, person_id) n F
 SELECT COUNT(*) FROM (SELECT ROW_NUMBER() OVER (PARTITION BY person_id, n ORDER BY last) r, COUNT(*) OVER (PARTITION BY n, person_id) c FROM (SELECT person_id, COUNT(*) n, MAX(day) last FROM visit GROUP BY person_id) a) t WHERE r = 1 AND c = 1
 -- accept: keys that are unique and more among the keys
 SELECT r, COUNT(*) FROM (SELECT RANK() OVER (PARTITION BY n, kind, person_id ORDER BY last) r FROM (SELECT person_id, kind, COUNT(*) n, MAX(day) last FROM visit GROUP BY person_id, kind) a) t GROUP BY r
+-- accept: ranks in two orders over groups whose columns stand elsewhere
+SELECT COUNT(*) FROM (SELECT ROW_NUMBER() OVER (PARTITION BY person_id, n ORDER BY kind) r, ROW_NUMBER() OVER (PARTITION BY person_id, n ORDER BY last, kind) q FROM (SELECT person_id, n, last, kind FROM (SELECT person_id, kind, COUNT(*) n, MAX(day) last FROM visit GROUP BY person_id, kind) a) b) t WHERE r < q
+-- accept: a count and a rank of groups of a patient
+SELECT COUNT(*) FROM (SELECT ROW_NUMBER() OVER (PARTITION BY person_id, n ORDER BY last, kind) r, COUNT(*) OVER (PARTITION BY n, person_id) c FROM (SELECT person_id, kind, COUNT(*) n, MAX(day) last FROM visit GROUP BY person_id, kind) a) t WHERE r = 1 AND c = 1
 -- refuse WINDOW_NOT_BY_UNIT: an expression of the patient is not the patient
 SELECT COUNT(*) FROM (SELECT ROW_NUMBER() OVER (PARTITION BY person_id % 10 ORDER BY day) n FROM visit) t
 -- refuse WINDOW_NOT_BY_UNIT: a patient that may be NULL gathers all who have none
