@@ -155,13 +155,12 @@ pub(super) fn laid_out(
     SanityCheckPlan::new().optimize(physical, options)
 }
 
-/// Takes back of groups by several keys that they are unique in some columns; see [`retract`]. Of groups by one key, the
-/// patient, it is true wherever an order begins with the patient.
+/// Takes back of each aggregate's groups that they are unique in some columns; see [`retract`].
 fn groups_claim_nothing(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
     plan.transform_up(|node| {
         // The first of two steps stays right below the second, so that they can become one again.
-        let ends = |fold: &AggregateExec| *fold.mode() != AggregateMode::Partial && fold.group_expr().expr().len() > 1;
-        Ok(match node.downcast_ref::<AggregateExec>().is_some_and(ends) {
+        let ends = node.downcast_ref::<AggregateExec>().is_some_and(|fold| *fold.mode() != AggregateMode::Partial);
+        Ok(match ends {
             true => Transformed::yes(Arc::new(RetractExec::new(node, Claim::Uniqueness)) as Arc<dyn ExecutionPlan>),
             false => Transformed::no(node),
         })

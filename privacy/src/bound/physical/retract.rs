@@ -6,7 +6,8 @@
 //!   whatever columns stand at the keys' places now. Rows that are thought to differ in the columns that sort them
 //!   need no further sort key, so ranks were counted in the order of an earlier window.
 //!
-//! Above this node whoever needs an order gets a sort.
+//! Above this node whoever needs an order gets a sort. No sort is pushed through it, down to where the claim still stands:
+//! it does not say that it keeps its input's order, which is what a planner asks before it pushes.
 
 use std::{fmt, sync::Arc};
 
@@ -72,10 +73,6 @@ impl ExecutionPlan for RetractExec {
 
     fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
         vec![&self.input]
-    }
-
-    fn maintains_input_order(&self) -> Vec<bool> {
-        vec![self.claim != Claim::Order]
     }
 
     fn benefits_from_input_partitioning(&self) -> Vec<bool> {
