@@ -18,12 +18,13 @@ mod verify;
 pub mod withdrawal;
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, TryLockError};
+use std::fs;
+use std::io::ErrorKind;
 use std::path::Path;
 use std::time::Instant;
 
-use epiledger_ledger::LogReader;
 use epiledger_ledger::entry::key::Determination;
+use epiledger_ledger::{Fs, LogReader, StdFs};
 use epiledger_privacy::catalog::{Catalog, Profile};
 use epiledger_privacy::day::Day;
 use epiledger_privacy::deidentify::DeIdentifier;
@@ -46,6 +47,9 @@ use crate::table::{State, Table, buckets_for};
 
 /// A progress callback that stops the work when it answers `false`.
 pub type Watch<'a> = &'a (dyn Fn(Progress) -> bool + Sync);
+
+/// A lock that is held until it is dropped.
+pub type Lock = Box<dyn Send + Sync>;
 
 /// How an ingest runs.
 #[derive(Clone, Copy)]
@@ -108,11 +112,11 @@ pub struct Summary {
 pub struct Pipeline;
 
 impl Pipeline {
-    /// Keeps every ingest away from a data folder until the file is dropped: its tables and snapshots stand still.
+    /// Keeps every ingest away from a data folder until the lock is dropped: its tables and snapshots stand still.
     ///
     /// # Errors
     /// One is running ([`IngestError::Busy`]), or the system refuses.
-    pub fn keep_away(data: &Path) -> Result<File, IngestError> {
+    pub fn keep_away(data: &Path) -> Result<Lock, IngestError> {
         lock(&Folder::new(data))
     }
 
@@ -152,17 +156,15 @@ impl Pipeline {
     }
 }
 
-/// One ingest at a time: the lock is held until the file is dropped.
-pub(crate) fn lock(folder: &Folder) -> Result<File, IngestError> {
+/// One ingest at a time: the lock is held until it is dropped.
+pub(crate) fn lock(folder: &Folder) -> Result<Lock, IngestError> {
     let dir = folder.tables();
     fs::create_dir_all(&dir).map_err(IngestError::io("make", &dir))?;
     let path = dir.join("lock");
-    let file = File::create(&path).map_err(IngestError::io("make", &path))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(IngestError::Busy),
-        Err(TryLockError::Error(e)) => Err(IngestError::io("lock", &path)(e)),
-    }
+    StdFs.lock(&path).map_err(|error| match error.kind() {
+        ErrorKind::WouldBlock => IngestError::Busy,
+        _ => IngestError::io("lock", &path)(error),
+    })
 }
 
 fn unchanged(newest: &SnapshotManifest) -> Summary {

@@ -116,11 +116,10 @@ impl Source {
                 };
                 let key = !matches!(over, Over::Before(..));
                 let unsigned = matches!(over, Over::Number(_) | Over::Rank(_) | Over::DenseRank(_));
-                let kinds = Vec::new();
                 all.push(Column {
                     sql: "t.w".into(),
                     kind,
-                    kinds,
+                    kinds: Vec::new(),
                     may_lack,
                     known: Vec::new(),
                     reads,
