@@ -18,6 +18,7 @@ mod erasure;
 mod first_light;
 mod full_disk;
 mod generated;
+mod grouped_window;
 mod holes;
 mod hospital;
 mod household;
