@@ -6,8 +6,8 @@ use epiledger_privacy::{catalog::Contribution, loss::Rho, params::Ask};
 
 use crate::world::{self, Patient, exact_of, layout, simulated};
 
-/// Of a patient's kinds of visit with one visit, of those with two, and of those with more, whether the one that ended first is `a`, by
-/// hand; where there is more than one kind.
+/// Of a patient's kinds of visit with one visit, of those with two and of those with more, whether the one that ended
+/// first is `a`, by hand; where there is more than one kind.
 fn first_is_a(patient: &Patient) -> usize {
     let mut kinds = BTreeMap::<Option<&str>, (usize, i32)>::new();
     for visit in &patient.visits {
