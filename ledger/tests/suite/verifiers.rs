@@ -15,8 +15,8 @@ use crate::folder::{TestClock, create, files, small_audit, small_ledger};
 /// Debian's place for Go packages.
 const GO_PATH: &str = "/usr/share/gocode";
 
-fn verifiers() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/verifiers")
+fn verifiers() -> &'static Path {
+    Path::new("../tests/verifiers")
 }
 
 /// Runs Python in the verifiers' folder; `None` where it is missing.

@@ -27,7 +27,7 @@ pub(crate) struct Case {
 
 /// All statements, in the order of files and lines.
 pub(crate) fn cases() -> Vec<Case> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/semantics");
+    let folder = Path::new("tests/semantics");
     let mut paths: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     paths.sort();
     let mut all: Vec<Case> = Vec::new();

@@ -152,7 +152,7 @@ fn shape(line: &str) -> String {
 
 #[test]
 fn the_readme_opens_with_what_the_demo_prints() {
-    let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md")).unwrap();
+    let readme = std::fs::read_to_string("../README.md").unwrap();
     let block = readme.split("```text\n").nth(1).unwrap().split("```").next().unwrap();
     let dir = tempfile::tempdir().unwrap();
     let output = run(&dir.path().join("data"), &["demo", "--once", "--people", "2000", "--port", "0"]);

@@ -54,13 +54,13 @@ fn questions() -> [(&'static str, Vec<(&'static str, Value)>); 6] {
 }
 
 fn library(name: &str) -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../sql/library").join(format!("{name}.sql"));
+    let path = Path::new("../sql/library").join(format!("{name}.sql"));
     std::fs::read_to_string(path).unwrap()
 }
 
 #[test]
 fn every_statement_of_the_library_is_asked_here() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../sql/library");
+    let folder = Path::new("../sql/library");
     let stems = std::fs::read_dir(folder).unwrap().map(|e| e.unwrap().path());
     let stems: BTreeSet<String> = stems.map(|p: PathBuf| p.file_stem().unwrap().to_str().unwrap().to_owned()).collect();
     assert_eq!(stems, questions().iter().map(|(name, _)| (*name).to_owned()).collect());
