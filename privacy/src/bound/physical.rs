@@ -41,9 +41,10 @@ use super::operator::{Shape, exec::BoundExec};
 use crate::refusal::{Code, PlanError};
 
 /// Logical rules that bounded plans pass, in this order. A fixed list: a new rule of a later DataFusion is reviewed
-/// before it touches a private plan.
-const RULES: [&str; 17] = [
-    "simplify_expressions",
+/// before it touches a private plan. `simplify_expressions` is not one of them: it makes `x IN (1) AND x IN (2)` false and
+/// `x NOT IN (1) OR x NOT IN (2)` true where `x` is NULL, and takes two columns in such lists for two values. What it is
+/// for is done before: constants are folded by the first walk, which also keeps every expression total.
+const RULES: [&str; 16] = [
     "replace_distinct_aggregate",
     "eliminate_join",
     "decorrelate_predicate_subquery",

@@ -22,6 +22,7 @@ mod grouped_window;
 mod holes;
 mod hospital;
 mod household;
+mod in_lists;
 mod library;
 mod making;
 mod memory;
