@@ -4,7 +4,8 @@
 //! NNNNNN.pack = ("ELB1" length:u32 sha256:32 bytes)*      in the order of the entries that name them
 //! NNNNNN.idx  = (sha256:32 offset:u64)*                   sorted; written once, when the pack is closed
 //! ```
-//! The newest pack has no index file; its index is read from the pack on opening. A blob is stored once.
+//! The newest pack has no index file; its index is read from the pack: by the writer on opening, by a reader when it is
+//! first asked for a blob that is not where it looked and in no pack before. A blob is stored once.
 
 mod erase;
 mod repair;
@@ -13,7 +14,7 @@ use std::{
     collections::HashMap,
     io,
     path::{Path, PathBuf},
-    sync::{Arc, RwLock},
+    sync::{Arc, OnceLock, RwLock},
 };
 
 use crate::{
@@ -112,8 +113,9 @@ enum Index {
         /// Its records.
         records: u64,
     },
-    /// As the pack itself says: an erasure is under way, and the file may be of the pack before it.
-    Pack(HashMap<Hash, u64>),
+    /// As the pack itself says, read when it is first needed: the newest pack of a reader has no index file, and while
+    /// an erasure is under way the file may be of the pack before it.
+    Pack(OnceLock<HashMap<Hash, u64>>),
 }
 
 struct Open {
@@ -135,37 +137,43 @@ pub(crate) struct BlobStore {
 impl BlobStore {
     /// Opens the packs of a folder for reading alone.
     pub(crate) fn read_only(fs: Arc<dyn Fs>, dir: &Path) -> Result<Self, LogError> {
-        Self::open(fs, dir, PathBuf::new(), u64::MAX)
+        let (dir, temporary) = (dir.to_owned(), PathBuf::new());
+        let store = Self { fs, dir, temporary, pack_bytes: u64::MAX, packs: RwLock::default() };
+        let (mut closed, newest) = store.files()?;
+        closed.extend(newest.map(|(number, pack)| Closed { number, pack, index: Index::Pack(OnceLock::new()) }));
+        *store.packs.write().map_err(|_| LogError::Closed)? = Packs { closed, open: None };
+        Ok(store)
     }
 
     /// Opens the packs of a folder; what is torn at the end of the newest is not seen. `temporary` is where an index
     /// file is written before it gets its name; a pack of `pack_bytes` or more is closed.
     pub(crate) fn open(fs: Arc<dyn Fs>, dir: &Path, temporary: PathBuf, pack_bytes: u64) -> Result<Self, LogError> {
         let store = Self { fs, dir: dir.to_owned(), temporary, pack_bytes, packs: RwLock::default() };
-        let names = store.fs.list(dir).map_err(|error| LogError::io("list", dir, &error))?;
-        let mut packs = Packs::default();
-        for number in (0..).take_while(|number| names.iter().any(|(name, _)| *name == pack_name(*number))) {
-            let pack = store.file(&pack_name(number))?;
-            if names.iter().any(|(name, _)| *name == index_name(number)) {
-                packs.closed.push(Closed { number, pack, index: store.index(number)? });
-            } else if let Some(open) = &packs.open {
-                return Err(LogError::corrupt(index_name(open.number), "the index of a closed pack is missing"));
-            } else {
-                packs.open = Some(scan(number, pack, dir)?);
-            }
-        }
-        if let (Some(open), Some(closed)) = (&packs.open, packs.closed.last())
-            && closed.number > open.number
-        {
-            return Err(LogError::corrupt(index_name(open.number), "the index of a closed pack is missing"));
-        }
-        if dir.parent().map_or(Ok(false), |log| erasure::is_under_way(store.fs.as_ref(), log))? {
-            for closed in &mut packs.closed {
-                closed.index = Index::Pack(scan(closed.number, Arc::clone(&closed.pack), dir)?.records);
-            }
-        }
-        *store.packs.write().map_err(|_| LogError::Closed)? = packs;
+        let (closed, newest) = store.files()?;
+        let open = newest.map(|(number, pack)| scan(number, pack, dir)).transpose()?;
+        *store.packs.write().map_err(|_| LogError::Closed)? = Packs { closed, open };
         Ok(store)
+    }
+
+    /// The closed packs, and number and file of the newest where that has no index file.
+    fn files(&self) -> Result<(Vec<Closed>, Option<(u64, Arc<dyn FsFile>)>), LogError> {
+        let names = self.fs.list(&self.dir).map_err(|error| LogError::io("list", &self.dir, &error))?;
+        let (mut closed, mut newest) = (Vec::new(), None::<(u64, Arc<dyn FsFile>)>);
+        for number in (0..).take_while(|number| names.iter().any(|(name, _)| *name == pack_name(*number))) {
+            if let Some((number, _)) = newest {
+                return Err(LogError::corrupt(index_name(number), "the index of a closed pack is missing"));
+            }
+            let pack = self.file(&pack_name(number))?;
+            if names.iter().any(|(name, _)| *name == index_name(number)) {
+                closed.push(Closed { number, pack, index: self.index(number)? });
+            } else {
+                newest = Some((number, pack));
+            }
+        }
+        if self.dir.parent().map_or(Ok(false), |log| erasure::is_under_way(self.fs.as_ref(), log))? {
+            closed.iter_mut().for_each(|closed| closed.index = Index::Pack(OnceLock::new()));
+        }
+        Ok((closed, newest))
     }
 
     /// Whether a blob is stored.
@@ -186,10 +194,11 @@ impl BlobStore {
         {
             return Ok(Some(Place { pack: open.number, offset: *offset }));
         }
-        for closed in packs.closed.iter().rev() {
-            if let Some(offset) =
-                closed.find(hash).map_err(|error| LogError::io("search an index in", &self.dir, &error))?
-            {
+        // A file is searched where it lies; of a pack the index must be read, and kept.
+        let (files, rest): (Vec<_>, Vec<_>) =
+            packs.closed.iter().rev().partition(|closed| matches!(closed.index, Index::File { .. }));
+        for closed in files.into_iter().chain(rest) {
+            if let Some(offset) = closed.find(hash, &self.dir)? {
                 return Ok(Some(Place { pack: closed.number, offset }));
             }
         }
@@ -310,10 +319,17 @@ impl Open {
 }
 
 impl Closed {
-    fn find(&self, hash: &Hash) -> io::Result<Option<u64>> {
+    fn find(&self, hash: &Hash, dir: &Path) -> Result<Option<u64>, LogError> {
         match &self.index {
-            Index::File { file, records } => search_index(file.as_ref(), *records, hash),
-            Index::Pack(records) => Ok(records.get(hash).copied()),
+            Index::File { file, records } => search_index(file.as_ref(), *records, hash)
+                .map_err(|error| LogError::io("search an index in", dir, &error)),
+            Index::Pack(records) => {
+                if let Some(records) = records.get() {
+                    return Ok(records.get(hash).copied());
+                }
+                let scanned = scan(self.number, Arc::clone(&self.pack), dir)?.records;
+                Ok(records.get_or_init(|| scanned).get(hash).copied())
+            }
         }
     }
 }

@@ -199,6 +199,8 @@ fn drop_journal(shared: &Shared) -> Result<(), LogError> {
         if let Some(error) = &state.poison {
             return Err(error.clone());
         }
+        state.wanted = state.wanted.max(state.segments.back().copied().unwrap_or(0));
+        shared.gathered.notify_one();
         state = shared.progress.wait(state).map_err(|_| LogError::Closed)?;
     }
     drop(state);

@@ -1,7 +1,7 @@
 //! `Log`: the one object that writes a log.
 //!
-//! [`Log::submit`] gives each entry its index and puts it into a batch; the writer thread makes one journal frame of a
-//! batch, whose fdatasync is the commit point; the projection thread follows with tiles, packs and `checkpoint`.
+//! [`Log::submit`] gives each entry its index and puts it into a batch; one journal frame is made of a batch, whose
+//! fdatasync is the commit point; the projection thread follows with tiles, packs and `checkpoint`.
 //! No signed head leaves and no waiter is answered before the frame that carries it is durable.
 
 mod guard;
@@ -75,6 +75,8 @@ pub(crate) struct Shared {
     pub work: Condvar,
     /// Something became durable or published, or the log stopped.
     pub progress: Condvar,
+    /// There are frames to publish, or somebody waits for them, or the log stopped.
+    pub gathered: Condvar,
 }
 
 impl Shared {
@@ -91,10 +93,14 @@ impl Shared {
     /// Stops the log for good: waiters get the error, nothing is written any more.
     pub(crate) fn poison(&self, error: &LogError) {
         if let Ok(mut state) = self.state.lock() {
-            state.poison.get_or_insert_with(|| LogError::Poisoned(error.to_string()));
+            state.poison.get_or_insert_with(|| match error {
+                LogError::Poisoned(_) => error.clone(),
+                _ => LogError::Poisoned(error.to_string()),
+            });
         }
         self.work.notify_all();
         self.progress.notify_all();
+        self.gathered.notify_all();
     }
 }
 
@@ -141,7 +147,7 @@ impl Ticket {
         nth(&self.runs, position)
     }
 
-    /// Blocks until the entries are durable.
+    /// Blocks until the entries are durable. Whoever waits alone writes: to wake a thread takes as long as many a disk.
     ///
     /// # Errors
     /// The log stopped; whether the entries are stored shows when it is opened again.
@@ -151,7 +157,15 @@ impl Ticket {
             if let Some(error) = &state.poison {
                 return Err(error.clone());
             }
-            state = self.shared.progress.wait(state).map_err(|_| LogError::Closed)?;
+            let alone = if state.handed_over { None } else { writer::take_up(&self.shared, &mut state) };
+            state = match alone {
+                Some(writing) => {
+                    drop(state);
+                    writing.run();
+                    self.shared.state()?
+                }
+                None => self.shared.progress.wait(state).map_err(|_| LogError::Closed)?,
+            };
         }
         Ok(Appended { first: self.first, checkpoint: state.durable.clone(), runs: self.runs })
     }
@@ -212,7 +226,7 @@ impl Log {
         };
         let (writer, projector) = (Arc::clone(&shared), Arc::clone(&shared));
         let mut log = Self { shared, threads: Vec::new(), _lock: recovered.lock };
-        log.threads.push(spawn("log-writer", Box::new(move || writer::run_writer(&writer, recovered.tail)))?);
+        log.threads.push(spawn("log-writer", Box::new(move || writer::run_writer(&writer)))?);
         log.threads
             .push(spawn("log-projection", Box::new(move || writer::run_projection(&projector, recovered.projection)))?);
         log.freeze_closed()?;
@@ -435,6 +449,8 @@ impl Log {
         let mut state = self.shared.state()?;
         let end = state.last_submitted();
         while state.published.size < end {
+            state.wanted = state.wanted.max(end);
+            self.shared.gathered.notify_one();
             if let Some(error) = &state.poison {
                 return Err(error.clone());
             }
@@ -450,7 +466,7 @@ impl Drop for Log {
             state.closing = true;
         }
         self.shared.work.notify_all();
-        self.shared.progress.notify_all();
+        self.shared.gathered.notify_all();
         for thread in self.threads.drain(..) {
             // A thread that died has poisoned the state already.
             drop(thread.join());

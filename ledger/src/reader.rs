@@ -108,7 +108,8 @@ impl LogReader {
     /// Every entry from an index on, block leaves too. Each is hashed and followed to the signed root, each blob compared
     /// with its address; after an error nothing more comes.
     pub fn entries(&self, from: u64) -> impl Iterator<Item = Result<StoredEntry, LogError>> + '_ {
-        let mut entries = Entries { reader: self, tiles: self.tiles(), next: from, bundle: Vec::new(), place: None };
+        let place = (from == 0).then_some(Place { pack: 0, offset: 0 });
+        let mut entries = Entries { reader: self, tiles: self.tiles(), next: from, bundle: Vec::new(), place };
         let mut failed = false;
         std::iter::from_fn(move || {
             let item = if failed { None } else { entries.advance().transpose() };
@@ -141,7 +142,7 @@ struct Entries<'a> {
     next: u64,
     /// What is left of the current bundle, in reverse.
     bundle: Vec<Vec<u8>>,
-    /// Where the next blob most likely lies: after the last one read.
+    /// Where the next blob most likely lies: blobs are stored in the order of the entries, so after the last one read.
     place: Option<Place>,
 }
 
@@ -175,20 +176,25 @@ impl Entries<'_> {
     }
 
     fn blob(&mut self, hash: &Hash) -> Result<Option<Vec<u8>>, LogError> {
-        if let Some(place) = self.place
-            && let Ok((found, bytes)) = self.reader.blobs.read_at(place)
-            && found == *hash
-            && sha256(&bytes) == *hash
-        {
-            self.place = Some(Place { offset: place.offset + RECORD_HEADER + bytes.len() as u64, ..place });
-            return Ok(Some(bytes));
-        }
-        self.place = self.reader.blobs.find(hash)?;
-        let Some(bytes) = self.reader.blobs.get(hash)? else {
-            return Ok(None);
+        let after = |place: Place, bytes: &[u8]| {
+            Some(Place { offset: place.offset + RECORD_HEADER + bytes.len() as u64, ..place })
         };
-        self.place =
-            self.place.map(|place| Place { offset: place.offset + RECORD_HEADER + bytes.len() as u64, ..place });
-        Ok(Some(bytes))
+        let next_pack = self.place.map(|place| Place { pack: place.pack + 1, offset: 0 });
+        for place in self.place.into_iter().chain(next_pack) {
+            if let Ok((found, bytes)) = self.reader.blobs.read_at(place)
+                && found == *hash
+                && sha256(&bytes) == *hash
+            {
+                self.place = after(place, &bytes);
+                return Ok(Some(bytes));
+            }
+        }
+        let Some(place) = self.reader.blobs.find(hash)? else { return Ok(None) };
+        let bytes = self.reader.blobs.get(hash)?;
+        // A blob that an entry before named too lies further back, and the next one still here.
+        if self.place.is_none_or(|here| place > here) {
+            self.place = bytes.as_ref().and_then(|bytes| after(place, bytes));
+        }
+        Ok(bytes)
     }
 }

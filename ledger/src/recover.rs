@@ -37,7 +37,6 @@ use crate::{
 pub(crate) struct Recovered {
     pub shared: Shared,
     pub lock: Box<dyn Send + Sync>,
-    pub tail: Tail,
     pub projection: Projection,
 }
 
@@ -119,7 +118,18 @@ pub(crate) fn open(fs: Arc<dyn Fs>, dir: &Path, key: NoteKey, setup: Setup) -> R
     }
     let durable = scan.head;
     let last_time = block.as_ref().map_or(0, |block| block.time);
+    let offset = segment.length().map_err(|error| LogError::io("measure", dir, &error))?;
+    let tail = Tail {
+        frontier,
+        last_block,
+        next_height: block.as_ref().map_or(0, |block| block.height + 1),
+        segment,
+        segment_first,
+        offset,
+    };
     let state = State {
+        tail: Some(tail),
+        handed_over: false,
         sealed: VecDeque::new(),
         open: Batch::at(durable.size),
         queued_bytes: 0,
@@ -132,25 +142,18 @@ pub(crate) fn open(fs: Arc<dyn Fs>, dir: &Path, key: NoteKey, setup: Setup) -> R
         roll: false,
         segments,
         time: last_time,
+        wanted: 0,
         poison: None,
         closing: false,
         writer_done: false,
     };
-    let offset = segment.length().map_err(|error| LogError::io("measure", dir, &error))?;
-    let tail = Tail {
-        frontier,
-        last_block,
-        next_height: block.as_ref().map_or(0, |block| block.height + 1),
-        segment,
-        segment_first,
-        offset,
-    };
-    let (state, work, progress) = (Mutex::new(state), Condvar::new(), Condvar::new());
+    let (state, work, progress, gathered) = (Mutex::new(state), Condvar::new(), Condvar::new(), Condvar::new());
     let (dir, guard, last_bundle) = (dir.to_owned(), Guard::default(), Mutex::default());
     let (locks, previous) = (Locks::default(), OnceLock::new());
-    let shared = Shared { fs, dir, key, setup, blobs, locks, guard, previous, last_bundle, state, work, progress };
+    let shared =
+        Shared { fs, dir, key, setup, blobs, locks, guard, previous, last_bundle, state, work, progress, gathered };
     remove_segments(&shared, &covered)?;
-    Ok(Recovered { shared, lock, tail, projection })
+    Ok(Recovered { shared, lock, projection })
 }
 
 /// Files that a crash left before they had a name.

@@ -1,6 +1,6 @@
 //! What a log takes from its surroundings: time, and how long its files grow.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use crate::clock::{Clock, SystemClock};
 
@@ -16,10 +16,18 @@ pub struct Setup {
     pub segment_bytes: u64,
     /// A pack is closed when it is at least this long, in bytes.
     pub pack_bytes: u64,
+    /// How long the projection lets frames gather after it has published some, unless somebody waits for it: its syncs
+    /// slow down those that commit.
+    pub publish_pause: Duration,
 }
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { clock: Arc::new(SystemClock), segment_bytes: 16 * 1024 * 1024, pack_bytes: PACK_BYTES }
+        Self {
+            clock: Arc::new(SystemClock),
+            segment_bytes: 16 * 1024 * 1024,
+            pack_bytes: PACK_BYTES,
+            publish_pause: Duration::from_millis(25),
+        }
     }
 }

@@ -15,10 +15,15 @@ use crate::{
     hex,
     journal::{Frame, Parsed, segment_name},
     tree::Hash,
+    writer::Tail,
 };
 
 /// Shared state of a log; see [`crate::log`].
 pub(crate) struct State {
+    /// Where the next frame is written; taken out by whoever writes it, so that one thread writes at a time.
+    pub tail: Option<Tail>,
+    /// The writer's thread goes on: more waits than one caller should write.
+    pub handed_over: bool,
     /// Batches that take no more entries, oldest first.
     pub sealed: VecDeque<Batch>,
     /// The batch that still grows.
@@ -43,6 +48,8 @@ pub(crate) struct State {
     pub segments: VecDeque<u64>,
     /// No block that is still to come has an earlier time.
     pub time: u64,
+    /// Somebody waits until this size is published.
+    pub wanted: u64,
     /// Why the log stopped.
     pub poison: Option<LogError>,
     /// No more submissions come.
@@ -165,6 +172,11 @@ impl State {
             let next = Batch::at(self.open.block_index() + 1);
             self.sealed.push_back(std::mem::replace(&mut self.open, next));
         }
+    }
+
+    /// Whether something waits to be written.
+    pub(crate) fn has_work(&self) -> bool {
+        self.roll || !self.sealed.is_empty() || !self.open.entries.is_empty()
     }
 
     /// Index after the last submitted batch; what [`crate::Log::flush`] waits for.

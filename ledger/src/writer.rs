@@ -1,6 +1,10 @@
-//! The two threads of a log: the writer, whose fdatasync commits, and the projection behind it.
+//! What writes a log: a caller that waits alone, or else the writer's thread; and the projection's thread behind them.
 
-use std::sync::{Arc, PoisonError};
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Arc, PoisonError},
+    time::{Duration, Instant},
+};
 
 use crate::{
     batch::Batch,
@@ -12,7 +16,7 @@ use crate::{
     journal::{Frame, segment_name},
     log::Shared,
     projection::Projection,
-    state::{BlobPlace, FrameRef},
+    state::{BlobPlace, FrameRef, State},
     tree::{Frontier, Hash, leaf_hash},
 };
 
@@ -22,7 +26,7 @@ const ROUND_BYTES: usize = 32 * 1024 * 1024;
 /// Most entries that one publication takes in.
 const ROUND_ENTRIES: u64 = 32 * 1024;
 
-/// Where the writer goes on.
+/// Where the next frame goes.
 pub(crate) struct Tail {
     pub frontier: Frontier,
     /// Leaf hash of the last block, and the next block's height.
@@ -33,41 +37,19 @@ pub(crate) struct Tail {
     pub offset: u64,
 }
 
-/// Poisons the log when its thread unwinds: whoever waits must not wait for ever.
-struct Unwinding<'a>(&'a Shared);
-
-impl Drop for Unwinding<'_> {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            self.0.poison(&LogError::Poisoned("a writing thread died".to_owned()));
-        }
-    }
+fn died() -> LogError {
+    LogError::Poisoned("a writing thread died".to_owned())
 }
 
-/// Commits batches until the log closes or a write fails.
-pub(crate) fn run_writer(shared: &Shared, mut tail: Tail) {
-    let _unwinding = Unwinding(shared);
-    let result = loop {
-        let done = match next_work(shared) {
-            Ok(Some(Work::Batch(batch))) => commit(shared, &mut tail, batch),
-            Ok(Some(Work::Segment)) => roll(shared, &mut tail),
-            Ok(None) => break Ok(()),
-            Err(error) => Err(error),
-        };
-        if let Err(error) = done {
-            break Err(error);
-        }
-    };
-    if let Err(error) = result {
-        shared.poison(&error);
-    }
-    if let Ok(mut state) = shared.state.lock() {
-        state.writer_done = true;
-    }
-    shared.progress.notify_all();
+/// The next piece of writing, which its holder does; nobody else writes meanwhile.
+#[must_use = "nothing is written until it runs"]
+pub(crate) struct Writing<'a> {
+    shared: &'a Shared,
+    tail: Tail,
+    work: Work,
 }
 
-/// What the writer does next.
+/// What is written next.
 enum Work {
     /// Commits a batch.
     Batch(Batch),
@@ -75,27 +57,69 @@ enum Work {
     Segment,
 }
 
-/// The next segment when one is asked for, else the oldest waiting batch; `None` when the log closes and none is left.
-fn next_work(shared: &Shared) -> Result<Option<Work>, LogError> {
-    let mut state = shared.state()?;
+/// Takes up the next segment when one is asked for, else the oldest waiting batch; `None` when another thread writes or
+/// there is nothing to write.
+pub(crate) fn take_up<'a>(shared: &'a Shared, state: &mut State) -> Option<Writing<'a>> {
+    if state.poison.is_some() || !state.has_work() {
+        return None;
+    }
+    let tail = state.tail.take()?;
+    if state.sealed.is_empty() && !state.roll {
+        state.seal();
+    }
+    let batch = if state.roll { None } else { state.sealed.pop_front() };
+    let bytes = batch.as_ref().map_or(0, Batch::bytes);
+    state.queued_bytes = state.queued_bytes.saturating_sub(bytes);
+    Some(Writing { shared, tail, work: batch.map_or(Work::Segment, Work::Batch) })
+}
+
+impl Writing<'_> {
+    /// Writes; an error stops the log, and so does a panic: whoever waits must hear of it, not die of it.
+    pub(crate) fn run(self) {
+        let Self { shared, mut tail, work } = self;
+        let done = catch_unwind(AssertUnwindSafe(|| match work {
+            Work::Batch(batch) => commit(shared, &mut tail, batch),
+            Work::Segment => roll(shared, &mut tail),
+        }));
+        if let Err(error) = done.unwrap_or_else(|_| Err(died())) {
+            shared.poison(&error);
+        }
+        if let Ok(mut state) = shared.state.lock() {
+            state.tail = Some(tail);
+            state.handed_over = state.has_work();
+            if state.handed_over || state.closing || state.poison.is_some() {
+                shared.work.notify_one();
+            }
+        }
+        shared.progress.notify_all();
+    }
+}
+
+/// Writes what callers leave until the log closes or a write fails.
+pub(crate) fn run_writer(shared: &Shared) {
+    while let Some(writing) = next_writing(shared) {
+        writing.run();
+    }
+    if let Ok(mut state) = shared.state.lock() {
+        state.writer_done = true;
+    }
+    shared.progress.notify_all();
+    shared.gathered.notify_all();
+}
+
+/// What to write; `None` when the log closes or has stopped, and nobody writes.
+fn next_writing(shared: &Shared) -> Option<Writing<'_>> {
+    let mut state = shared.state.lock().ok()?;
     loop {
-        if state.poison.is_some() {
-            return Ok(None);
+        if let Some(writing) = take_up(shared, &mut state) {
+            return Some(writing);
         }
-        if state.roll {
-            return Ok(Some(Work::Segment));
+        // Nothing waits, or a caller writes it.
+        let over = state.poison.is_some() || (state.closing && !state.has_work());
+        if over && state.tail.is_some() {
+            return None;
         }
-        if state.sealed.is_empty() {
-            state.seal();
-        }
-        if let Some(batch) = state.sealed.pop_front() {
-            state.queued_bytes = state.queued_bytes.saturating_sub(batch.bytes());
-            return Ok(Some(Work::Batch(batch)));
-        }
-        if state.closing {
-            return Ok(None);
-        }
-        state = shared.work.wait(state).map_err(|_| LogError::Closed)?;
+        state = shared.work.wait(state).ok()?;
     }
 }
 
@@ -151,9 +175,12 @@ fn commit(shared: &Shared, tail: &mut Tail, batch: Batch) -> Result<(), LogError
     });
     state.leaves.extend(leaves);
     state.durable = head;
+    let first_to_publish = state.frames.len() == 1;
     drop(state);
+    if first_to_publish {
+        shared.gathered.notify_one();
+    }
     tail.offset += frame.bytes().len() as u64;
-    shared.progress.notify_all();
     Ok(())
 }
 
@@ -164,7 +191,6 @@ fn roll(shared: &Shared, tail: &mut Tail) -> Result<(), LogError> {
         next_segment(shared, tail, first)?;
     }
     shared.state()?.roll = false;
-    shared.progress.notify_all();
     Ok(())
 }
 
@@ -182,26 +208,31 @@ fn next_segment(shared: &Shared, tail: &mut Tail, first: u64) -> Result<(), LogE
 
 /// Publishes durable frames until the log closes and all are published, or a write fails.
 pub(crate) fn run_projection(shared: &Shared, mut projection: Projection) {
-    let _unwinding = Unwinding(shared);
-    loop {
-        match next_round(shared) {
-            Ok(Some(frames)) => {
-                if let Err(error) = publish(shared, &mut projection, &frames) {
-                    return shared.poison(&error);
-                }
-            }
-            Ok(None) => return,
-            Err(error) => return shared.poison(&error),
+    let rounds = catch_unwind(AssertUnwindSafe(|| {
+        let mut last = None;
+        while let Some(frames) = next_round(shared, last)? {
+            publish(shared, &mut projection, &frames)?;
+            last = Some(Instant::now());
         }
+        Ok(())
+    }));
+    if let Err(error) = rounds.unwrap_or_else(|_| Err(died())) {
+        shared.poison(&error);
     }
 }
 
-/// Frames to publish together; `None` when there will be no more.
-fn next_round(shared: &Shared) -> Result<Option<Vec<FrameRef>>, LogError> {
+/// Frames to publish together, after `last`; `None` when there will be no more.
+fn next_round(shared: &Shared, last: Option<Instant>) -> Result<Option<Vec<FrameRef>>, LogError> {
     let mut state = shared.state()?;
     loop {
         if state.poison.is_some() || (state.writer_done && state.frames.is_empty()) {
             return Ok(None);
+        }
+        let pause = last.map_or(Duration::ZERO, |last| shared.setup.publish_pause.saturating_sub(last.elapsed()));
+        let hurry = state.closing || state.wanted > state.published.size;
+        if !pause.is_zero() && !hurry && !state.frames.is_empty() {
+            state = shared.gathered.wait_timeout(state, pause).map_err(|_| LogError::Closed)?.0;
+            continue;
         }
         let mut bytes = 0;
         let start = state.frames.front().map_or(0, |frame| frame.first);
@@ -213,7 +244,7 @@ fn next_round(shared: &Shared) -> Result<Option<Vec<FrameRef>>, LogError> {
         if !frames.is_empty() {
             return Ok(Some(frames));
         }
-        state = shared.progress.wait(state).map_err(|_| LogError::Closed)?;
+        state = shared.gathered.wait(state).map_err(|_| LogError::Closed)?;
     }
 }
 

@@ -40,8 +40,7 @@ impl BlobStore {
     fn erase_closed(&self, closed: &mut Closed, erased: &HashSet<Hash>, temporary: &Path) -> Result<u64, LogError> {
         let mut holds = false;
         for hash in erased {
-            let found = closed.find(hash);
-            holds |= found.map_err(|error| LogError::io("search an index in", &self.dir, &error))?.is_some();
+            holds |= closed.find(hash, &self.dir)?.is_some();
         }
         // An index that an erasure left behind is written anew in any case.
         if !holds && matches!(closed.index, Index::File { .. }) {

@@ -127,8 +127,7 @@ fn expected(
             }
             let mut elsewhere = stored.contains_key(&hash);
             for pack in closed {
-                elsewhere = elsewhere
-                    || pack.find(&hash).map_err(|error| LogError::io("search an index for", dir, &error))?.is_some();
+                elsewhere = elsewhere || pack.find(&hash, dir)?.is_some();
             }
             if seen.insert(hash) && !elsewhere {
                 push_record(&mut bytes, &hash, blob);

@@ -22,7 +22,12 @@ const ORIGIN: &str = "test.example/ledger";
 
 /// Packs and segments of a few blobs.
 fn setup() -> Setup {
-    Setup { clock: Arc::new(TestClock::default()), segment_bytes: 6_000, pack_bytes: 4_000 }
+    Setup {
+        clock: Arc::new(TestClock::default()),
+        segment_bytes: 6_000,
+        pack_bytes: 4_000,
+        publish_pause: std::time::Duration::ZERO,
+    }
 }
 
 fn open(dir: &Path) -> Log {

@@ -22,7 +22,12 @@ const ORIGIN: &str = "test.example/ledger";
 #[test]
 fn a_busy_log_is_audited_while_it_grows() {
     let dir = tempfile::tempdir().unwrap();
-    let setup = Setup { clock: Arc::new(TestClock::default()), segment_bytes: 200_000, pack_bytes: 100_000 };
+    let setup = Setup {
+        clock: Arc::new(TestClock::default()),
+        segment_bytes: 200_000,
+        pack_bytes: 100_000,
+        publish_pause: std::time::Duration::ZERO,
+    };
     let log = Log::create_with(Arc::new(StdFs), dir.path(), ORIGIN, key(ORIGIN), setup).unwrap();
     log.append(vec![
         register(Party::Registrar, "r", 1, 1),

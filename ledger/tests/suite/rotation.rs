@@ -26,7 +26,12 @@ fn key(at: usize) -> NoteKey {
 }
 
 fn setup() -> Setup {
-    Setup { clock: Arc::new(TestClock::default()), segment_bytes: 4_000, pack_bytes: 3_000 }
+    Setup {
+        clock: Arc::new(TestClock::default()),
+        segment_bytes: 4_000,
+        pack_bytes: 3_000,
+        publish_pause: std::time::Duration::ZERO,
+    }
 }
 
 fn approvers() -> [String; 2] {

@@ -19,7 +19,12 @@ pub const DIR: &str = "/data/log";
 
 /// Short files, so that segments and packs are closed in a small log.
 pub fn setup() -> Setup {
-    Setup { clock: Arc::new(TestClock::default()), segment_bytes: 4_000, pack_bytes: 3_000 }
+    Setup {
+        clock: Arc::new(TestClock::default()),
+        segment_bytes: 4_000,
+        pack_bytes: 3_000,
+        publish_pause: std::time::Duration::ZERO,
+    }
 }
 
 pub fn open(disk: &Disk) -> Result<Log, LogError> {
