@@ -152,7 +152,7 @@ impl Pipeline {
             .enable_all()
             .build()
             .map_err(IngestError::io("start threads for", &folder.tables()))?;
-        run.snapshot(&reader, newest.map_or(1, |n| n.number + 1), &runtime)
+        run.snapshot(reader, newest.map_or(1, |n| n.number + 1), &runtime)
     }
 }
 
@@ -195,18 +195,21 @@ impl Run<'_> {
 
     fn snapshot(
         &self,
-        reader: &LogReader,
+        reader: LogReader,
         number: u64,
         runtime: &tokio::runtime::Runtime,
     ) -> Result<Summary, IngestError> {
         let start = Instant::now();
         let key = self.folder.pseudonym_key()?;
         let mut spill = Spill::create(&self.spill(), self.state)?;
-        let mut verified = verify::verify(reader, self.state.ledger_size, &key, &mut spill, &|p| self.progress(p))?;
+        let mut verified = verify::verify(&reader, self.state.ledger_size, &key, &mut spill, &|p| self.progress(p))?;
         spill.finish()?;
         if self.catalog.profile == Profile::ExpertDetermination {
             self.require_determination(&verified.determinations)?;
         }
+        let ledger_root = hex(&reader.checkpoint().root);
+        // What it keeps of the ledger goes before the tables need the room.
+        drop(reader);
         let verify_seconds = start.elapsed().as_secs_f64();
 
         let start = Instant::now();
@@ -230,7 +233,7 @@ impl Run<'_> {
         let start = Instant::now();
         runtime.block_on(self.commit(&mut tables, &reached, &made))?;
         verified.quarantine.write(self.folder)?;
-        let manifest = self.publish(reader, number, &tables)?;
+        let manifest = self.publish(ledger_root, number, &tables)?;
         runtime.block_on(async {
             for table in &tables {
                 table.forget().await?;
@@ -290,7 +293,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn publish(&self, reader: &LogReader, number: u64, tables: &[Table]) -> Result<SnapshotManifest, IngestError> {
+    fn publish(&self, ledger_root: String, number: u64, tables: &[Table]) -> Result<SnapshotManifest, IngestError> {
         let tables = PRIVATE_TABLES
             .into_iter()
             .zip(tables)
@@ -301,7 +304,7 @@ impl Run<'_> {
             cut_at: self.options.cut.to_string(),
             scheduled: self.options.cut.scheduled,
             ledger_size: self.state.ledger_size,
-            ledger_root: hex(&reader.checkpoint().root),
+            ledger_root,
             tables,
             profile: self.catalog.profile,
             catalog_hash: self.state.catalog_hash.clone(),

@@ -23,7 +23,7 @@ pub struct State {
     pub cut_at: Day,
     /// SHA-256 of the catalog, hex.
     pub catalog_hash: String,
-    /// Equal ranges of `person_id`, a power of two.
+    /// Equal ranges of `person_id`.
     pub buckets: u32,
 }
 
@@ -44,27 +44,25 @@ impl State {
     /// First and last `person_id` of a bucket, inclusive: the 63-bit range in equal parts.
     #[must_use]
     pub fn range(&self, bucket: u32) -> (i64, i64) {
-        let shift = 63 - self.buckets.trailing_zeros();
-        let low = u64::from(bucket) << shift;
-        let width = 1_u64 << shift;
-        // Both ends are below 2^63.
-        (low.cast_signed(), (low + (width - 1)).cast_signed())
+        let low = |bucket: u32| (u128::from(bucket) << 63).div_ceil(u128::from(self.buckets.max(1)));
+        let end = |number: u128| i64::try_from(number).unwrap_or(i64::MAX);
+        (end(low(bucket)), end(low(bucket + 1) - 1))
     }
 }
 
-/// Which of `count` equal ranges, a power of two, a `person_id` lies in.
+/// Which of `count` equal ranges a `person_id` lies in.
 pub(crate) fn range_of(person: i64, count: u32) -> u32 {
-    let shift = 63 - count.trailing_zeros();
-    u32::try_from((person.cast_unsigned() & (u64::MAX >> 1)) >> shift).unwrap_or(0)
+    let number = u128::from(person.cast_unsigned() & (u64::MAX >> 1));
+    u32::try_from((number * u128::from(count)) >> 63).unwrap_or(0)
 }
 
-/// Entries that one bucket holds about.
-const ENTRIES_A_BUCKET: u64 = 20_000;
+/// Entries that one bucket holds about, however large the ledger is: so ingest's memory does not grow with it.
+const ENTRIES_A_BUCKET: u64 = 10_000;
 
 /// How many buckets a ledger of this size gets.
 #[must_use]
 pub fn buckets_for(ledger_size: u64) -> u32 {
-    let wanted = ledger_size.div_ceil(ENTRIES_A_BUCKET).clamp(4, 1 << 16).next_power_of_two();
+    let wanted = ledger_size.div_ceil(ENTRIES_A_BUCKET).clamp(4, 1 << 16);
     u32::try_from(wanted).unwrap_or(1 << 16)
 }
 
@@ -74,7 +72,7 @@ mod tests {
 
     #[test]
     fn ranges_are_equal_disjoint_and_complete() {
-        for buckets in [1, 4, 64] {
+        for buckets in [1, 4, 7, 64, 1_000] {
             let state = State { ledger_size: 1, cut_at: Day(0), catalog_hash: "ab".repeat(32), buckets };
             let mut next = Some(0);
             for bucket in 0..buckets {
@@ -90,7 +88,7 @@ mod tests {
     #[test]
     fn buckets_grow_with_the_ledger() {
         assert_eq!(buckets_for(10), 4);
-        assert_eq!(buckets_for(80_000), 4);
-        assert_eq!(buckets_for(800_000), 64);
+        assert_eq!(buckets_for(40_000), 4);
+        assert_eq!(buckets_for(800_001), 81);
     }
 }

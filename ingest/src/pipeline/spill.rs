@@ -16,10 +16,10 @@ use std::path::{Path, PathBuf};
 use crate::error::IngestError;
 use crate::table::{State, range_of};
 
-/// Files that are written at a time, a power of two.
+/// Files that are written at a time at most.
 const FAN_OUT: u32 = 64;
 
-/// Slices of a bucket, a power of two.
+/// Slices of a bucket.
 const SLICES: u32 = 8;
 
 /// Bytes that each of them gathers before it writes.
@@ -32,8 +32,9 @@ const HEADER: usize = 8 + 8 + 4;
 pub(super) struct Spill {
     dir: PathBuf,
     slices: u32,
-    /// The first slice, and how many slices each file holds.
+    /// The first slice, the one after the last, and how many slices each file but the last holds.
     first: u32,
+    end: u32,
     span: u32,
     files: Vec<BufWriter<File>>,
 }
@@ -49,16 +50,16 @@ impl Spill {
 
     /// Files over `count` slices of all.
     fn of(dir: &Path, slices: u32, first: u32, count: u32) -> Result<Self, IngestError> {
-        let span = (count / FAN_OUT).max(1);
-        let files = (first..first + count)
+        let (span, end) = (count.div_ceil(FAN_OUT).max(1), first + count);
+        let files = (first..end)
             .step_by(span as usize)
             .map(|slice| {
-                let path = path(dir, slice, span);
+                let path = path(dir, slice, span.min(end - slice));
                 let file = File::create(&path).map_err(IngestError::io("make", &path))?;
                 Ok(BufWriter::with_capacity(BUFFER, file))
             })
             .collect::<Result<_, IngestError>>()?;
-        Ok(Self { dir: dir.to_owned(), slices, first, span, files })
+        Ok(Self { dir: dir.to_owned(), slices, first, end, span, files })
     }
 
     /// Adds a transaction to its patient's slice.
@@ -89,14 +90,11 @@ impl Spill {
     /// Ends writing: afterwards each slice has its file.
     pub(super) fn finish(mut self) -> Result<(), IngestError> {
         self.files.iter_mut().try_for_each(|file| file.flush()).map_err(IngestError::io("write", &self.dir))?;
-        let Self { dir, slices, first, span, files } = self;
-        let count = files.len() as u32;
+        let Self { dir, slices, first, end, span, files } = self;
         // Their buffers go before the next ones come.
         drop(files);
-        if span == 1 {
-            return Ok(());
-        }
-        (0..count).try_for_each(|file| split(&dir, slices, first + file * span, span))
+        let spans = (first..end).step_by(span as usize).map(|slice| (slice, span.min(end - slice)));
+        spans.filter(|(_, span)| *span > 1).try_for_each(|(slice, span)| split(&dir, slices, slice, span))
     }
 }
 
@@ -239,7 +237,7 @@ mod tests {
     fn more_slices_than_files_are_reached_by_splitting_in_the_order_of_patients() {
         let dir = tempfile::tempdir().unwrap();
         let dir = dir.path().join("spill");
-        let state = state(FAN_OUT * FAN_OUT / SLICES * 2);
+        let state = state(FAN_OUT * FAN_OUT / SLICES * 2 + 3);
         let mut spill = Spill::create(&dir, &state).unwrap();
         assert_eq!(spill.files.len(), FAN_OUT as usize);
         let people: Vec<i64> = (0..3_000_i64).map(|n| n.wrapping_mul(0x5851_f42d_4c95_7f2d) & i64::MAX).collect();
