@@ -114,8 +114,9 @@ enum Index {
         records: u64,
     },
     /// As the pack itself says, read when it is first needed: the newest pack of a reader has no index file, and while
-    /// an erasure is under way the file may be of the pack before it.
-    Pack(OnceLock<HashMap<Hash, u64>>),
+    /// an erasure is under way the file may be of the pack before it. The first eight bytes of each hash and where its
+    /// record begins, sorted: a reader's memory must not grow by a pack's hashes.
+    Pack(OnceLock<Vec<(u64, u64)>>),
 }
 
 struct Open {
@@ -150,7 +151,7 @@ impl BlobStore {
     pub(crate) fn open(fs: Arc<dyn Fs>, dir: &Path, temporary: PathBuf, pack_bytes: u64) -> Result<Self, LogError> {
         let store = Self { fs, dir: dir.to_owned(), temporary, pack_bytes, packs: RwLock::default() };
         let (closed, newest) = store.files()?;
-        let open = newest.map(|(number, pack)| scan(number, pack, dir)).transpose()?;
+        let open = newest.map(|(number, pack)| Open::read(number, pack, dir)).transpose()?;
         *store.packs.write().map_err(|_| LogError::Closed)? = Packs { closed, open };
         Ok(store)
     }
@@ -183,7 +184,7 @@ impl BlobStore {
 
     /// Where a pack's records begin, as the pack itself says.
     pub(crate) fn scan(&self, number: u64) -> Result<HashMap<Hash, u64>, LogError> {
-        scan(number, self.file(&pack_name(number))?, &self.dir).map(|open| open.records)
+        Open::read(number, self.file(&pack_name(number))?, &self.dir).map(|open| open.records)
     }
 
     /// Where a blob lies.
@@ -296,6 +297,15 @@ impl BlobStore {
 }
 
 impl Open {
+    /// The newest pack as it lies there.
+    fn read(number: u64, pack: Arc<dyn FsFile>, dir: &Path) -> Result<Self, LogError> {
+        let mut records = HashMap::new();
+        let length = scan(number, pack.as_ref(), dir, |hash, offset| {
+            records.insert(hash, offset);
+        })?;
+        Ok(Self { number, pack, length, records })
+    }
+
     /// Writes as many of the blobs as the pack takes before it is full, and syncs; the rest is given back.
     fn append<'a, 'b>(&mut self, blobs: &'a [(Hash, &'b [u8])], pack_bytes: u64) -> io::Result<&'a [(Hash, &'b [u8])]> {
         let mut bytes = Vec::new();
@@ -323,14 +333,36 @@ impl Closed {
         match &self.index {
             Index::File { file, records } => search_index(file.as_ref(), *records, hash)
                 .map_err(|error| LogError::io("search an index in", dir, &error)),
-            Index::Pack(records) => {
-                if let Some(records) = records.get() {
-                    return Ok(records.get(hash).copied());
+            Index::Pack(index) => {
+                let records = match index.get() {
+                    Some(records) => records,
+                    None => {
+                        let records = self.prefixes(dir)?;
+                        index.get_or_init(|| records)
+                    }
+                };
+                let prefix = prefix(hash);
+                let start = records.partition_point(|(other, _)| *other < prefix);
+                let alike = records.iter().skip(start).take_while(|(other, _)| *other == prefix);
+                for (_, offset) in alike {
+                    let mut header = [0; RECORD_HEADER as usize];
+                    let read = self.pack.read_exact_at(&mut header, *offset);
+                    read.map_err(|error| LogError::io("read", &dir.join(pack_name(self.number)), &error))?;
+                    if parse_header(&header).is_some_and(|(found, _)| found == *hash) {
+                        return Ok(Some(*offset));
+                    }
                 }
-                let scanned = scan(self.number, Arc::clone(&self.pack), dir)?.records;
-                Ok(records.get_or_init(|| scanned).get(hash).copied())
+                Ok(None)
             }
         }
+    }
+
+    /// What [`Index::Pack`] holds.
+    fn prefixes(&self, dir: &Path) -> Result<Vec<(u64, u64)>, LogError> {
+        let mut records = Vec::new();
+        scan(self.number, self.pack.as_ref(), dir, |hash, offset| records.push((prefix(&hash), offset)))?;
+        records.sort_unstable();
+        Ok(records)
     }
 }
 
@@ -338,24 +370,53 @@ fn length(file: &Arc<dyn FsFile>, dir: &Path) -> Result<u64, LogError> {
     file.length().map_err(|error| LogError::io("measure a file in", dir, &error))
 }
 
-/// Reads the headers of a pack up to the first bytes that are no whole record.
-fn scan(number: u64, pack: Arc<dyn FsFile>, dir: &Path) -> Result<Open, LogError> {
-    let total = length(&pack, dir)?;
-    let mut open = Open { number, pack, length: 0, records: HashMap::new() };
+fn prefix(hash: &Hash) -> u64 {
+    hash.first_chunk().map_or(0, |first| u64::from_be_bytes(*first))
+}
+
+/// Reads the headers of a pack up to the first bytes that are no whole record; where those begin.
+fn scan(number: u64, pack: &dyn FsFile, dir: &Path, mut found: impl FnMut(Hash, u64)) -> Result<u64, LogError> {
+    let failed = |error: io::Error| LogError::io("read", &dir.join(pack_name(number)), &error);
+    let total = pack.length().map_err(failed)?;
+    let mut at = 0;
     let mut header = [0; RECORD_HEADER as usize];
-    while open.length + RECORD_HEADER <= total {
-        open.pack
-            .read_exact_at(&mut header, open.length)
-            .map_err(|error| LogError::io("read", &dir.join(pack_name(number)), &error))?;
+    while at + RECORD_HEADER <= total {
+        pack.read_exact_at(&mut header, at).map_err(failed)?;
         let Some((hash, size)) = parse_header(&header) else {
             break;
         };
-        let end = open.length + RECORD_HEADER + size;
+        let end = at + RECORD_HEADER + size;
         if end > total {
             break;
         }
-        open.records.insert(hash, open.length);
-        open.length = end;
+        found(hash, at);
+        at = end;
     }
-    Ok(open)
+    Ok(at)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fs::StdFs;
+
+    #[test]
+    fn hashes_that_begin_alike_are_told_apart() {
+        let dir = tempfile::tempdir().unwrap();
+        let alike = [1, 2, 3].map(|last| {
+            let mut hash = [7; 32];
+            hash[31] = last;
+            hash
+        });
+        let mut pack = Vec::new();
+        push_record(&mut pack, &alike[0], b"one");
+        push_record(&mut pack, &[9; 32], b"another");
+        push_record(&mut pack, &alike[1], b"two");
+        std::fs::write(dir.path().join(pack_name(0)), &pack).unwrap();
+        let store = BlobStore::read_only(Arc::new(StdFs), dir.path()).unwrap();
+        let offsets = alike.map(|hash| store.find(&hash).unwrap().map(|place| place.offset));
+        assert_eq!(offsets, [Some(0), Some(43 + 47), None]);
+        let writing = BlobStore::open(Arc::new(StdFs), dir.path(), PathBuf::new(), u64::MAX).unwrap();
+        assert_eq!(alike.map(|hash| writing.find(&hash).unwrap().map(|place| place.offset)), offsets);
+    }
 }
