@@ -10,7 +10,7 @@ use std::{
 };
 
 use epiledger_ledger::{
-    AuditEntry, Block, Canonical, Fs, Log, LogError, LogReader, NewEntry, NoteKey, StdFs, check_proof,
+    AuditEntry, Block, Canonical, Fs, Log, LogError, LogReader, NewEntry, NoteKey, Setup, StdFs, check_proof,
     entry::{AccessDenied, QueryRefused},
     parse_audit_entry, tree,
 };
@@ -149,6 +149,26 @@ fn blobs_are_there_at_once_and_after_a_restart() {
         ["SELECT 1", "SELECT 2", "SELECT 2", "SELECT 3", "SELECT 3"].map(|text| text.as_bytes().to_vec())
     );
     assert_eq!(reader.entries(4).flat_map(|item| item.unwrap().2).count(), 2);
+}
+
+#[test]
+fn a_reader_finds_what_is_named_again_in_any_pack() {
+    let dir = tempfile::tempdir().unwrap();
+    let setup = Setup { pack_bytes: 100, ..Setup::default() };
+    let log = Log::create_with(Arc::new(StdFs), dir.path(), "log.example/audit", key(), setup).unwrap();
+    let named = [0, 1, 2, 0, 3, 4, 5, 1, 6, 4, 7, 7, 2, 8, 9, 9];
+    for n in named {
+        log.append(vec![refused(&format!("SELECT {n}"))]).unwrap();
+    }
+    drop(log);
+    assert!(dir.path().join("blobs/000002.idx").exists() && dir.path().join("blobs/000003.pack").exists());
+    let reader = LogReader::open(dir.path()).unwrap();
+    // Each entry is followed by its block.
+    for (from, rest) in (0..).step_by(2).zip((0..named.len()).map(|at| &named[at..])) {
+        let blobs: Vec<_> = reader.entries(from).flat_map(|item| item.unwrap().2).collect();
+        let expected: Vec<_> = rest.iter().map(|n| format!("SELECT {n}").into_bytes()).collect();
+        assert_eq!(blobs, expected, "from {from}");
+    }
 }
 
 #[test]
