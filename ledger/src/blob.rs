@@ -104,6 +104,9 @@ struct Closed {
     index: Index,
 }
 
+/// Number and file of a pack that has no index file.
+type Newest = (u64, Arc<dyn FsFile>);
+
 /// Where a closed pack's records begin.
 enum Index {
     /// As its index file says.
@@ -156,10 +159,10 @@ impl BlobStore {
         Ok(store)
     }
 
-    /// The closed packs, and number and file of the newest where that has no index file.
-    fn files(&self) -> Result<(Vec<Closed>, Option<(u64, Arc<dyn FsFile>)>), LogError> {
+    /// The closed packs, and the newest where that has no index file.
+    fn files(&self) -> Result<(Vec<Closed>, Option<Newest>), LogError> {
         let names = self.fs.list(&self.dir).map_err(|error| LogError::io("list", &self.dir, &error))?;
-        let (mut closed, mut newest) = (Vec::new(), None::<(u64, Arc<dyn FsFile>)>);
+        let (mut closed, mut newest) = (Vec::new(), None::<Newest>);
         for number in (0..).take_while(|number| names.iter().any(|(name, _)| *name == pack_name(*number))) {
             if let Some((number, _)) = newest {
                 return Err(LogError::corrupt(index_name(number), "the index of a closed pack is missing"));

@@ -110,6 +110,8 @@ def error(draws, truth):
     if not draws:
         return None
     if isinstance(truth, list):
+        if any(len(draw) != len(truth) for draw in draws):
+            sys.exit("a draw has not as many groups as there are")
         squares = [sum((v - t) ** 2 for v, t in zip(draw, truth)) / len(truth) for draw in draws]
     else:
         squares = [(draw - truth) ** 2 for draw in draws]

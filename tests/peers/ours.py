@@ -62,15 +62,16 @@ def questions(repeat, days):
     """One question a measure; the constant changes with the repeat, so that each is drawn anew and none is cached."""
     where = f"FROM measurement WHERE value_as_number >= {-1 - repeat}"
     last = FIRST + datetime.timedelta(days=days - 1)
-    shown = f"HAVING measurement_date BETWEEN DATE '{FIRST}' AND DATE '{last}'"
-    by_day = f"GROUP BY measurement_date {shown} ORDER BY measurement_date"
+    # Every day of the declared years is a key, as the peers are told theirs: no threshold is paid, each day is shown.
+    day = "date_trunc('day', measurement_date)"
+    by_day = f"GROUP BY {day} HAVING {day} BETWEEN DATE '{FIRST}' AND DATE '{last}' ORDER BY {day}"
     return {
         "count": f"SELECT COUNT(*) AS x {where}",
         "sum": f"SELECT SUM(value_as_number) AS x {where}",
         "mean": f"SELECT AVG(value_as_number) AS x {where}",
         "variance": f"SELECT VAR_SAMP(value_as_number) AS x {where}",
         "median": f"SELECT MEDIAN(value_as_number) AS x {where}",
-        "groups": f"SELECT measurement_date, COUNT(*) AS x {where} {by_day}",
+        "groups": f"SELECT {day} AS day, COUNT(*) AS x {where} {by_day}",
     }
 
 
