@@ -397,6 +397,16 @@ fn v(units: Units) -> (Groups, Option<(i64, i64)>) {
     units.finish()
 }
 
+/// What the memory of a question is told: at the least a slot of eight bytes and a group of four for each row.
+#[test]
+fn rows_that_are_held_are_counted() {
+    let mut units = Units::new(shape()).unwrap();
+    let empty = units.size();
+    units.push(&p(&vec![Some(1); 10_000])).unwrap();
+    let held = units.size() - empty;
+    assert!((120_000..4_000_000).contains(&held), "{held}");
+}
+
 #[test]
 fn a_patient_that_comes_back_is_a_storage_fault() {
     for batches in [vec![vec![Some(1), Some(2), Some(1)]], vec![vec![Some(2)], vec![Some(1)]]] {
