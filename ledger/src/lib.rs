@@ -6,7 +6,8 @@
 //! ```text
 //! entry      a typed value -> canonical JSON bytes (RFC 8785), signed by its author
 //! log        submit: checked, hashed, given its index, put into a batch      (batch, state)
-//! writer     batch + block leaf + signed head -> one journal frame -> fdatasync: committed     (journal)
+//! writer     batch + block leaf + signed head -> one journal frame -> fdatasync: committed, by the caller that waits
+//!            alone or else a thread                                             (journal)
 //! projection frames read back -> packs, tiles, bundles -> `checkpoint`       (blob, tiles, durable)
 //! proof      inclusion and consistency under any signed head                 (tree, checkpoint, note)
 //! succeed    a log closed for good, and the one that goes on after it     (log::succeed)
