@@ -211,16 +211,11 @@ impl BlobStore {
 
     /// A blob, its hash verified; `None` when it is not stored.
     pub(crate) fn get(&self, hash: &Hash) -> Result<Option<Vec<u8>>, LogError> {
-        let Some(place) = self.find(hash)? else { return Ok(None) };
-        let (found, bytes) = self.read_at(place)?;
-        if found != *hash || sha256(&bytes) != *hash {
-            return Err(LogError::corrupt(pack_name(place.pack), "a blob's bytes do not have its address"));
-        }
-        Ok(Some(bytes))
+        self.find(hash)?.map(|place| self.read_at(place, hash)).transpose()
     }
 
-    /// The record at a place, its hash as written there.
-    pub(crate) fn read_at(&self, place: Place) -> Result<(Hash, Vec<u8>), LogError> {
+    /// The blob at a place, its hash verified; an error when another stands there.
+    pub(crate) fn read_at(&self, place: Place, hash: &Hash) -> Result<Vec<u8>, LogError> {
         let file = {
             let packs = self.packs.read().map_err(|_| LogError::Closed)?;
             let open = packs.open.as_ref().filter(|open| open.number == place.pack).map(|open| Arc::clone(&open.pack));
@@ -233,15 +228,19 @@ impl BlobStore {
         let failed = |error: io::Error| LogError::io("read a blob in", &path, &error);
         let mut header = [0; RECORD_HEADER as usize];
         file.read_exact_at(&mut header, place.offset).map_err(failed)?;
-        let (hash, length) = parse_header(&header)
+        let (found, length) = parse_header(&header)
             .ok_or_else(|| LogError::corrupt(pack_name(place.pack), "no blob stands where one should"))?;
+        let other = || LogError::corrupt(pack_name(place.pack), "a blob's bytes do not have its address");
+        if found != *hash {
+            return Err(other());
+        }
         // A wrong length must not ask for memory that the file does not fill.
         if place.offset + RECORD_HEADER + length > file.length().map_err(failed)? {
             return Err(LogError::corrupt(pack_name(place.pack), "a blob ends past the file"));
         }
         let mut bytes = vec![0; usize::try_from(length).unwrap_or(0)];
         file.read_exact_at(&mut bytes, place.offset + RECORD_HEADER).map_err(failed)?;
-        Ok((hash, bytes))
+        if sha256(&bytes) == *hash { Ok(bytes) } else { Err(other()) }
     }
 
     /// Stores blobs that are not stored yet, durably, in order; closes the pack when it is long enough.

@@ -16,7 +16,7 @@ use crate::{
     note::VerifierKey,
     recover::read_head,
     tiles::{TILE_WIDTH, TileReader},
-    tree::{Frontier, Hash, sha256},
+    tree::{Frontier, Hash},
 };
 
 /// An entry's index, its stored bytes, and the blobs that it names, in their order; erased ones are left out.
@@ -181,20 +181,17 @@ impl Entries<'_> {
         };
         let next_pack = self.place.map(|place| Place { pack: place.pack + 1, offset: 0 });
         for place in self.place.into_iter().chain(next_pack) {
-            if let Ok((found, bytes)) = self.reader.blobs.read_at(place)
-                && found == *hash
-                && sha256(&bytes) == *hash
-            {
+            if let Ok(bytes) = self.reader.blobs.read_at(place, hash) {
                 self.place = after(place, &bytes);
                 return Ok(Some(bytes));
             }
         }
         let Some(place) = self.reader.blobs.find(hash)? else { return Ok(None) };
-        let bytes = self.reader.blobs.get(hash)?;
+        let bytes = self.reader.blobs.read_at(place, hash)?;
         // A blob that an entry before named too lies further back, and the next one still here.
         if self.place.is_none_or(|here| place > here) {
-            self.place = bytes.as_ref().and_then(|bytes| after(place, bytes));
+            self.place = after(place, &bytes);
         }
-        Ok(bytes)
+        Ok(Some(bytes))
     }
 }
