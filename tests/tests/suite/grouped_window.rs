@@ -2,9 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use epiledger_privacy::{catalog::Contribution, loss::Rho, params::Ask};
-
-use crate::world::{self, Patient, exact_of, layout, simulated};
+use crate::world::{Patient, Simulated, exact_of, layout};
 
 /// Of a patient's kinds of visit with one visit, of those with two and of those with more, whether the one that ended
 /// first is `a`, by hand; where there is more than one kind.
@@ -24,11 +22,7 @@ fn first_is_a(patient: &Patient) -> usize {
 
 #[test]
 fn a_rank_over_groups_is_not_in_the_order_of_an_earlier_window() {
-    let dir = tempfile::tempdir().unwrap();
-    let catalog = world::catalog(Contribution { scan_rows: 9, rows: 9, groups: 1 });
-    let patients = world::patients(&mut world::rng(5), 80, 8);
-    let snapshot = simulated(world::write(dir.path(), &catalog, &patients, 2));
-    let params = world::params(Ask::Rho(Rho::parse("0.1").unwrap()));
+    let world = Simulated::new(5, 80, 8);
     let sql = "SELECT COUNT(*) AS n FROM ( \
         SELECT kind, ROW_NUMBER() OVER (PARTITION BY person_id, often, more ORDER BY last, kind) AS r FROM ( \
         SELECT person_id, often, more, last, kind FROM ( \
@@ -36,8 +30,8 @@ fn a_rank_over_groups_is_not_in_the_order_of_an_earlier_window() {
         SELECT person_id, CASE WHEN n > 1 THEN 1 ELSE 0 END AS often, n > 2 AS more, last, kind FROM ( \
         SELECT person_id, kind, COUNT(*) AS n, MAX(day) AS last FROM visit GROUP BY person_id, kind) a) b) d \
         WHERE c > 1) e) t WHERE r = 1 AND kind = 'a'";
-    let plan = world::plan(sql, &catalog, &snapshot, &params).unwrap();
-    let consent = patients.iter().filter(|patient| patient.consent & 2 != 0);
+    let plan = world.plan(sql);
+    let consent = world.patients.iter().filter(|patient| patient.consent & 2 != 0);
     let expected = i64::try_from(consent.map(first_is_a).sum::<usize>()).unwrap();
     for (partitions, rows) in [(1, 3), (2, 16), (1, 8192)] {
         let found = exact_of(&plan, layout(partitions, rows), false);

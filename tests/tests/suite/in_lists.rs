@@ -2,19 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use epiledger_privacy::{catalog::Contribution, loss::Rho, params::Ask};
-
-use crate::world::{self, Visit, exact_of, layout, simulated};
+use crate::world::{Simulated, Visit, exact_of, layout};
 
 #[test]
 fn two_lists_of_one_value_are_neither_merged_over_nulls_nor_over_columns() {
-    let dir = tempfile::tempdir().unwrap();
-    let catalog = world::catalog(Contribution { scan_rows: 9, rows: 9, groups: 1 });
-    let patients = world::patients(&mut world::rng(5), 80, 8);
-    let snapshot = simulated(world::write(dir.path(), &catalog, &patients, 2));
-    let params = world::params(Ask::Rho(Rho::parse("0.1").unwrap()));
+    let world = Simulated::new(5, 80, 8);
     let visits: Vec<&Visit> =
-        patients.iter().filter(|patient| patient.consent & 2 != 0).flat_map(|patient| &patient.visits).collect();
+        world.patients.iter().filter(|patient| patient.consent & 2 != 0).flat_map(|patient| &patient.visits).collect();
     let known = visits.iter().filter(|visit| visit.kind.is_some()).count();
     let a = visits.iter().filter(|visit| visit.kind == Some("a")).count();
     assert!(0 < a && a < known && known < visits.len());
@@ -29,7 +23,7 @@ fn two_lists_of_one_value_are_neither_merged_over_nulls_nor_over_columns() {
             "SELECT COUNT(*) AS n FROM (SELECT kind, CASE WHEN kind = 'a' THEN 'a' ELSE 'q' END AS other FROM visit) v \
              WHERE {condition}"
         );
-        let plan = world::plan(&sql, &catalog, &snapshot, &params).unwrap();
+        let plan = world.plan(&sql);
         let found = exact_of(&plan, layout(2, 16), false);
         let expected = i64::try_from(expected).unwrap();
         assert_eq!(found, BTreeMap::from([(vec![], vec![expected])]), "{condition}");

@@ -2,21 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use epiledger_privacy::{catalog::Contribution, loss::Rho, params::Ask};
-
-use crate::world::{self, exact_of, layout, simulated};
+use crate::world::{Simulated, exact_of, layout};
 
 /// Pairs of a visit and a later one, or of a visit and none, against a plain count: the condition drops most pairs, so
 /// that whole batches of them shrink to a few rows.
 #[test]
 fn a_filtered_outer_join_keeps_its_patients_in_order_in_any_layout() {
-    let dir = tempfile::tempdir().unwrap();
-    let catalog = world::catalog(Contribution { scan_rows: 9, rows: 9, groups: 1 });
-    let patients = world::patients(&mut world::rng(11), 60, 5);
-    let snapshot = simulated(world::write(dir.path(), &catalog, &patients, 2));
-    let params = world::params(Ask::Rho(Rho::parse("0.1").unwrap()));
+    let world = Simulated::new(11, 60, 5);
     let pairs = |meets: fn(i32, i32) -> bool, most: u64| -> i64 {
-        let consent = patients.iter().filter(|patient| patient.consent & 2 != 0);
+        let consent = world.patients.iter().filter(|patient| patient.consent & 2 != 0);
         let of_one = consent.map(|patient| {
             let partners = |day: i32| patient.visits.iter().filter(|other| meets(day, other.day)).count().max(1);
             patient.visits.iter().map(|visit| partners(visit.day)).sum::<usize>().min(most as usize)
@@ -29,7 +23,7 @@ fn a_filtered_outer_join_keeps_its_patients_in_order_in_any_layout() {
     ] {
         let sql =
             format!("SELECT COUNT(*) AS n FROM visit v LEFT JOIN visit w ON v.person_id = w.person_id AND {condition}");
-        let plan = world::plan(&sql, &catalog, &snapshot, &params).unwrap();
+        let plan = world.plan(&sql);
         let expected = pairs(meets, plan.bounds().rows);
         for (partitions, rows) in [(1, 2), (1, 3), (1, 7), (2, 16), (1, 64), (2, 8192)] {
             let found = exact_of(&plan, layout(partitions, rows), false);

@@ -16,6 +16,7 @@ use epiledger_privacy::{
     snapshot::{Snapshot, StoredFile},
 };
 use rand::{Rng, RngExt, SeedableRng, rngs::StdRng};
+use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
 /// One visit.
@@ -177,6 +178,31 @@ pub fn plan(
     let parsed = epiledger_sql::parse(sql).unwrap_or_else(|e| panic!("{sql}: {e}"));
     let query = epiledger_sql::bind(&parsed, catalog, &BTreeMap::new()).unwrap_or_else(|e| panic!("{sql}: {e}"));
     bound(&query, catalog, snapshot, params)
+}
+
+/// A world of simulated people, of whose questions a test may see the exact numbers.
+pub struct Simulated {
+    pub patients: Vec<Patient>,
+    catalog: Catalog,
+    snapshot: Snapshot,
+    _dir: TempDir,
+}
+
+impl Simulated {
+    /// So many patients of at most so many visits, nine of which count.
+    pub fn new(seed: u64, count: usize, most_visits: usize) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let catalog = catalog(Contribution { scan_rows: 9, rows: 9, groups: 1 });
+        let patients = patients(&mut rng(seed), count, most_visits);
+        let snapshot = simulated(write(dir.path(), &catalog, &patients, 2));
+        Self { patients, catalog, snapshot, _dir: dir }
+    }
+
+    /// A question of them.
+    pub fn plan(&self, sql: &str) -> BoundedPlan {
+        let params = params(Ask::Rho(Rho::parse("0.1").unwrap()));
+        plan(sql, &self.catalog, &self.snapshot, &params).unwrap()
+    }
 }
 
 /// Candidates that are shown, whether there are as many or not.
