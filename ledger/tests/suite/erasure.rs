@@ -15,19 +15,14 @@ use epiledger_ledger::{
 };
 
 use crate::folder::{
-    AuditWriter, TestClock, erase, files, grant, hex, key, record, register, retract, salted, small_audit,
+    AuditWriter, TestClock, erase, files, grant, hex, key, record, register, retract, salted, short, small_audit,
 };
 
 const ORIGIN: &str = "test.example/ledger";
 
 /// Packs and segments of a few blobs.
 fn setup() -> Setup {
-    Setup {
-        clock: Arc::new(TestClock::default()),
-        segment_bytes: 6_000,
-        pack_bytes: 4_000,
-        publish_pause: std::time::Duration::ZERO,
-    }
+    short(6_000, 4_000)
 }
 
 fn open(dir: &Path) -> Log {

@@ -7,6 +7,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use ed25519_dalek::SigningKey;
@@ -40,6 +41,12 @@ pub fn key(origin: &str) -> NoteKey {
 
 pub fn create(dir: &Path, origin: &str, clock: Arc<dyn Clock>) -> Log {
     Log::create_with(Arc::new(StdFs), dir, origin, key(origin), Setup { clock, ..Setup::default() }).unwrap()
+}
+
+/// Short files; what is durable is published at once, as on a simulated disk each change has its turn.
+pub fn short(segment_bytes: u64, pack_bytes: u64) -> Setup {
+    let publish_pause = Duration::ZERO;
+    Setup { clock: Arc::new(TestClock::default()), segment_bytes, pack_bytes, publish_pause }
 }
 
 pub fn hex(bytes: &[u8]) -> String {

@@ -4,9 +4,10 @@ use std::{
     io,
     path::Path,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use epiledger_ledger::{
@@ -15,19 +16,14 @@ use epiledger_ledger::{
     verify::{AuditOptions, audit},
 };
 
-use crate::folder::{TestClock, grant, key, record, register};
+use crate::folder::{grant, key, record, register, short};
 
 const ORIGIN: &str = "test.example/ledger";
 
 #[test]
 fn a_busy_log_is_audited_while_it_grows() {
     let dir = tempfile::tempdir().unwrap();
-    let setup = Setup {
-        clock: Arc::new(TestClock::default()),
-        segment_bytes: 200_000,
-        pack_bytes: 100_000,
-        publish_pause: std::time::Duration::ZERO,
-    };
+    let setup = short(200_000, 100_000);
     let log = Log::create_with(Arc::new(StdFs), dir.path(), ORIGIN, key(ORIGIN), setup).unwrap();
     log.append(vec![
         register(Party::Registrar, "r", 1, 1),
@@ -70,12 +66,15 @@ fn a_busy_log_is_audited_while_it_grows() {
     assert_eq!(audit(dir.path(), AuditOptions::default()).fault.unwrap().what, "tile/0/900");
 }
 
-/// Real files, but for a bug: a write of the journal panics once it is told to.
-struct Buggy(Arc<AtomicBool>);
+/// What is called before each write of a file that was there when the log was opened: its journal.
+type Before = Arc<dyn Fn() + Send + Sync>;
 
-struct BuggyFile(Arc<dyn FsFile>, Arc<AtomicBool>);
+/// Real files whose writes are watched.
+struct Watched(Before);
 
-impl FsFile for BuggyFile {
+struct WatchedFile(Arc<dyn FsFile>, Before);
+
+impl FsFile for WatchedFile {
     fn length(&self) -> io::Result<u64> {
         self.0.length()
     }
@@ -85,7 +84,7 @@ impl FsFile for BuggyFile {
     }
 
     fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        assert!(!self.1.load(Ordering::SeqCst), "a bug in the writing thread");
+        (self.1)();
         self.0.write_all_at(bytes, offset)
     }
 
@@ -98,7 +97,7 @@ impl FsFile for BuggyFile {
     }
 }
 
-impl Fs for Buggy {
+impl Fs for Watched {
     fn create_dir(&self, dir: &Path) -> io::Result<()> {
         StdFs.create_dir(dir)
     }
@@ -112,7 +111,7 @@ impl Fs for Buggy {
     }
 
     fn open_write(&self, path: &Path) -> io::Result<Arc<dyn FsFile>> {
-        Ok(Arc::new(BuggyFile(StdFs.open_write(path)?, Arc::clone(&self.0))))
+        Ok(Arc::new(WatchedFile(StdFs.open_write(path)?, Arc::clone(&self.0))))
     }
 
     fn create(&self, path: &Path) -> io::Result<Arc<dyn FsFile>> {
@@ -144,7 +143,9 @@ impl Fs for Buggy {
 fn a_thread_that_panics_leaves_nobody_waiting() {
     let dir = tempfile::tempdir().unwrap();
     let bug = Arc::new(AtomicBool::new(false));
-    let log = Log::create(Arc::new(Buggy(Arc::clone(&bug))), dir.path(), ORIGIN, key(ORIGIN)).unwrap();
+    let told = Arc::clone(&bug);
+    let watched = Watched(Arc::new(move || assert!(!told.load(Ordering::SeqCst), "a bug in what writes")));
+    let log = Log::create(Arc::new(watched), dir.path(), ORIGIN, key(ORIGIN)).unwrap();
     log.append(vec![grant("p", 3)]).unwrap();
     bug.store(true, Ordering::SeqCst);
     assert!(matches!(log.append(vec![grant("p", 3)]), Err(LogError::Poisoned(_))));
@@ -153,4 +154,44 @@ fn a_thread_that_panics_leaves_nobody_waiting() {
     drop(log);
     let log = Log::open(Arc::new(StdFs), dir.path(), key(ORIGIN)).unwrap();
     assert_eq!(log.size(), 2, "the entry and its block that were acknowledged");
+}
+
+/// Nobody else is asked to write what one caller waits for alone. The writer's thread may come first, but not always.
+#[test]
+fn whoever_waits_alone_writes() {
+    let dir = tempfile::tempdir().unwrap();
+    let writers = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&writers);
+    let watched = Watched(Arc::new(move || seen.lock().unwrap().push(std::thread::current().id())));
+    let log = Log::create(Arc::new(watched), dir.path(), ORIGIN, key(ORIGIN)).unwrap();
+    for _ in 0..100 {
+        log.append(vec![grant("p", 3)]).unwrap();
+    }
+    // What nobody waits for is written too.
+    log.submit(vec![grant("p", 3)]).map(drop).unwrap();
+    drop(log);
+    let writers = writers.lock().unwrap();
+    let mine = writers.iter().filter(|id| **id == std::thread::current().id()).count();
+    println!("shown: of 101 entries, one at a time, {mine} were written by the caller that waited");
+    assert!(mine > 0, "{writers:?}");
+    let log = Log::open(Arc::new(StdFs), dir.path(), key(ORIGIN)).unwrap();
+    assert_eq!(log.size(), 202);
+}
+
+/// With a pause that no test outlives: what is durable is published when somebody waits for it, and when the log closes.
+#[test]
+fn publication_pauses_unless_somebody_waits() {
+    let dir = tempfile::tempdir().unwrap();
+    let setup = Setup { publish_pause: Duration::from_secs(100_000), ..Setup::default() };
+    let log = Log::create_with(Arc::new(StdFs), dir.path(), ORIGIN, key(ORIGIN), setup).unwrap();
+    for round in 1..4 {
+        log.append(vec![grant("p", 3)]).unwrap();
+        log.flush().unwrap();
+        assert_eq!(log.published().size, 2 * round);
+    }
+    log.append(vec![grant("p", 3)]).unwrap();
+    assert_eq!((log.checkpoint().size, log.published().size), (8, 6));
+    drop(log);
+    let published = std::fs::read_to_string(dir.path().join("checkpoint")).unwrap();
+    assert_eq!(published.lines().nth(1), Some("8"));
 }

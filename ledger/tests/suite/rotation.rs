@@ -15,7 +15,7 @@ use rand::{SeedableRng, rngs::StdRng};
 
 use crate::{
     disk::{Disk, State, Survival},
-    folder::{AuditWriter, TestClock, files, salted},
+    folder::{AuditWriter, TestClock, files, salted, short},
 };
 
 /// The logs of a folder, in order.
@@ -26,12 +26,7 @@ fn key(at: usize) -> NoteKey {
 }
 
 fn setup() -> Setup {
-    Setup {
-        clock: Arc::new(TestClock::default()),
-        segment_bytes: 4_000,
-        pack_bytes: 3_000,
-        publish_pause: std::time::Duration::ZERO,
-    }
+    short(4_000, 3_000)
 }
 
 fn approvers() -> [String; 2] {

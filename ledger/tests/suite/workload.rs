@@ -11,7 +11,7 @@ use epiledger_ledger::{
 
 use crate::{
     disk::{Disk, State},
-    folder::{TestClock, erase, grant, hex, key, record, register},
+    folder::{erase, grant, hex, key, record, register, short},
 };
 
 pub const ORIGIN: &str = "test.example/ledger";
@@ -19,12 +19,7 @@ pub const DIR: &str = "/data/log";
 
 /// Short files, so that segments and packs are closed in a small log.
 pub fn setup() -> Setup {
-    Setup {
-        clock: Arc::new(TestClock::default()),
-        segment_bytes: 4_000,
-        pack_bytes: 3_000,
-        publish_pause: std::time::Duration::ZERO,
-    }
+    short(4_000, 3_000)
 }
 
 pub fn open(disk: &Disk) -> Result<Log, LogError> {
