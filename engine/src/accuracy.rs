@@ -29,18 +29,21 @@ use crate::{
 const MOST: u128 = 1_000_000 * RHO_ONE;
 
 impl Engine {
-    /// The asked price as the core takes it: an accuracy becomes a rho.
-    pub(crate) fn priced(&self, request: &QueryRequest, purpose: &str) -> Result<QueryRequest, QueryError> {
-        let Some(PrivacyAsk::Accuracy(width, assume_n)) = &request.privacy else {
-            return Ok(request.clone());
-        };
+    /// The least rho whose interval is as narrow as asked.
+    pub(crate) fn of_accuracy(
+        &self,
+        request: &QueryRequest,
+        width: &str,
+        assume_n: Option<u64>,
+        purpose: &str,
+    ) -> Result<Rho, QueryError> {
         let bad = |what: &str| refused(&PlanError::new(Code::BadPrivacyParam, what.to_owned()));
         let width: f64 = width.parse().map_err(|_| bad("accuracy is not a number"))?;
         if !width.is_finite() || width <= 0.0 {
             return Err(bad("accuracy must be a finite half-width above 0"));
         }
         let plan = self.at(request, Rho::from_units(RHO_ONE), purpose)?;
-        let wanted = wanted(&plan, *assume_n).ok_or_else(|| {
+        let wanted = wanted(&plan, assume_n).ok_or_else(|| {
             bad(match assume_n {
                 None => "accuracy is for a COUNT or a SUM; for AVG, VAR or STDDEV ask for the COUNT of the same values first, or name `assume_n` too",
                 Some(_) => {
@@ -49,8 +52,7 @@ impl Engine {
             })
         })?;
         let rho = least(|rho| wanted.width(&plan, rho).is_some_and(|reached| reached <= width));
-        let rho = rho.ok_or_else(|| bad("no price reaches this accuracy: ask for a wider interval"))?;
-        Ok(QueryRequest { privacy: Some(PrivacyAsk::Rho(rho.to_string())), ..request.clone() })
+        rho.ok_or_else(|| bad("no price reaches this accuracy: ask for a wider interval"))
     }
 
     /// The half-width that this rho would buy, for a question that asked for one.

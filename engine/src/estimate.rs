@@ -33,7 +33,7 @@ impl Engine {
             assumed_n,
             deadline_seconds: plan.deadline().as_secs_f64(),
             remaining: self.remaining(&asker.protocol, &asker.principal),
-            groups: groups(plan.loss().rho, self.delta_rep(), |people| plan.group_delta(people)),
+            groups: groups(plan.loss(), self.delta_rep(), |people| plan.group_delta(people)),
         })
     }
 

@@ -15,6 +15,7 @@ pub mod cli;
 pub mod config;
 mod counted;
 mod dummy;
+mod epsilon;
 mod estimate;
 pub mod exec;
 mod odds;

@@ -4,8 +4,10 @@
 //! most e^epsilon either way (Kasiviswanathan and Smith 2014). For k linked people (a household, one person under
 //! several ids) zCDP's rho grows to k^2 rho (Bun and Steinke 2016, proposition 1.9).
 
-use epiledger_privacy::loss::{Delta, Rho};
+use epiledger_privacy::loss::{Delta, PrivacyLoss};
 use serde::{Deserialize, Serialize};
+
+use crate::epsilon::epsilon;
 
 /// Sizes of groups that are told: one person, and a household.
 const PEOPLE: [u64; 2] = [1, 4];
@@ -38,14 +40,13 @@ pub struct GroupLoss {
 
 /// A loss told for one person and for a household; `delta` is that of so many linked people, where it is known.
 #[must_use]
-pub fn groups(rho: Rho, delta_rep: Delta, delta: impl Fn(u64) -> Option<Delta>) -> Vec<GroupLoss> {
-    PEOPLE.into_iter().map(|people| group(people, rho, delta(people), delta_rep)).collect()
+pub fn groups(loss: PrivacyLoss, delta_rep: Delta, delta: impl Fn(u64) -> Option<Delta>) -> Vec<GroupLoss> {
+    PEOPLE.into_iter().map(|people| group(people, loss, delta(people), delta_rep)).collect()
 }
 
-fn group(people: u64, rho: Rho, delta: Option<Delta>, delta_rep: Delta) -> GroupLoss {
-    let square = u128::from(people) * u128::from(people);
-    let rho = Rho::from_units(rho.units().saturating_mul(square));
-    let epsilon = if rho == Rho::ZERO { 0.0 } else { rho.epsilon(delta_rep) };
+fn group(people: u64, loss: PrivacyLoss, delta: Option<Delta>, delta_rep: Delta) -> GroupLoss {
+    let loss = loss.times(u128::from(people) * u128::from(people));
+    let epsilon = epsilon(loss, delta_rep);
     let odds_factor = epsilon.exp();
     let after = |factor: f64| {
         let odds = PRIOR / (1.0 - PRIOR) * factor;
@@ -66,7 +67,7 @@ fn group(people: u64, rho: Rho, delta: Option<Delta>, delta_rep: Delta) -> Group
     );
     GroupLoss {
         people,
-        rho: rho.to_string(),
+        rho: loss.rho.to_string(),
         epsilon,
         delta: delta.map(|delta| delta.to_string()),
         odds_factor,
@@ -92,32 +93,38 @@ fn digits(number: f64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use epiledger_privacy::loss::Rho;
+
     use super::*;
+
+    fn any(rho: &str) -> PrivacyLoss {
+        PrivacyLoss::of_any(Rho::parse(rho).unwrap(), Delta::ZERO)
+    }
 
     #[test]
     fn a_price_is_told_as_odds_for_one_and_for_a_household() {
         let delta = Delta::parse("0.00000001").unwrap();
-        let told = groups(Rho::parse("0.0005").unwrap(), delta, |people| Some(Delta::from_units(u128::from(people))));
+        let told = groups(any("0.0005"), delta, |people| Some(Delta::from_units(u128::from(people))));
         assert_eq!(told[1].delta.as_deref(), Some("0.000000000000000004"));
         assert!(told[1].words.ends_with("but for a chance of 0.000000010000000004"), "{}", told[1].words);
         assert_eq!((told[0].people, told[1].people), (1, 4));
         assert_eq!((told[0].rho.as_str(), told[1].rho.as_str()), ("0.0005", "0.008"));
-        // epsilon 0.1925: odds of 1 to 99 times 1.2123.
-        assert!((told[0].odds_factor - 1.2123).abs() < 1e-3, "{:?}", told[0]);
+        // epsilon 0.1576: odds of 1 to 99 times 1.1707.
+        assert!((told[0].odds_factor - 1.1707).abs() < 1e-3, "{:?}", told[0]);
         assert!(
-            (told[0].one_in_100_at_most - 0.0121).abs() < 1e-4 && (told[0].one_in_100_at_least - 0.0083).abs() < 1e-4
+            (told[0].one_in_100_at_most - 0.0117).abs() < 1e-4 && (told[0].one_in_100_at_least - 0.0086).abs() < 1e-4
         );
-        assert!(told[0].words.contains("1.2 in 100 and at least 0.83 in 100") && told[0].words.contains("0.00000001"));
+        assert!(told[0].words.contains("1.2 in 100 and at least 0.86 in 100") && told[0].words.contains("0.00000001"));
         assert!(told[1].epsilon > 3.9 * told[0].epsilon && told[1].words.contains("4 linked people"));
     }
 
     #[test]
     fn nothing_teaches_nothing_and_everything_is_certainty() {
         let delta = Delta::parse("0.00000001").unwrap();
-        let nothing = groups(Rho::ZERO, delta, |_| None);
+        let nothing = groups(PrivacyLoss::ZERO, delta, |_| None);
         assert_eq!(nothing[1].delta, None);
         assert_eq!((nothing[0].odds_factor, nothing[0].one_in_100_at_most), (1.0, 0.01));
-        let all = groups(Rho::parse("100000").unwrap(), delta, |_| None);
+        let all = groups(any("100000"), delta, |_| None);
         assert_eq!((all[1].one_in_100_at_most, all[1].one_in_100_at_least), (1.0, 0.0));
     }
 }

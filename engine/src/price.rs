@@ -3,12 +3,12 @@
 use epiledger_privacy::{
     budget::Level,
     loss::{Delta, PrivacyLoss, Rho},
-    params::Ask,
     refusal::{Code, PlanError},
 };
 
 use crate::{
-    api::{BudgetReport, LevelBudget, Price, Principal, PrivacyAsk, ProtocolView, QueryError},
+    api::{BudgetReport, LevelBudget, Price, Principal, PrivacyAsk, ProtocolView, QueryError, QueryRequest},
+    epsilon::epsilon,
     odds::groups,
     query::Engine,
     question::refused,
@@ -18,7 +18,7 @@ use crate::{
 /// A loss as a price.
 #[must_use]
 pub fn price(loss: PrivacyLoss, delta_rep: Delta) -> Price {
-    Price { rho: loss.rho.to_string(), delta: loss.delta.to_string(), epsilon: loss.rho.epsilon(delta_rep) }
+    Price { rho: loss.rho.to_string(), delta: loss.delta.to_string(), epsilon: epsilon(loss, delta_rep) }
 }
 
 /// The price of what was paid before.
@@ -27,28 +27,29 @@ pub fn nothing() -> Price {
     Price { rho: "0".into(), delta: "0".into(), epsilon: 0.0 }
 }
 
-/// Reads an asked price; an accuracy became a rho before (`Engine::priced`).
+/// Reads an asked price; an accuracy or an epsilon became a rho before ([`Engine::priced`]).
 ///
 /// # Errors
 /// `BAD_PRIVACY_PARAM`.
-pub fn asked(ask: &PrivacyAsk) -> Result<Ask, QueryError> {
+pub fn asked(ask: &PrivacyAsk) -> Result<Rho, QueryError> {
     let bad = |what: String| refused(&PlanError::new(Code::BadPrivacyParam, what));
-    let number = |name: &str, text: &str| text.parse::<f64>().map_err(|_| bad(format!("{name} is not a number")));
-    Ok(match ask {
-        PrivacyAsk::Epsilon(text) => Ask::Epsilon(number("epsilon", text)?),
-        PrivacyAsk::Accuracy(..) => return Err(bad("an accuracy has no price of its own".into())),
-        PrivacyAsk::Malformed => {
-            return Err(QueryError::Refused {
-                code: Code::BadPrivacyParam.as_str().to_owned(),
-                message: "`privacy` names one price".to_owned(),
-                position: None,
-                hint:
-                    r#"write {"epsilon": 0.5}, {"rho": "0.001"}, {"accuracy": 20} or {"accuracy": 2, "assume_n": 500}"#
-                        .to_owned(),
-            });
+    match ask {
+        PrivacyAsk::Epsilon(_) | PrivacyAsk::Accuracy(..) => {
+            Err(bad("an epsilon or an accuracy has a price for a question alone".into()))
         }
-        PrivacyAsk::Rho(text) => Ask::Rho(Rho::parse(&plain(text)).map_err(|e| bad(format!("rho: {e}")))?),
-    })
+        PrivacyAsk::Malformed => Err(QueryError::Refused {
+            code: Code::BadPrivacyParam.as_str().to_owned(),
+            message: "`privacy` names one price".to_owned(),
+            position: None,
+            hint: r#"write {"epsilon": 0.5}, {"rho": "0.001"}, {"accuracy": 20} or {"accuracy": 2, "assume_n": 500}"#
+                .to_owned(),
+        }),
+        PrivacyAsk::Rho(text) => match Rho::parse(&plain(text)) {
+            Ok(Rho::ZERO) => Err(bad("rho must be above 0".into())),
+            Ok(rho) => Ok(rho),
+            Err(e) => Err(bad(format!("rho: {e}"))),
+        },
+    }
 }
 
 /// `5e-4` as `0.0005`; anything else as it is, for the parser to judge.
@@ -63,6 +64,16 @@ fn plain(text: &str) -> String {
 }
 
 impl Engine {
+    /// The asked price as the core takes it: an epsilon or an accuracy becomes a rho.
+    pub(crate) fn priced(&self, request: &QueryRequest, purpose: &str) -> Result<QueryRequest, QueryError> {
+        let rho = match &request.privacy {
+            Some(PrivacyAsk::Epsilon(text)) => self.of_epsilon(request, text, purpose)?,
+            Some(PrivacyAsk::Accuracy(width, assume_n)) => self.of_accuracy(request, width, *assume_n, purpose)?,
+            _ => return Ok(request.clone()),
+        };
+        Ok(QueryRequest { privacy: Some(PrivacyAsk::Rho(rho.to_string())), ..request.clone() })
+    }
+
     pub(crate) fn delta_rep(&self) -> Delta {
         self.accountant.policy().map_or(Delta::from_units(10_000_000_000), |policy| policy.delta_rep)
     }
@@ -80,7 +91,7 @@ impl Engine {
             .lasting(protocol, principal)
             .iter()
             .map(Level::remaining)
-            .reduce(|a, b| PrivacyLoss { rho: a.rho.min(b.rho), delta: a.delta.min(b.delta) });
+            .reduce(|a, b| PrivacyLoss::of_any(a.rho.min(b.rho), a.delta.min(b.delta)));
         price(left.unwrap_or_default(), self.delta_rep())
     }
 
@@ -110,7 +121,7 @@ impl Engine {
             .map_or_else(|| self.remaining("", &who.name), |protocol| self.remaining(protocol, &who.name));
         let cap = self.accountant.policy().map_or(PrivacyLoss::ZERO, |policy| policy.cap);
         // What a policy caps is the loss of one patient; a group's delta depends on the questions that are asked.
-        let groups = groups(cap.rho, delta_rep, |people| (people == 1).then_some(cap.delta));
+        let groups = groups(cap, delta_rep, |people| (people == 1).then_some(cap.delta));
         BudgetReport { levels, remaining, delta_rep: delta_rep.to_string(), groups }
     }
 

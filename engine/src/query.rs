@@ -252,14 +252,12 @@ impl Engine {
                     .into(),
             ));
         }
-        let ask = request.privacy.as_ref().map(price::asked).transpose()?;
+        let asked = request.privacy.as_ref().map(price::asked).transpose()?;
         let bit = purpose_bit(purpose)
             .ok_or_else(|| QueryError::Forbidden("the protocol's purpose is not one that consents name".into()))?;
         Ok(PrivacyParams {
-            ask,
-            query_rho: policy.query_rho,
+            rho: asked.unwrap_or(policy.query_rho),
             query_delta: policy.query_delta,
-            delta_rep: policy.delta_rep,
             k_min: K_MIN,
             id_space: policy.entry.terms.id_space,
             policy: policy.entry.policy,

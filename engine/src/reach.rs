@@ -6,8 +6,8 @@ use std::collections::VecDeque;
 use epiledger_ledger::entry::{AuditEntry, AuditLogEntry, parse_audit_entry};
 use epiledger_privacy::{
     accountant::Asker,
-    budget::{Budget, Level},
-    loss::{Delta, PrivacyLoss, Rho},
+    budget::{Budget, Level, paid},
+    loss::{Delta, PrivacyLoss},
     refusal::{Code, PlanError},
 };
 use serde::{Deserialize, Serialize};
@@ -106,12 +106,10 @@ impl Engine {
         let least =
             lasting.map(|level| (rounds(level.remaining(), once), level.level)).min_by_key(|(rounds, _)| *rounds);
         let window = levels.iter().find(|level| level.level == "window").map_or(0, |level| level.cap.rho.units());
-        let all = |delta: Delta| Delta::from_units(delta.units().saturating_mul(u128::from(repeats)));
-        let rho = Rho::from_units(once.rho.units().saturating_mul(u128::from(repeats)));
-        let planned = PrivacyLoss { rho, delta: all(once.delta) };
+        let planned = once.times(u128::from(repeats));
         let of_group = |people| {
             let one_round = plans.iter().try_fold(Delta::ZERO, |sum, plan| Some(sum.plus(plan.group_delta(people)?)));
-            one_round.map(all)
+            one_round.map(|delta: Delta| delta.times(u128::from(repeats)))
         };
         let delta_rep = self.delta_rep();
         Ok(Reach {
@@ -121,7 +119,7 @@ impl Engine {
             reaches: least.map_or(0, |(rounds, _)| rounds),
             level: least.map_or_else(String::new, |(_, level)| level.to_owned()),
             days: u64::try_from(planned.rho.units().div_ceil(window.max(1))).unwrap_or(u64::MAX),
-            groups: groups(planned.rho, delta_rep, of_group),
+            groups: groups(planned, delta_rep, of_group),
         })
     }
 
@@ -140,10 +138,7 @@ impl Engine {
             let AuditLogEntry::Entry(entry) = parse_audit_entry(&bytes).map_err(stopped)? else { continue };
             budget.apply(index, &entry).map_err(stopped)?;
             let AuditEntry::QueryIntent(intent) = &entry else { continue };
-            let loss = PrivacyLoss {
-                rho: Rho::parse(&intent.rho).unwrap_or_default(),
-                delta: Delta::parse(&intent.delta).unwrap_or_default(),
-            };
+            let loss = paid(intent).unwrap_or_default();
             let levels = budget.levels(&protocol, &who.name, intent.time);
             let levels = levels.into_iter().map(|level| shown(level, delta_rep)).collect();
             points.push_back(SpentPoint { index, time: intent.time, price: price(loss, delta_rep), levels });
@@ -175,11 +170,13 @@ fn rounds(left: PrivacyLoss, once: PrivacyLoss) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use epiledger_privacy::loss::Rho;
+
     use super::*;
 
     #[test]
     fn rounds_are_those_of_the_scarcer_of_rho_and_delta() {
-        let loss = |rho: u128, delta: u128| PrivacyLoss { rho: Rho::from_units(rho), delta: Delta::from_units(delta) };
+        let loss = |rho, delta| PrivacyLoss::of_any(Rho::from_units(rho), Delta::from_units(delta));
         assert_eq!(rounds(loss(100, 10), loss(7, 0)), 14);
         assert_eq!(rounds(loss(100, 10), loss(7, 3)), 3);
         assert_eq!(rounds(loss(6, 10), loss(7, 3)), 0);

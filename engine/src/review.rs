@@ -8,7 +8,6 @@ use epiledger_ledger::entry::{
 };
 use epiledger_privacy::{
     accountant::AccountantError,
-    loss::{Delta, PrivacyLoss, Rho},
 };
 
 use crate::{
@@ -35,18 +34,13 @@ impl Engine {
             .into_iter()
             .filter(|cached| may_read(who, &cached.protocol))
             .map(|cached| {
-                let (rho, delta) = cached.release.loss();
-                let loss = PrivacyLoss {
-                    rho: Rho::parse(rho).unwrap_or_default(),
-                    delta: Delta::parse(delta).unwrap_or_default(),
-                };
                 let text = self.accountant.text(&cached.sql_commit).ok().flatten();
                 ReleaseSummary {
                     statement_id: cached.release.query_id().to_owned(),
                     index: cached.index,
                     sql: text.map_or_else(|| "(redacted)".into(), |text| String::from_utf8_lossy(&text).into_owned()),
                     protocol: cached.protocol,
-                    price: price(loss, delta_rep),
+                    price: price(cached.loss, delta_rep),
                     snapshot: cached.release.snapshot(),
                 }
             })

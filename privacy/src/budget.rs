@@ -14,6 +14,7 @@ use epiledger_ledger::entry::{
 use crate::{
     day::Day,
     loss::{Delta, PrivacyLoss, Rho},
+    mechanism::Draw,
     series::Book,
 };
 
@@ -56,7 +57,7 @@ impl Policy {
     pub fn read(entry: &PolicySet) -> Option<Self> {
         let terms = &entry.terms;
         let loss =
-            |rho: &str, delta: &str| Some(PrivacyLoss { rho: Rho::parse(rho).ok()?, delta: Delta::parse(delta).ok()? });
+            |rho: &str, delta: &str| Some(PrivacyLoss::of_any(Rho::parse(rho).ok()?, Delta::parse(delta).ok()?));
         Some(Self {
             cap: loss(&terms.rho_cap, &terms.delta_cap)?,
             principal_cap: loss(&terms.principal_rho_cap, &terms.principal_delta_cap)?,
@@ -298,10 +299,7 @@ impl Budget {
     }
 
     fn check_intent(&self, intent: &QueryIntent) -> Result<PrivacyLoss, &'static str> {
-        let (Ok(rho), Ok(delta)) = (Rho::parse(&intent.rho), Delta::parse(&intent.delta)) else {
-            return Err("an intent with a price that is none");
-        };
-        let loss = PrivacyLoss { rho, delta };
+        let loss = paid(intent).ok_or("an intent with a price that is none")?;
         if intent.time < self.time {
             return Err("an intent from before the entries before it");
         }
@@ -430,9 +428,18 @@ const fn in_window(at: u64, time: u64) -> bool {
     at.saturating_add(WINDOW_SECONDS) > time
 }
 
+/// What an intent pays. A window that its series' opening paid for is free, whatever it draws.
+#[must_use]
+pub fn paid(intent: &QueryIntent) -> Option<PrivacyLoss> {
+    let (rho, delta) = (Rho::parse(&intent.rho).ok()?, Delta::parse(&intent.delta).ok()?);
+    let drawn = intent.primitives.iter().map(Draw::logged).fold(PrivacyLoss::ZERO, PrivacyLoss::plus);
+    let gaussian = if rho == Rho::ZERO { Rho::ZERO } else { drawn.gaussian };
+    Some(PrivacyLoss { rho, delta, gaussian })
+}
+
 fn cap_of(approval: &ProtocolApprove) -> Result<PrivacyLoss, &'static str> {
     match (Rho::parse(&approval.rho_cap), Delta::parse(&approval.delta_cap)) {
-        (Ok(rho), Ok(delta)) => Ok(PrivacyLoss { rho, delta }),
+        (Ok(rho), Ok(delta)) => Ok(PrivacyLoss::of_any(rho, delta)),
         _ => Err("a protocol with a cap that is none"),
     }
 }

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     accountant::Cached,
     bound::BoundedPlan,
-    loss::{Delta, PrivacyLoss, Rho},
+    loss::{PrivacyLoss, Rho},
     mechanism::{Draw, Gaussian, sigma_decimal, sigma_steps, wide_half_width},
     release::{Failed, Release, ReleasedDraw},
 };
@@ -81,8 +81,7 @@ impl Finer {
 
     /// What the draws cost together.
     pub(crate) fn loss(&self) -> PrivacyLoss {
-        let rho = self.draws.iter().fold(Rho::ZERO, |sum, draw| sum.plus(draw.rho()));
-        PrivacyLoss { rho, delta: Delta::ZERO }
+        self.draws.iter().map(Draw::loss).fold(PrivacyLoss::ZERO, PrivacyLoss::plus)
     }
 
     /// The draws as the log records them.

@@ -15,7 +15,7 @@ use opendp::{
     metrics::L2Distance,
 };
 
-use crate::loss::{DELTA_ONE, Delta, RHO_ONE, Rho};
+use crate::loss::{DELTA_ONE, Delta, PrivacyLoss, RHO_ONE, Rho};
 
 mod selection;
 
@@ -35,6 +35,12 @@ const ACCURACY_SEARCH_LARGEST: u64 = 1_000;
 
 /// Bits after the point of the sensitivity handed to OpenDP.
 const SENSITIVITY_BITS: usize = 40;
+
+/// Name of noise on integers in the log.
+const GAUSSIAN: &str = "discrete_gaussian";
+
+/// Variance of the rounding by which a continuous Gaussian becomes a discrete one (`mechanism.md`, claim 10).
+const ROUNDING_VARIANCE: u128 = 3;
 
 /// Why noise could not be drawn or priced. Holds nothing of the data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -70,7 +76,7 @@ impl Draw {
     #[must_use]
     pub const fn mechanism(&self) -> &'static str {
         match self {
-            Self::Gaussian(_) => "discrete_gaussian",
+            Self::Gaussian(_) => GAUSSIAN,
             Self::NoisyMax(_) => "noisy_max",
         }
     }
@@ -81,10 +87,27 @@ impl Draw {
         self.price().rho()
     }
 
+    /// What a draw costs, and whether it is Gaussian.
+    #[must_use]
+    pub fn loss(&self) -> PrivacyLoss {
+        match self {
+            Self::Gaussian(draw) => draw.loss(),
+            Self::NoisyMax(draw) => PrivacyLoss::of_any(draw.price().rho(), Delta::ZERO),
+        }
+    }
+
     /// Standard deviation, or a noisy maximum's scale.
     #[must_use]
     pub fn sigma(&self) -> f64 {
         self.price().sigma()
+    }
+
+    /// What a draw cost that the log records; one that can't be read is of any mechanism.
+    pub(crate) fn logged(primitive: &Primitive) -> PrivacyLoss {
+        let read = || Gaussian::with_sigma(primitive.d_squared.parse().ok()?, sigma_steps(&primitive.sigma)?).ok();
+        let found = if primitive.mechanism == GAUSSIAN { read() } else { None };
+        let gaussian = found.map_or(Rho::ANY, |draw| draw.gaussian());
+        PrivacyLoss { rho: Rho::parse(&primitive.rho).unwrap_or(Rho::ANY), delta: Delta::ZERO, gaussian }
     }
 
     /// The draw as the log records it.
@@ -168,6 +191,23 @@ impl Gaussian {
     #[must_use]
     pub const fn rho(&self) -> Rho {
         self.rho
+    }
+
+    /// Its part in a sum of Gaussians: `D^2 / (2 (sigma^2 - 3))` rounded up, the largest value where that is none.
+    fn gaussian(&self) -> Rho {
+        let steps = u128::from(SIGMA_ONE).pow(2);
+        let left = u128::from(self.sigma_steps).pow(2).saturating_sub(ROUNDING_VARIANCE * steps);
+        if left == 0 {
+            return Rho::ANY;
+        }
+        let (whole, left) = (UBig::from(self.d_squared) * UBig::from(steps * RHO_ONE), UBig::from(2 * left));
+        u128::try_from((whole + &left - UBig::ONE) / left).map_or(Rho::ANY, Rho::from_units)
+    }
+
+    /// What a draw costs.
+    #[must_use]
+    pub fn loss(&self) -> PrivacyLoss {
+        PrivacyLoss { rho: self.rho, delta: Delta::ZERO, gaussian: self.gaussian() }
     }
 
     /// Sigma as a float, exact.

@@ -12,7 +12,7 @@ mod world;
 use std::time::{Duration, Instant};
 
 use datafusion::prelude::{ParquetReadOptions, SessionContext};
-use epiledger_privacy::{catalog::Contribution, loss::Rho, params::Ask};
+use epiledger_privacy::{catalog::Contribution, loss::Rho};
 
 /// The question with privacy, and its like without.
 const QUESTIONS: [(&str, &str); 4] = [
@@ -58,7 +58,7 @@ fn main() {
     println!("{rows} rows of {patients} patients, {partitions} partitions; seconds, and ratio to the operator");
     println!("{:>10} {:>18} {:>18}  question", "operator", "relational form", "without privacy");
     for (private, plain) in QUESTIONS {
-        let params = world::params(Ask::Rho(Rho::parse("0.1").unwrap()));
+        let params = world::params(Rho::parse("0.1").unwrap());
         let plan = world::plan(private, &catalog, &snapshot, &params).unwrap();
         let layout = world::layout(partitions, 8192);
         let (streamed, operator) = shortest(|| world::exact_on(&runtime, &plan, layout, false));

@@ -1,7 +1,10 @@
 //! A series as it is shown: every period of its horizon, with its number or the reason why there is none.
 
 use epiledger_ledger::entry::{SeriesTerms, query::Outcome};
-use epiledger_privacy::series::{Series, Taken};
+use epiledger_privacy::{
+    budget::paid,
+    series::{Series, Taken},
+};
 use serde::Serialize;
 
 use crate::{
@@ -10,7 +13,6 @@ use crate::{
     query::{Engine, may_read},
     question::Question,
 };
-use epiledger_privacy::loss::{Delta, PrivacyLoss, Rho};
 
 /// One period.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -112,7 +114,7 @@ impl Engine {
             protocol.usable(&opening.principal, self.audit().time()).is_ok()
         };
         let usable = self.accountant.budget().protocols().get(&opening.protocol).is_some_and(usable);
-        let loss = PrivacyLoss { rho: Rho::parse(&opening.rho).ok()?, delta: Delta::parse(&opening.delta).ok()? };
+        let loss = paid(opening)?;
         let text = self.accountant.text(&opening.sql_commit).ok().flatten();
         Some(SeriesView {
             id: opening.query_id.clone(),

@@ -8,7 +8,8 @@ use sha2::{Digest, Sha256};
 use super::SALT;
 use crate::{
     bound::hex,
-    budget::{Budget, FoldError},
+    budget::{Budget, FoldError, paid},
+    loss::PrivacyLoss,
     release::Release,
 };
 
@@ -21,6 +22,8 @@ pub struct Cached {
     pub index: u64,
     /// The protocol that paid.
     pub protocol: String,
+    /// What it paid.
+    pub loss: PrivacyLoss,
     /// Commitment to the text that it answered.
     pub sql_commit: String,
     /// Commitment to its numbers.
@@ -60,6 +63,7 @@ pub(super) struct Inner {
 /// What an outcome needs of its intent.
 struct Asked {
     protocol: String,
+    loss: PrivacyLoss,
     sql_commit: String,
     idempotency: Option<String>,
 }
@@ -86,6 +90,7 @@ impl Inner {
                 }
                 let asked = Asked {
                     protocol: intent.protocol.clone(),
+                    loss: paid(intent).unwrap_or_default(),
                     sql_commit: intent.sql_commit.clone(),
                     idempotency: intent.idempotency.clone(),
                 };
@@ -98,9 +103,9 @@ impl Inner {
                 let Some(asked) = self.asked.remove(&outcome.query_id) else {
                     return Ok(());
                 };
-                let Asked { protocol, sql_commit, idempotency } = asked;
+                let Asked { protocol, loss, sql_commit, idempotency } = asked;
                 let result_commit = outcome.result_commit.clone().unwrap_or_default();
-                let cached = release.map(|release| Cached { release, index, protocol, sql_commit, result_commit });
+                let cached = release.map(|release| Cached { release, index, protocol, loss, sql_commit, result_commit });
                 if let Some(known) = idempotency.and_then(|key| self.keys.get_mut(&key)) {
                     known.ended = Some(cached.clone());
                 }

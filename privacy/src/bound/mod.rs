@@ -145,8 +145,8 @@ fn bound_in(
         k_min: params.k_min,
     };
     let measured = Measured::plan(&measures, &size)?;
-    let draws = price(params.asked_rho()?, &measured, &size)?;
-    let rho = draws.iter().fold(Rho::ZERO, |sum, draw| sum.plus(draw.rho()));
+    let draws = price(params.rho, &measured, &size)?;
+    let drawn = total_loss(&draws);
 
     let counts = |drawn: &Drawn| measured.needed.get(drawn.column()) == Some(&Needed::Patients);
     let (threshold, delta) = match (&cells, measured.drawn.iter().position(counts)) {
@@ -238,7 +238,7 @@ fn bound_in(
         size,
         draws,
         threshold,
-        loss: PrivacyLoss { rho, delta },
+        loss: PrivacyLoss { rho: drawn.rho, delta, gaussian: drawn.gaussian },
         bounds,
         cache_key,
         text,
@@ -265,6 +265,11 @@ fn price(rho: Rho, measured: &Measured, size: &Size) -> Result<Vec<Draw>, PlanEr
         })
     };
     measured.drawn.iter().zip(shares::divide(rho, &shares::shares(measured))).map(draw).collect()
+}
+
+/// What draws cost together.
+fn total_loss(draws: &[Draw]) -> PrivacyLoss {
+    draws.iter().map(Draw::loss).fold(PrivacyLoss::ZERO, PrivacyLoss::plus)
 }
 
 /// The version of each public table that a plan reads: keys and joined rows depend on it.
@@ -353,6 +358,12 @@ impl BoundedPlan {
     #[must_use]
     pub const fn loss(&self) -> PrivacyLoss {
         self.loss
+    }
+
+    /// What its draws would cost if the question were asked at this price; None where no noise fits it.
+    #[must_use]
+    pub fn loss_at(&self, rho: Rho) -> Option<PrivacyLoss> {
+        price(rho, &self.measured, &self.size).ok().map(|draws| total_loss(&draws))
     }
 
     /// Its contribution bounds.

@@ -27,7 +27,7 @@ use epiledger_privacy::{
     catalog::{Catalog, Column, Contribution, Kind, Profile, Table, UNIT},
     clock::{Clock, Timing},
     loss::{Delta, Rho},
-    params::{Ask, PrivacyParams},
+    params::PrivacyParams,
     query::{NOISY, Query, noisy_column},
     release::{Executor, Failed, RawBatches, Release, release},
     snapshot::Snapshot,
@@ -105,10 +105,8 @@ pub fn plan_under(policy: u64, places: Option<Vec<String>>, rho: &str) -> Bounde
     };
     let snapshot = Snapshot { number: 1, cut_at: "2020-12-31".into(), ..Snapshot::default() };
     let params = PrivacyParams {
-        ask: Some(Ask::Rho(Rho::parse(rho).unwrap())),
-        query_rho: Rho::parse("0.01").unwrap(),
+        rho: Rho::parse(rho).unwrap(),
         query_delta: Delta::parse("0.000001").unwrap(),
-        delta_rep: Delta::parse("0.00000001").unwrap(),
         k_min: 11,
         id_space: "world".into(),
         policy,

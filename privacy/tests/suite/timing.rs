@@ -28,7 +28,7 @@ use epiledger_privacy::{
     catalog::{Catalog, Column, Contribution, Kind, Profile, Table, UNIT},
     clock::{Clock, Timing},
     loss::{Delta, Rho},
-    params::{Ask, PrivacyParams},
+    params::PrivacyParams,
     query::{NOISY, Query, noisy_column},
     release::{Executor, Failed, RawBatches, rehearse, release},
     snapshot::Snapshot,
@@ -158,10 +158,8 @@ fn plan() -> BoundedPlan {
     };
     let snapshot = Snapshot { number: 1, cut_at: "2020-12-31".into(), ..Snapshot::default() };
     let params = PrivacyParams {
-        ask: Some(Ask::Rho(Rho::parse("0.01").unwrap())),
-        query_rho: Rho::parse("0.01").unwrap(),
+        rho: Rho::parse("0.01").unwrap(),
         query_delta: Delta::parse("0.000001").unwrap(),
-        delta_rep: Delta::parse("0.00000001").unwrap(),
         k_min: 11,
         id_space: "world".into(),
         policy: 1,

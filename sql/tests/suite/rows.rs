@@ -13,7 +13,7 @@ use datafusion::arrow::datatypes::Int64Type;
 use datafusion::arrow::record_batch::RecordBatch;
 use datafusion::parquet::arrow::ArrowWriter;
 use epiledger_privacy::loss::{Delta, Rho};
-use epiledger_privacy::params::{Ask, PrivacyParams};
+use epiledger_privacy::params::PrivacyParams;
 use epiledger_privacy::snapshot::{PublicTable, Snapshot, StoredFile};
 
 use crate::dice::Dice;
@@ -159,10 +159,8 @@ pub(crate) fn laid_out(dir: &Path, tables: &BTreeMap<String, RecordBatch>, last:
 /// A price for anything.
 pub(crate) fn params() -> PrivacyParams {
     PrivacyParams {
-        ask: Some(Ask::Rho(Rho::parse("0.1").unwrap())),
-        query_rho: Rho::parse("0.01").unwrap(),
+        rho: Rho::parse("0.1").unwrap(),
         query_delta: Delta::parse("0.000001").unwrap(),
-        delta_rep: Delta::parse("0.00000001").unwrap(),
         k_min: 11,
         id_space: "small".into(),
         policy: 1,

@@ -53,10 +53,8 @@ fn snapshot(catalog: &Catalog) -> Snapshot {
 
 fn params() -> PrivacyParams {
     PrivacyParams {
-        ask: None,
-        query_rho: Rho::parse("0.0005").unwrap(),
+        rho: Rho::parse("0.0005").unwrap(),
         query_delta: Delta::parse("0.000000001").unwrap(),
-        delta_rep: Delta::parse("0.00000001").unwrap(),
         k_min: 11,
         id_space: "research".into(),
         policy: 1,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use datafusion::arrow::{array::AsArray, datatypes::Float64Type};
 use epiledger_engine::exec::{local::LocalExecutor, post::answer};
-use epiledger_privacy::{catalog::Contribution, loss::Rho, params::Ask, refusal::Code};
+use epiledger_privacy::{catalog::Contribution, loss::Rho, refusal::Code};
 use rand::RngExt;
 
 use crate::{
@@ -109,7 +109,7 @@ fn coverage(of_each: usize) {
         "SELECT p.county, {} FROM person p JOIN visit v ON p.person_id = v.person_id GROUP BY p.county ORDER BY 1",
         shown.join(", ")
     );
-    let plan = world::plan(&sql, &catalog, &snapshot, &world::params(Ask::Rho(Rho::parse("0.5").unwrap()))).unwrap();
+    let plan = world::plan(&sql, &catalog, &snapshot, &world::params(Rho::parse("0.5").unwrap())).unwrap();
     let held = Held(raw(&plan));
     let bench = Bench::new("900000");
     let executor = LocalExecutor::new().unwrap();
@@ -184,7 +184,7 @@ fn quantiles_past_their_limit_are_refused() {
         let mut catalog = world::catalog(Contribution { scan_rows: 50, rows: 3, groups: 1 });
         catalog.declared_patients = declared;
         let snapshot = world::write(dir.path(), &catalog, &[], 1);
-        let params = world::params(Ask::Rho(Rho::parse("1").unwrap()));
+        let params = world::params(Rho::parse("1").unwrap());
         world::plan(sql, &catalog, &snapshot, &params).map(drop).map_err(|e| e.code)
     };
     // Unknown keys: declared patients / k_min cells; 16 candidates, 100 grid units apart, are the fewest for this range.

@@ -10,7 +10,6 @@ use epiledger_privacy::{
     bound::BoundedPlan,
     catalog::{Contribution, Kind},
     loss::{Delta, Rho},
-    params::Ask,
 };
 
 use crate::{
@@ -142,7 +141,7 @@ fn plan_of(dir: &Path, sql: &str, patients: &[Patient], limits: Contribution, hi
     columns[1].domain = Some(KINDS.map(str::to_owned).to_vec());
     columns[3].kind = Kind::Decimal { scale: 2, low: world::LOW, high };
     let snapshot = world::write(dir, &catalog, patients, 2);
-    world::plan(sql, &catalog, &snapshot, &world::params(Ask::Rho(Rho::parse(rho).unwrap()))).unwrap()
+    world::plan(sql, &catalog, &snapshot, &world::params(Rho::parse(rho).unwrap())).unwrap()
 }
 
 /// The numbers of many releases: for each release the values of each draw.
@@ -342,7 +341,7 @@ fn a_key_of_k_min_patients_is_seen_no_more_often_than_delta() {
         let (path, catalog) = (dir.path().join(name), world::catalog(Contribution { groups: 1, ..LIMITS }));
         std::fs::create_dir_all(&path).unwrap();
         let snapshot = world::write(&path, &catalog, &people(count), 1);
-        let mut params = world::params(Ask::Rho(Rho::parse("1").unwrap()));
+        let mut params = world::params(Rho::parse("1").unwrap());
         params.query_delta = Delta::parse("0.1").unwrap();
         world::plan(RARE, &catalog, &snapshot, &params).unwrap()
     };

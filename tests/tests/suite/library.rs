@@ -22,7 +22,6 @@ use epiledger_privacy::{
     consent::purpose_bit,
     day::Day,
     loss::Rho,
-    params::Ask,
     snapshot::{PublicTable, Snapshot, StoredFile},
 };
 use epiledger_sql::{Value, bind, parse};
@@ -241,7 +240,7 @@ fn every_statement_counts_what_its_definition_counts() {
     let root = dir.path().join("data");
     let data = data(&root, 1500);
     let catalog = Folder::new(&root).catalog().unwrap();
-    let mut params = world::params(Ask::Rho(Rho::parse("0.1").unwrap()));
+    let mut params = world::params(Rho::parse("0.1").unwrap());
     params.purpose_bit = purpose_bit("HMB").unwrap();
     for (name, values) in questions() {
         let values = values.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();

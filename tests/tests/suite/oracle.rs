@@ -20,7 +20,7 @@ use datafusion::prelude::SessionContext;
 use epiledger_privacy::bound::physical::Layout;
 use epiledger_privacy::bound::{BoundedPlan, bound};
 use epiledger_privacy::loss::Rho;
-use epiledger_privacy::params::{Ask, PrivacyParams};
+use epiledger_privacy::params::PrivacyParams;
 use epiledger_privacy::query::Query;
 use epiledger_privacy::snapshot::Snapshot;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
@@ -76,7 +76,7 @@ impl Oracle {
         Self {
             runtime: tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap(),
             contexts: BTreeMap::new(),
-            params: params(Ask::Rho(Rho::parse("0.1").unwrap())),
+            params: params(Rho::parse("0.1").unwrap()),
             seen: Seen::default(),
         }
     }

@@ -12,7 +12,6 @@ use epiledger_engine::exec::{local::LocalExecutor, post::answer};
 use epiledger_ingest::{Folder, snapshot::FileManifest};
 use epiledger_privacy::{
     loss::Rho,
-    params::Ask,
     snapshot::{Snapshot, StoredFile},
 };
 use epiledger_tests::{App, real_data, run};
@@ -154,7 +153,7 @@ fn covers(data: &Path, cases: &BTreeMap<String, i64>) {
     };
     let private = manifest.tables.iter().map(|(name, table)| (name.clone(), table.files.iter().map(stored).collect()));
     let snapshot = Snapshot { number: 1, private: private.collect(), ..Snapshot::default() };
-    let params = world::params(Ask::Rho(Rho::parse("0.01").unwrap()));
+    let params = world::params(Rho::parse("0.01").unwrap());
     let plan = world::plan(CASES, &catalog, &snapshot, &params).unwrap();
     let held = Held(raw(&plan));
     let executor = LocalExecutor::new().unwrap();

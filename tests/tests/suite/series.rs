@@ -24,7 +24,6 @@ use epiledger_privacy::{
     clock::{MonotonicClock, Timing},
     day::Day,
     loss::Rho,
-    params::Ask,
     refusal::PlanError,
     release::{Failed, Release, release},
     series::{Counted, Series, Window},
@@ -124,7 +123,7 @@ impl Run {
     fn plan(&self, sql: &str, snapshot: &Snapshot, window: &Window, rho: &str) -> Result<BoundedPlan, PlanError> {
         let parsed = epiledger_sql::parse(sql).unwrap();
         let query = epiledger_sql::bind(&parsed, &self.catalog, &BTreeMap::new()).unwrap();
-        bound_window(&query, &self.catalog, snapshot, &params(Ask::Rho(Rho::parse(rho).unwrap())), window)
+        bound_window(&query, &self.catalog, snapshot, &params(Rho::parse(rho).unwrap()), window)
     }
 
     fn series(&self) -> Option<(u64, Series)> {

@@ -12,7 +12,6 @@ use epiledger_privacy::{
     catalog::Contribution,
     clock::{Clock, Timing},
     loss::Rho,
-    params::Ask,
     release::{Executor, Failed, RawBatches, Release, release},
     snapshot::Snapshot,
 };
@@ -89,7 +88,7 @@ pub fn world_plan(dir: &std::path::Path, sql: &str, patients: &[Patient], rho: &
     let limits = Contribution { scan_rows: 50, rows: 3, groups: 2 };
     let catalog = world::catalog(limits);
     let snapshot: Snapshot = world::write(dir, &catalog, patients, 2);
-    world::plan(sql, &catalog, &snapshot, &world::params(Ask::Rho(Rho::parse(rho).unwrap()))).unwrap()
+    world::plan(sql, &catalog, &snapshot, &world::params(Rho::parse(rho).unwrap())).unwrap()
 }
 
 /// The noise of one count: mean 0 and the sigma that was logged, each within 6.5 standard errors (odds < 1e-9).

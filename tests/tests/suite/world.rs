@@ -11,7 +11,7 @@ use epiledger_privacy::{
     bound::{BoundedPlan, bound, physical::Layout},
     catalog::{Catalog, Column, Contribution, Kind, Profile, Table},
     loss::{Delta, Rho},
-    params::{Ask, PrivacyParams},
+    params::PrivacyParams,
     refusal::PlanError,
     snapshot::{Snapshot, StoredFile},
 };
@@ -78,12 +78,10 @@ pub fn catalog(visits: Contribution) -> Catalog {
     }
 }
 
-pub fn params(ask: Ask) -> PrivacyParams {
+pub fn params(rho: Rho) -> PrivacyParams {
     PrivacyParams {
-        ask: Some(ask),
-        query_rho: Rho::parse("0.01").unwrap(),
+        rho,
         query_delta: Delta::parse("0.000001").unwrap(),
-        delta_rep: Delta::parse("0.00000001").unwrap(),
         k_min: 11,
         id_space: "world".into(),
         policy: 1,
@@ -200,7 +198,7 @@ impl Simulated {
 
     /// A question of them.
     pub fn plan(&self, sql: &str) -> BoundedPlan {
-        let params = params(Ask::Rho(Rho::parse("0.1").unwrap()));
+        let params = params(Rho::parse("0.1").unwrap());
         plan(sql, &self.catalog, &self.snapshot, &params).unwrap()
     }
 }

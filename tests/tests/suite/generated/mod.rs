@@ -27,7 +27,7 @@ use epiledger_privacy::bound::physical::Layout;
 use epiledger_privacy::bound::{BoundedPlan, bound};
 use epiledger_privacy::clock::{Clock, Timing, boundary};
 use epiledger_privacy::loss::Rho;
-use epiledger_privacy::params::{Ask, PrivacyParams};
+use epiledger_privacy::params::PrivacyParams;
 use epiledger_privacy::query::Query;
 use epiledger_privacy::refusal::Code;
 use epiledger_privacy::release::release;
@@ -202,7 +202,7 @@ fn generated_questions_end_alike_on_generated_neighbours() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let world = World { executor: LocalExecutor::new().unwrap(), paying: RefCell::new(Bench::new("1000000")) };
     let (catalog, dir) = (catalog(), tempfile::tempdir().unwrap());
-    let params = params(Ask::Rho(Rho::parse("0.001").unwrap()));
+    let params = params(Rho::parse("0.001").unwrap());
     let mut pairs = Vec::new();
     for pair in 0..4 {
         let mut rng = StdRng::seed_from_u64(seed.wrapping_mul(1_000_003).wrapping_add(pair));
