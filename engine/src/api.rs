@@ -129,7 +129,7 @@ pub struct Price {
     pub rho: String,
     /// Delta, a decimal string.
     pub delta: String,
-    /// Epsilon at `delta_rep`, rounded up.
+    /// Epsilon at `delta_rep`, rounded up: of a sum of Gaussians where all draws are, else of any draws.
     pub epsilon: f64,
 }
 

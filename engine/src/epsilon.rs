@@ -40,15 +40,20 @@ impl Engine {
             return Err(bad("epsilon must be a finite number above 0 and at most 1000000"));
         }
         let (plan, delta_rep) = (self.at(request, Rho::from_units(RHO_ONE), purpose)?, self.delta_rep());
-        // What no noise fits is too small a price, and what is smaller fits no better.
-        let fits = |rho: Rho| plan.loss_at(rho).is_none_or(|loss| epsilon(loss, delta_rep) <= asked);
-        let (mut low, mut high) = (0, 2 * RHO_ONE * 1_000_000);
-        while high - low > 1 {
-            let middle = low + (high - low) / 2;
-            if fits(Rho::from_units(middle)) { low = middle } else { high = middle }
-        }
-        Ok(Rho::from_units(low))
+        // Draws cost at most what they are priced at, so what fits for any draws fits for these.
+        let any = largest(Rho::ZERO, |rho| of_any(rho, delta_rep) <= asked);
+        Ok(largest(any, |rho| plan.loss_at(rho).is_some_and(|loss| epsilon(loss, delta_rep) <= asked)))
     }
+}
+
+/// The largest rho that fits, above one that does: what fits falls with rho.
+fn largest(known: Rho, fits: impl Fn(Rho) -> bool) -> Rho {
+    let (mut low, mut high) = (known.units(), 1_000_000 * RHO_ONE);
+    while high - low > 1 {
+        let middle = low + (high - low) / 2;
+        if fits(Rho::from_units(middle)) { low = middle } else { high = middle }
+    }
+    Rho::from_units(low)
 }
 
 /// The least epsilon that is known to hold at `delta_rep`, beside the loss's own delta.

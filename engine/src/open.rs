@@ -241,7 +241,7 @@ pub fn today() -> Day {
     Day(i32::try_from(seconds / 86_400).unwrap_or(i32::MAX))
 }
 
-/// The default policy: lifetime rho 0.5 (epsilon 6.6), a fifth of it in any 24 hours, delta 1e-6.
+/// The default policy: lifetime rho 0.5 (epsilon 6.1), a fifth of it in any 24 hours, delta 1e-6.
 #[must_use]
 pub fn default_terms(catalog: &Catalog) -> PolicyTerms {
     let decimal = |text: &str| text.to_owned();

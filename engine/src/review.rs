@@ -6,9 +6,7 @@ use epiledger_ledger::LogError;
 use epiledger_ledger::entry::{
     AuditEntry, AuditLogEntry, ProtocolApprove, ProtocolSuspend, RoleChange, parse_audit_entry,
 };
-use epiledger_privacy::{
-    accountant::AccountantError,
-};
+use epiledger_privacy::accountant::AccountantError;
 
 use crate::{
     api::{AuditFilter, AuditRow, Principal, QueryError, ReleaseSummary},

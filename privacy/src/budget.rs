@@ -56,8 +56,7 @@ impl Policy {
     #[must_use]
     pub fn read(entry: &PolicySet) -> Option<Self> {
         let terms = &entry.terms;
-        let loss =
-            |rho: &str, delta: &str| Some(PrivacyLoss::of_any(Rho::parse(rho).ok()?, Delta::parse(delta).ok()?));
+        let loss = |rho: &str, delta: &str| Some(PrivacyLoss::of_any(Rho::parse(rho).ok()?, Delta::parse(delta).ok()?));
         Some(Self {
             cap: loss(&terms.rho_cap, &terms.delta_cap)?,
             principal_cap: loss(&terms.principal_rho_cap, &terms.principal_delta_cap)?,

@@ -158,11 +158,7 @@ impl PrivacyLoss {
     /// The loss so many times.
     #[must_use]
     pub const fn times(self, number: u128) -> Self {
-        Self {
-            rho: self.rho.times(number),
-            delta: self.delta.times(number),
-            gaussian: self.gaussian.times(number),
-        }
+        Self { rho: self.rho.times(number), delta: self.delta.times(number), gaussian: self.gaussian.times(number) }
     }
 
     /// What is left of `self` after `spent`, each part at least 0; it may go to any draws.
@@ -201,7 +197,10 @@ mod tests {
         let (rho, one) = (Rho::from_units(5), Rho::from_units(6));
         let gaussian = PrivacyLoss { rho, delta: Delta::ZERO, gaussian: one };
         assert_eq!(gaussian.times(3).gaussian, Rho::from_units(18));
-        assert_eq!(gaussian.plus(gaussian).plus(PrivacyLoss::of_any(rho, Delta::ZERO)), PrivacyLoss::of_any(rho.times(3), Delta::ZERO));
+        assert_eq!(
+            gaussian.plus(gaussian).plus(PrivacyLoss::of_any(rho, Delta::ZERO)),
+            PrivacyLoss::of_any(rho.times(3), Delta::ZERO)
+        );
         assert_eq!(PrivacyLoss::of_any(rho, Delta::ZERO).less(gaussian), PrivacyLoss::of_any(Rho::ZERO, Delta::ZERO));
     }
 }

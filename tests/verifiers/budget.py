@@ -3,15 +3,17 @@
 
 Reads what `checkpoint` signs and nothing else, so a running server does no harm. Besides the sums it requires of each
 intent that its rho is that of its draws, that each discrete Gaussian is paid (rho * 2 * sigma^2 >= D^2), and that the
-state which it read is the fold of the intents before it. Prints one JSON object: size, what is spent at each level, and
-how many questions ended in which way.
+state which it read is the fold of the intents before it. Prints one JSON object: size, what is spent at each level with
+its epsilon at the policy's delta_rep, and how many questions ended in which way.
 """
 
 import json
+import math
 import sys
 from fractions import Fraction
 from pathlib import Path
 
+from epsilon import epsilon
 from verify import WIDTH, Broken, fold, read_checkpoint, read_tile, require, sha256, split
 
 
@@ -45,9 +47,20 @@ def check_intent(intent, spent, intents):
     require((state["intents"], read) == (intents, spent), "the state that it read is not the fold before it")
 
 
+def gaussian_units(intent):
+    """What its draws are worth in a sum of Gaussians, D^2 / (2 (sigma^2 - 3)) each, in 1e-12; infinite for other draws."""
+    units = 0
+    for draw in intent["primitives"] if Fraction(intent["rho"]) else []:
+        left = Fraction(draw["sigma"]) ** 2 - 3
+        if draw["mechanism"] != "discrete_gaussian" or left <= 0:
+            return math.inf
+        units += math.ceil(int(draw["d_squared"]) * 10**12 / (2 * left))
+    return units
+
+
 def fold_budget(entries):
     spent, opened, ended = {}, {}, {"answered": 0, "failed": 0, "abandoned": 0}
-    intents = 0
+    intents, worth, delta_rep = 0, {}, None
     for index, entry in enumerate(entries):
         body, kind = (value := json.loads(entry))["body"], value["type"]
         if kind == "query.intent":
@@ -56,13 +69,20 @@ def fold_budget(entries):
             for level in levels:
                 rho, delta = spent.get(level, [0, 0])
                 spent[level] = [rho + Fraction(body["rho"]), delta + Fraction(body["delta"])]
+                worth[level] = worth.get(level, 0) + gaussian_units(body)
             opened[index], intents = body["query_id"], intents + 1
+        elif kind == "policy.set":
+            delta_rep = body["terms"]["delta_rep"]
         elif kind == "query.outcome":
             require(opened.pop(body["intent"], None) == body["query_id"], f"entry {index} ends no open intent")
             ended[body["outcome"]] += 1
     levels = {}
     for (level, name), (rho, delta) in spent.items():
-        levels.setdefault(level, {})[name] = {"rho": plain(rho, 12), "delta": plain(delta, 18)}
+        sums = {"rho": plain(rho, 12), "delta": plain(delta, 18)}
+        units = worth[level, name]
+        gaussian = None if units == math.inf else plain(Fraction(units, 10**12), 12)
+        sums["epsilon"] = float(round(epsilon(sums["rho"], gaussian, delta_rep), 9))
+        levels.setdefault(level, {})[name] = sums
     return {"size": len(entries), "spent": levels, "intents": intents, "open": len(opened), **ended}
 
 

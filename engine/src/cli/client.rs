@@ -291,7 +291,7 @@ mod tests {
 
     #[test]
     fn a_refusal_says_code_place_hint_and_prices() {
-        let price = json!({"rho": "0.5", "delta": "0", "epsilon": 6.6});
+        let price = json!({"rho": "0.5", "delta": "0", "epsilon": 6.1});
         let problem = json!({
             "code": "UNIT_IN_OUTPUT", "detail": "d", "position": {"line": 1, "column": 8, "length": 9},
             "hint": "h", "required": price,

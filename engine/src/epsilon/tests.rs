@@ -63,7 +63,11 @@ impl Exact {
     }
 
     fn delta(&self, epsilon: f64) -> f64 {
-        self.outcomes.iter().filter(|(_, loss)| *loss > epsilon).map(|(odds, loss)| odds * -(epsilon - loss).exp_m1()).sum()
+        self.outcomes
+            .iter()
+            .filter(|(_, loss)| *loss > epsilon)
+            .map(|(odds, loss)| odds * -(epsilon - loss).exp_m1())
+            .sum()
     }
 }
 
@@ -124,7 +128,10 @@ fn the_epsilon_of_any_draws_is_the_least_of_its_parameter() {
             let grid = (-60_000..60_000).map(|step| of(1.0 + (f64::from(step) / 2_000.0).exp()));
             let least = grid.fold(f64::INFINITY, f64::min).max(0.0);
             let looser = r + 2.0 * (r * l).sqrt();
-            assert!(shown >= least * (1.0 - 1e-6) - 1e-9 && shown <= least * 1.001 + 2e-6, "{text} {delta_rep}: {shown}, {least}");
+            assert!(
+                shown >= least * (1.0 - 1e-6) - 1e-9 && shown <= least * 1.001 + 2e-6,
+                "{text} {delta_rep}: {shown}, {least}"
+            );
             assert!(shown <= looser + 1e-6, "never past Bun and Steinke's {looser}");
         }
     }

@@ -9,7 +9,7 @@ use super::{
     day::SLACK_SECONDS,
     decimal::{DELTA_PLACES, RHO_PLACES, print},
     policies::{Amount, Policies},
-    price::{Drawn, price},
+    price::{Drawn, gaussian, price},
     protocols::Protocols,
     report::{AuditSummary, Continued, Fault, IdSpaceBudget},
     series::Book,
@@ -94,6 +94,8 @@ pub(crate) struct AuditFold {
     /// The time that the newest timed entry names.
     time: u64,
     spent: HashMap<String, Amount>,
+    /// By id space, while all that was drawn is Gaussian: what it is worth as a sum.
+    gaussian: HashMap<String, Option<u128>>,
     by_protocol: HashMap<String, Amount>,
     by_principal: HashMap<(String, String), Amount>,
     /// By id space.
@@ -292,6 +294,10 @@ impl AuditFold {
             return Err(("budget", "it passes the cap of its rate window".into()));
         }
         self.spent.insert(intent.id_space.clone(), total);
+        if !paid {
+            let sum = self.gaussian.entry(intent.id_space.clone()).or_insert(Some(0));
+            *sum = sum.zip(gaussian(intent)).and_then(|(sum, one)| sum.checked_add(one));
+        }
         self.by_protocol.insert(intent.protocol.clone(), of_protocol);
         self.by_principal.insert(principal, of_principal);
         self.protocols.begin(&intent.protocol);
@@ -336,6 +342,13 @@ impl AuditFold {
                 rho_cap: print(policy.cap.rho, RHO_PLACES),
                 delta: print(spent.delta, DELTA_PLACES),
                 delta_cap: print(policy.cap.delta, DELTA_PLACES),
+                gaussian: self
+                    .gaussian
+                    .get(&policy.id_space)
+                    .copied()
+                    .unwrap_or(Some(0))
+                    .map(|sum| print(sum, RHO_PLACES)),
+                delta_rep: print(policy.delta_rep, DELTA_PLACES),
             }
         };
         AuditSummary {

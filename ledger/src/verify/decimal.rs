@@ -52,6 +52,27 @@ pub(crate) fn price_covers(rho: u128, sigma: &str, d_squared: &str) -> Option<bo
     Some(BigUint::from(rho) * 2_u32 * &sigma * &sigma >= d_squared * BigUint::from(10_u32).pow(scale))
 }
 
+/// Variance of the rounding that makes a discrete Gaussian of a continuous one.
+const ROUNDING_VARIANCE: u32 = 3;
+
+/// D^2 / (2 (sigma^2 - 3)) in units of 10^-12, rounded up: what a discrete Gaussian is worth in a sum of Gaussians (half the
+/// square of its m; the proof is the privacy crate's `mechanism.md`, claim 10). `None` for a scale that is too small.
+pub(crate) fn gaussian_units(sigma: &str, d_squared: &str) -> Option<u128> {
+    let (sigma, places) = digits(sigma)?;
+    let (d_squared, 0) = digits(d_squared)? else {
+        return None;
+    };
+    let integer = |text: &str| BigUint::parse_bytes(text.as_bytes(), 10);
+    let (sigma, d_squared) = (integer(&sigma)?, integer(&d_squared)?);
+    let power = |places: usize| Some(BigUint::from(10_u32).pow(u32::try_from(places).ok()?));
+    let (square, less) = (&sigma * &sigma, power(2 * places)? * ROUNDING_VARIANCE);
+    if square <= less {
+        return None;
+    }
+    let (whole, twice) = (d_squared * power(RHO_PLACES + 2 * places)?, (square - less) * 2_u32);
+    ((whole + &twice - 1_u32) / twice).try_into().ok()
+}
+
 /// The grid of a combined sigma: 1/1024, as 10 places after the point.
 const SIGMA_STEP: (u32, usize) = (9_765_625, 10);
 
@@ -146,6 +167,17 @@ mod tests {
         assert_eq!(price_covers(499_999_999_999, &sigma, &d_squared), Some(false));
         for (sigma, d_squared) in [("-1", "1"), ("1", "1.5"), ("x", "1"), ("1", "")] {
             assert_eq!(price_covers(1, sigma, d_squared), None);
+        }
+    }
+
+    #[test]
+    fn a_gaussians_part_in_a_sum_is_rounded_up() {
+        // 20 / (2 (100 - 3)).
+        assert_eq!(gaussian_units("10", "20"), Some(103_092_783_506));
+        assert_eq!(gaussian_units("2", "2"), Some(1_000_000_000_000));
+        assert_eq!(gaussian_units("2.5", "13"), Some(2_000_000_000_000));
+        for (sigma, d_squared) in [("1.5", "1"), ("1.7320508075", "1"), ("x", "1"), ("9", "1.5")] {
+            assert_eq!(gaussian_units(sigma, d_squared), None, "{sigma}");
         }
     }
 

@@ -37,6 +37,8 @@ pub(crate) struct Policy {
     pub principal_cap: Amount,
     /// Rho of any 24 hours, in 1e-12.
     pub window_cap: u128,
+    /// Where an epsilon is shown, in 1e-18.
+    pub delta_rep: u128,
     effective: u64,
 }
 
@@ -45,13 +47,13 @@ impl Policy {
         // Read for their form alone: they bind nothing.
         units(&terms.query_rho, RHO_PLACES)?;
         units(&terms.query_delta, DELTA_PLACES)?;
-        units(&terms.delta_rep, DELTA_PLACES)?;
         Some(Self {
             number,
             id_space: terms.id_space.clone(),
             cap: Amount::parse(&terms.rho_cap, &terms.delta_cap)?,
             principal_cap: Amount::parse(&terms.principal_rho_cap, &terms.principal_delta_cap)?,
             window_cap: units(&terms.window_rho_cap, RHO_PLACES)?,
+            delta_rep: units(&terms.delta_rep, DELTA_PLACES)?,
             effective,
         })
     }

@@ -2,7 +2,7 @@
 //! that were combined.
 
 use super::{
-    decimal::{RHO_PLACES, combines, price_covers, spans_groups, units},
+    decimal::{RHO_PLACES, combines, gaussian_units, price_covers, spans_groups, units},
     policies::Amount,
 };
 use crate::entry::{QueryIntent, query::Bounds};
@@ -40,6 +40,14 @@ pub(crate) fn price(intent: &QueryIntent) -> Result<Amount, String> {
         return Err("its rho is not the sum of its primitives".into());
     }
     Ok(price)
+}
+
+/// What the draws of an intent are worth in a sum of Gaussians, in units of 10^-12; `None` where one is of another kind.
+pub(crate) fn gaussian(intent: &QueryIntent) -> Option<u128> {
+    intent.primitives.iter().try_fold(0_u128, |sum, draw| {
+        let one = if draw.mechanism == GAUSSIAN { gaussian_units(&draw.sigma, &draw.d_squared) } else { None };
+        sum.checked_add(one?)
+    })
 }
 
 /// What is drawn for a question, over all the times that it was bought.

@@ -135,6 +135,11 @@ pub struct IdSpaceBudget {
     pub delta: String,
     /// Its lifetime cap.
     pub delta_cap: String,
+    /// What the draws are worth as a sum of Gaussians, half the square of its m; `None` where one was of another kind. With
+    /// rho it is what an epsilon at `delta_rep` is found from.
+    pub gaussian: Option<String>,
+    /// Delta at which an epsilon is shown.
+    pub delta_rep: String,
 }
 
 /// The first thing that is not as the log wrote it.

@@ -105,7 +105,8 @@ impl Inner {
                 };
                 let Asked { protocol, loss, sql_commit, idempotency } = asked;
                 let result_commit = outcome.result_commit.clone().unwrap_or_default();
-                let cached = release.map(|release| Cached { release, index, protocol, loss, sql_commit, result_commit });
+                let cached =
+                    release.map(|release| Cached { release, index, protocol, loss, sql_commit, result_commit });
                 if let Some(known) = idempotency.and_then(|key| self.keys.get_mut(&key)) {
                     known.ended = Some(cached.clone());
                 }

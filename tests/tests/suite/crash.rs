@@ -84,15 +84,16 @@ fn audited(log: &Path, told: &[Receipt]) -> AuditSummary {
     report.audit.unwrap()
 }
 
-/// What is spent, by level and name, as the accountant says.
-fn spent(app: &App) -> BTreeMap<(String, String), (String, String)> {
+/// What is spent, by level and name, as the accountant says: rho, delta and the epsilon that is shown.
+fn spent(app: &App) -> BTreeMap<(String, String), (String, String, f64)> {
     let text = |value: &Value| value.as_str().unwrap().to_owned();
     let budget = app.budget();
     let levels = budget["levels"].as_array().unwrap().iter();
     levels
         .map(|level| {
             let spent = &level["spent"];
-            ((text(&level["level"]), text(&level["name"])), (text(&spent["rho"]), text(&spent["delta"])))
+            let amount = (text(&spent["rho"]), text(&spent["delta"]), spent["epsilon"].as_f64().unwrap());
+            ((text(&level["level"]), text(&level["name"])), amount)
         })
         .collect()
 }
@@ -139,16 +140,21 @@ fn killed_under_questions_the_accountant_is_the_fold_of_an_independent_reader() 
         assert_eq!((started.open, started.abandoned), (0, stopped.abandoned + stopped.open), "round {round}");
         assert_eq!((started.intents, started.answered), (stopped.intents, stopped.answered), "round {round}");
         let budget = &started.budgets[0];
-        let of_space = (budget.rho.clone(), budget.delta.clone());
-        assert_eq!(state[&("id_space".to_owned(), budget.id_space.clone())], of_space, "round {round}");
+        let of_space = &state[&("id_space".to_owned(), budget.id_space.clone())];
+        assert_eq!((&of_space.0, &of_space.1), (&budget.rho, &budget.delta), "round {round}");
         let reader = LogReader::open(&log).unwrap();
         for receipt in &told {
             assert_eq!(reader.read(receipt.index).unwrap(), receipt.entry, "round {round}: acknowledged, and lost");
         }
         if let Some(fold) = independent(&log) {
             folds += 1;
-            for ((level, name), (rho, delta)) in &state {
+            for ((level, name), (rho, delta, epsilon)) in &state {
                 let theirs = &fold["spent"][level][name];
+                let exact = theirs["epsilon"].as_f64().unwrap();
+                assert!(
+                    *epsilon >= exact && *epsilon < exact * 1.000_01 + 3e-6,
+                    "round {round}: {epsilon} for {exact}"
+                );
                 let theirs = (theirs["rho"].as_str(), theirs["delta"].as_str());
                 assert_eq!(theirs, (Some(rho.as_str()), Some(delta.as_str())), "round {round}: {level} {name}");
             }

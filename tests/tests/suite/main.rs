@@ -14,6 +14,7 @@ mod concurrent;
 mod coverage;
 mod crash;
 mod edges;
+mod epsilon;
 mod erasure;
 mod first_light;
 mod full_disk;
