@@ -8,12 +8,13 @@ the root mean square error against the exact answer, with its standard error. No
 values of a patient are equal, so that the median over rows (the peers') and over patients (ours, one value each) is one
 number: the error is noise alone. Every peer runs in a virtual environment of its own (their requirements conflict), made under --work.
 
-Ours composes in zCDP; the series' rho is the largest whose (epsilon, delta) by OpenDP's conversion is the same, and
-the looser epsilon that the log shows for it is printed beside. OpenDP composes in zCDP too, PipelineDP by privacy
+Ours composes in zCDP and shows an epsilon for it, of Gaussians where all draws are; a question's rho is the largest for
+which the server's own plan of the series stays within the epsilon. OpenDP composes in zCDP too, PipelineDP by privacy
 loss distributions, SmartNoise by Kairouz, Oh and Viswanath's theorem 3.5.
 """
 
 import argparse
+import concurrent.futures
 import csv
 import json
 import math
@@ -156,21 +157,20 @@ def main():
     work.mkdir(parents=True, exist_ok=True)
     make_rows(work, arguments.people)
     truth = exact(work)
-    opendp = python_of(arguments.work, "OpenDP", PEERS["OpenDP"][1])
+    pythons = {name: python_of(arguments.work, name, requirements) for name, (_, requirements) in PEERS.items()}
     limits = {"rows": ROWS, "groups": GROUPS, "low": LOW, "high": HIGH, "days": DAYS, "data": str(work / "rows.csv")}
     errors = {1: {}, QUESTIONS: {}}
     for questions in errors:
         task = {**limits, "epsilon": EPSILON, "delta": DELTA, "questions": questions, "repeats": arguments.repeats}
-        converted = ask(opendp, here / "peer_opendp.py", {**task, "only": "rho"})
-        rho = converted["rho"] / questions
-        shown = converted["rho"] + 2 * math.sqrt(converted["rho"] * math.log(1 / DELTA))
-        print(f"{questions} questions at epsilon {EPSILON}, delta {DELTA}: rho {rho:.6g} each")
-        print(f"    (for all of them the log shows epsilon {shown:.3f} at that delta)")
-        task["rho"] = rho
         ours = {**task, "binary": str(arguments.binary.resolve()), "work": str(work)}
-        draws = {"Epiledger": ask(sys.executable, here / "ours.py", ours)}
-        for name, (script, requirements) in PEERS.items():
-            draws[name] = ask(python_of(arguments.work, name, requirements), here / script, task)
+        # No time is measured here, so two may run beside each other.
+        with concurrent.futures.ThreadPoolExecutor(2) as pool:
+            asked = {"Epiledger": pool.submit(ask, sys.executable, here / "ours.py", ours)}
+            for name, (script, _) in PEERS.items():
+                asked[name] = pool.submit(ask, pythons[name], here / script, task)
+            draws = {name: answer.result() for name, answer in asked.items()}
+        for measure, (rho, shown) in draws["Epiledger"].pop("prices").items():
+            print(f"{questions} x {measure}: rho {rho:.9f} each, for all of them ours shows epsilon {shown}")
         for name, by_measure in draws.items():
             errors[questions][name] = {m: error(by_measure.get(m, []), truth[m]) for m in MEASURES}
     systems = ["Epiledger", *PEERS]

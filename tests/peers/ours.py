@@ -12,6 +12,8 @@ import urllib.request
 
 FIRST = datetime.date(2018, 1, 1)
 CUT = "2025-12-31"
+# Rho that a first policy lets one folder pay in 24 hours.
+DAY = 0.1
 ENVIRONMENT = os.environ | {"EPILEDGER_TIMING": "immediate"}
 
 
@@ -55,7 +57,11 @@ def serve(task, data):
     command(task, data, "protocol", "approve", "accuracy", *study, *caps, *dates)
     line = [task["binary"], "serve", "--port", "0", "--data", str(data), "--json"]
     process = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=ENVIRONMENT)
-    return process, json.loads(process.stdout.readline())["url"], keys["researcher"].read_text()
+    url, keys = json.loads(process.stdout.readline())["url"], {role: key.read_text() for role, key in keys.items()}
+    # Epsilons are shown at the peers' delta.
+    proposal = post(url + "/v1/policies", keys["steward"], {"delta_rep": f"{task['delta']:.18f}"})
+    post(f"{url}/v1/policies/{proposal['index']}/confirm", keys["board"], {})
+    return process, url, keys["researcher"]
 
 
 def questions(repeat, days):
@@ -75,45 +81,64 @@ def questions(repeat, days):
     }
 
 
+def post(url, key, body):
+    """The server's answer; what it refuses ends the run."""
+    headers = {"Authorization": "Bearer " + key, "Content-Type": "application/json"}
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, json.dumps(body).encode(), headers)) as reply:
+            return json.load(reply)
+    except urllib.error.HTTPError as refusal:
+        sys.exit(f"{body}: {refusal.read().decode()}")
+
+
+def price(url, key, sql, task):
+    """The largest rho of one question for which the plan of the series stays within epsilon, and that plan's epsilon; a day's at most."""
+
+    def planned(units):
+        question = {"sql": sql, "privacy": {"rho": f"{units / 10**9:.9f}"}}
+        body = {"questions": [question], "repeats": task["questions"], "protocol": "accuracy"}
+        return post(url + "/v1/budget/plan", key, body)["planned"]["epsilon"]
+
+    low, high = 0, int(DAY * 10**9) + 1
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if planned(middle) <= task["epsilon"] else (low, middle)
+    return low / 10**9, planned(low)
+
+
 def ask(url, key, sql, rho):
     """The values of one answer's column `x`."""
-    body = {"sql": sql, "protocol": "accuracy", "privacy": {"rho": f"{rho:.12f}"}}
-    headers = {"Authorization": "Bearer " + key, "Content-Type": "application/json"}
-    request = urllib.request.Request(url + "/v1/statements", json.dumps(body).encode(), headers)
-    try:
-        with urllib.request.urlopen(request) as reply:
-            answer = json.load(reply)
-    except urllib.error.HTTPError as refusal:
-        sys.exit(f"{sql}: {refusal.read().decode()}")
+    body = {"sql": sql, "protocol": "accuracy", "privacy": {"rho": f"{rho:.9f}"}}
+    answer = post(url + "/v1/statements", key, body)
     position = [column["name"] for column in answer["columns"]].index("x")
     return [row[position] for row in answer["rows"]]
 
 
 def main():
-    """Reads the task, prints the draws. What a first policy allows in 24 hours bounds how many repeats one folder can pay."""
+    """Reads the task, prints the draws. A folder's day bounds how many repeats it can pay."""
     task = json.load(sys.stdin)
-    draws = {}
-    for measure in questions(0, task["days"]):
-        left = 0.0
-        process = None
+    draws, prices = {}, {}
+    for measure, first in questions(0, task["days"]).items():
+        process, url, key = serve(task, folder(task))
+        left = DAY
+        rho, _ = prices[measure] = price(url, key, first, task)
         draws[measure] = []
         for repeat in range(task["repeats"]):
-            if left < task["rho"]:
+            if left < rho:
                 stop(process)
                 process, url, key = serve(task, folder(task))
-                left = 0.1
-            values = ask(url, key, questions(repeat, task["days"])[measure], task["rho"])
-            left -= task["rho"]
+                left = DAY
+            values = ask(url, key, questions(repeat, task["days"])[measure], rho)
+            left -= rho
             draws[measure].append(values if measure == "groups" else values[0])
         stop(process)
-    print(json.dumps(draws))
+    print(json.dumps({**draws, "prices": prices}))
 
 
 def stop(process):
     """Ends a server."""
-    if process:
-        process.terminate()
-        process.wait()
+    process.terminate()
+    process.wait()
 
 
 if __name__ == "__main__":
