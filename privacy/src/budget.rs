@@ -393,7 +393,8 @@ impl Budget {
         AccountantState { intents: self.intents, rho: self.spent.rho.to_string(), delta: self.spent.delta.to_string() }
     }
 
-    /// What was spent in the 24 hours before a time. Intents are in the order of their times.
+    /// What was spent in the 24 hours before a time, by whatever draws: a rate is no promise of its own. Intents are in the
+    /// order of their times.
     fn window_spent(&self, time: u64) -> PrivacyLoss {
         let past = self.window.iter().take_while(|(at, _)| !in_window(*at, time));
         past.fold(self.in_window, |left, (_, loss)| left.less(*loss))

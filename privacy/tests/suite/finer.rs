@@ -122,7 +122,10 @@ fn names(count: usize) -> Vec<String> {
 }
 
 async fn buy(accountant: &Arc<Accountant>, plan: &BoundedPlan, exact: &Exact) -> Arc<Release> {
+    let spent = || accountant.levels("p", "ada").first().unwrap().spent;
+    let before = spent();
     let reserved = accountant.reserve(plan.clone(), &asker(Timing::Immediate)).map_err(|e| e.to_string()).unwrap();
+    assert_eq!(spent(), before.plus(reserved.loss()), "what the log says it cost is what the draws cost");
     release(reserved, exact, &Still, Timing::Immediate).await.unwrap().0
 }
 

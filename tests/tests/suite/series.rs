@@ -20,6 +20,7 @@ use epiledger_ledger::{
 use epiledger_privacy::{
     accountant::{Accountant, ReserveError, Reserved},
     bound::{BoundedPlan, bound_window},
+    budget::paid,
     catalog::{Catalog, Contribution},
     clock::{MonotonicClock, Timing},
     day::Day,
@@ -451,6 +452,13 @@ fn a_window_is_the_next_one_of_the_question_that_was_paid() {
     assert!(run.reserve(&second, "0.01").is_none());
     let release = run.release(reserved).unwrap();
     assert_eq!((release.loss().0, release.cells()), ("0", 2));
+    // As a sum of Gaussians too, both windows are worth one draw.
+    let loss = paid(&run.series().unwrap().1.opening).unwrap();
+    assert!(loss.rho < loss.gaussian && loss.gaussian < loss.rho.times(2), "{loss:?}");
+    assert_eq!(run.accountant.levels("p", "ada")[0].spent, loss);
+    run.accountant.log().flush().unwrap();
+    let report = audit(run.accountant.log().dir(), AuditOptions::default());
+    assert_eq!(report.audit.unwrap().budgets[0].gaussian, Some(loss.gaussian.to_string()));
 }
 
 #[test]
