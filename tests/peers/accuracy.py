@@ -169,8 +169,9 @@ def main():
             for name, (script, _) in PEERS.items():
                 asked[name] = pool.submit(ask, pythons[name], here / script, task)
             draws = {name: answer.result() for name, answer in asked.items()}
-        for measure, (rho, shown) in draws["Epiledger"].pop("prices").items():
-            print(f"{questions} x {measure}: rho {rho:.9f} each, for all of them ours shows epsilon {shown}")
+        for measure, (rho, shown, sigma) in draws["Epiledger"].pop("prices").items():
+            noise = f", noise of {sigma:.4g} is stated" if sigma else ""
+            print(f"{questions} x {measure}: rho {rho:.9f} each, for all ours shows epsilon {shown}{noise}", flush=True)
         for name, by_measure in draws.items():
             errors[questions][name] = {m: error(by_measure.get(m, []), truth[m]) for m in MEASURES}
     systems = ["Epiledger", *PEERS]

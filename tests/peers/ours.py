@@ -107,11 +107,12 @@ def price(url, key, sql, task):
 
 
 def ask(url, key, sql, rho):
-    """The values of one answer's column `x`."""
+    """The values of one answer's column `x`, and the standard deviation of noise that the answer states for the first."""
     body = {"sql": sql, "protocol": "accuracy", "privacy": {"rho": f"{rho:.9f}"}}
     answer = post(url + "/v1/statements", key, body)
     position = [column["name"] for column in answer["columns"]].index("x")
-    return [row[position] for row in answer["rows"]]
+    stated = [column["role"] for column in answer["columns"]].index("sigma")
+    return [row[position] for row in answer["rows"]], answer["rows"][0][stated]
 
 
 def main():
@@ -121,14 +122,15 @@ def main():
     for measure, first in questions(0, task["days"]).items():
         process, url, key = serve(task, folder(task))
         left = DAY
-        rho, _ = prices[measure] = price(url, key, first, task)
+        rho, shown = price(url, key, first, task)
         draws[measure] = []
         for repeat in range(task["repeats"]):
             if left < rho:
                 stop(process)
                 process, url, key = serve(task, folder(task))
                 left = DAY
-            values = ask(url, key, questions(repeat, task["days"])[measure], rho)
+            values, sigma = ask(url, key, questions(repeat, task["days"])[measure], rho)
+            prices[measure] = (rho, shown, sigma)
             left -= rho
             draws[measure].append(values if measure == "groups" else values[0])
         stop(process)
