@@ -130,7 +130,8 @@ pub(super) fn run(context: &Context, args: Args) -> Result<(), Failure> {
 fn show(context: &Context) -> Result<(), Failure> {
     let document = Client::find(&context.settings, Role::Researcher)?.get("/v1/budget")?;
     context.show(&document, |d| {
-        let members = ["/level", "/name", "/spent/rho", "/spent/epsilon", "/cap/rho", "/remaining/rho", "/remaining/epsilon"];
+        let members =
+            ["/level", "/name", "/spent/rho", "/spent/epsilon", "/cap/rho", "/remaining/rho", "/remaining/epsilon"];
         let levels = render::objects(render::list(d, "levels"), &members);
         let remaining = render::price(d.get("remaining").unwrap_or(&Value::Null));
         format!(
