@@ -39,14 +39,17 @@ fn convolved(a: &[f64], b: &[f64]) -> Vec<f64> {
     sums
 }
 
-/// Exact delta at `epsilon` of `times` draws of one scale, each of a number that changes by `shift`, and as many of another.
+/// Draws of a number that one patient changes: the change, sigma, how many.
+type Parts = [(i64, f64, u32)];
+
+/// What all of them together give, by adding up the outcomes.
 struct Exact {
     /// Odds and privacy loss of every outcome.
     outcomes: Vec<(f64, f64)>,
 }
 
 impl Exact {
-    fn of(parts: &[(i64, f64, u32)]) -> Self {
+    fn of(parts: &Parts) -> Self {
         let mut outcomes = vec![(1.0, 0.0)];
         for (shift, sigma, times) in parts {
             let one = odds(*sigma);
@@ -75,7 +78,7 @@ impl Exact {
 /// asked, and in a series of ordinary scales nothing much smaller would do.
 #[test]
 fn the_epsilon_of_gaussian_draws_holds_for_discrete_noise_and_is_tight() {
-    let cases: [(&[(i64, f64, u32)], f64); 9] = [
+    let cases: [(&Parts, f64); 9] = [
         (&[(1, 2.0, 1)], f64::INFINITY),
         (&[(1, 2.5, 9)], f64::INFINITY),
         (&[(3, 4.0, 2)], f64::INFINITY),
