@@ -87,12 +87,12 @@ fn of_gaussian(gaussian: Rho, delta_rep: Delta) -> Option<f64> {
         return Some(0.0);
     }
     let (mu, delta) = ((2.0 * float(gaussian.units(), RHO_ONE)).sqrt(), delta(delta_rep));
-    let holds = |epsilon: f64| curve(mu, (epsilon - DISCRETE).max(0.0)) * (1.0 + ROUNDING) <= delta;
+    let holds = |epsilon: f64| curve(mu, epsilon - DISCRETE) * (1.0 + ROUNDING) <= delta;
     if !holds(LARGEST) {
         return None;
     }
-    // The curve falls with epsilon.
-    let (mut low, mut high) = (-1.0, LARGEST * GRID);
+    // The curve falls with epsilon. What was drawn is shown as a step at least.
+    let (mut low, mut high) = (0.0, LARGEST * GRID);
     while high - low > 1.0 {
         let middle = f64::midpoint(low, high).floor();
         if holds(middle / GRID) { high = middle } else { low = middle }

@@ -1,10 +1,12 @@
 //! A price told as odds: what an answer could teach someone who already suspects that a person is in the data.
 //!
-//! With privacy loss at most epsilon, but for a chance of delta, the odds of any suspicion change by a factor of at
-//! most e^epsilon either way (Kasiviswanathan and Smith 2014). For k linked people (a household, one person under
-//! several ids) zCDP's rho grows to k^2 rho (Bun and Steinke 2016, proposition 1.9).
+//! With privacy loss at most l, but for a chance of delta, the odds of any suspicion change by a factor of at most e^l
+//! either way (Kasiviswanathan and Smith 2014). The loss of what is rho-zCDP, and of whatever is made of it, passes
+//! `l = rho + 2 sqrt(rho ln(1/delta))` with a chance of at most delta (Bun and Steinke 2016, the proof of proposition 1.3).
+//! An epsilon of (epsilon, delta)-differential privacy is less: it lets the loss itself pass it more often than by
+//! delta. For k linked people (a household, one person under several ids) rho grows to k^2 rho (their proposition 1.9).
 
-use epiledger_privacy::loss::{Delta, PrivacyLoss};
+use epiledger_privacy::loss::{Delta, PrivacyLoss, Rho};
 use serde::{Deserialize, Serialize};
 
 use crate::epsilon::epsilon;
@@ -47,7 +49,7 @@ pub fn groups(loss: PrivacyLoss, delta_rep: Delta, delta: impl Fn(u64) -> Option
 fn group(people: u64, loss: PrivacyLoss, delta: Option<Delta>, delta_rep: Delta) -> GroupLoss {
     let loss = loss.times(u128::from(people) * u128::from(people));
     let epsilon = epsilon(loss, delta_rep);
-    let odds_factor = epsilon.exp();
+    let odds_factor = mostly(loss.rho, delta_rep).exp();
     let after = |factor: f64| {
         let odds = PRIOR / (1.0 - PRIOR) * factor;
         // Infinite odds are certainty.
@@ -62,8 +64,8 @@ fn group(people: u64, loss: PrivacyLoss, delta: Option<Delta>, delta_rep: Delta)
     let words = format!(
         "a suspicion of 1 in 100 that {whom} in the data could become at most {} in 100 and at least {} in 100, \
          but for {but}",
-        digits(most * 100.0),
-        digits(least * 100.0)
+        digits(most * 100.0, f64::ceil),
+        digits(least * 100.0, f64::floor)
     );
     GroupLoss {
         people,
@@ -77,8 +79,15 @@ fn group(people: u64, loss: PrivacyLoss, delta: Option<Delta>, delta_rep: Delta)
     }
 }
 
-/// Two significant digits after the leading zeros, as people read them.
-fn digits(number: f64) -> String {
+/// What the privacy loss passes with a chance of at most delta, a hair more for rounding.
+fn mostly(rho: Rho, delta_rep: Delta) -> f64 {
+    #[expect(clippy::cast_precision_loss, reason = "far less than the hair")]
+    let (rho, delta) = (rho.units() as f64 / 1e12, delta_rep.units().max(1) as f64 / 1e18);
+    (rho + 2.0 * (rho * -delta.ln()).max(0.0).sqrt()) * (1.0 + 1e-12)
+}
+
+/// Two significant digits after the leading zeros, as people read them, rounded by `round`: what is at most, up.
+fn digits(number: f64, round: fn(f64) -> f64) -> String {
     let places = if number >= 10.0 {
         0
     } else if number >= 1.0 {
@@ -88,13 +97,15 @@ fn digits(number: f64) -> String {
     } else {
         4
     };
-    format!("{number:.places$}")
+    // Floats a hair off a shown step are that step.
+    let scale = 10f64.powi(places);
+    let steps = number * scale;
+    let steps = if (steps - steps.round()).abs() < 1e-9 { steps.round() } else { round(steps) };
+    format!("{:.1$}", steps / scale, places.unsigned_abs() as usize)
 }
 
 #[cfg(test)]
 mod tests {
-    use epiledger_privacy::loss::Rho;
-
     use super::*;
 
     fn any(rho: &str) -> PrivacyLoss {
@@ -109,12 +120,13 @@ mod tests {
         assert!(told[1].words.ends_with("but for a chance of 0.000000010000000004"), "{}", told[1].words);
         assert_eq!((told[0].people, told[1].people), (1, 4));
         assert_eq!((told[0].rho.as_str(), told[1].rho.as_str()), ("0.0005", "0.008"));
-        // epsilon 0.1576: odds of 1 to 99 times 1.1707.
-        assert!((told[0].odds_factor - 1.1707).abs() < 1e-3, "{:?}", told[0]);
+        // rho + 2 sqrt(rho ln(10^8)) = 0.1925: odds of 1 to 99 times 1.2123.
+        assert!((told[0].epsilon, told[0].epsilon.exp() < told[0].odds_factor) == (0.157_607, true));
+        assert!((told[0].odds_factor - 1.2123).abs() < 1e-3, "{:?}", told[0]);
         assert!(
-            (told[0].one_in_100_at_most - 0.0117).abs() < 1e-4 && (told[0].one_in_100_at_least - 0.0086).abs() < 1e-4
+            (told[0].one_in_100_at_most - 0.0121).abs() < 1e-4 && (told[0].one_in_100_at_least - 0.0083).abs() < 1e-4
         );
-        assert!(told[0].words.contains("1.2 in 100 and at least 0.86 in 100") && told[0].words.contains("0.00000001"));
+        assert!(told[0].words.contains("1.3 in 100 and at least 0.82 in 100") && told[0].words.contains("0.00000001"));
         assert!(told[1].epsilon > 3.9 * told[0].epsilon && told[1].words.contains("4 linked people"));
     }
 

@@ -4,7 +4,10 @@
 //! seven days later, by the log's time; the folder's first policy stays within the defaults.
 
 use epiledger_ledger::entry::{PolicySet, PolicyTerms};
-use epiledger_privacy::budget::Policy;
+use epiledger_privacy::{
+    budget::Policy,
+    loss::{DELTA_ONE, Delta},
+};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -13,6 +16,9 @@ use crate::{
     query::Engine,
     review::{broken, not_written},
 };
+
+/// Where an epsilon is shown at most: a chance that is told as "but for".
+const DELTA_REP_MOST: Delta = Delta::from_units(DELTA_ONE / 100);
 
 /// The body of `POST /v1/policies`: what differs from the policy in force, or from the defaults before the first.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -130,6 +136,10 @@ impl Engine {
         let first = old.is_none();
         let terms = request.over(old.map_or_else(|| default.clone(), |old| old.entry.terms), self.catalog.hash());
         let policy = read(&terms).ok_or_else(|| broken("policy", "a number of it is not a decimal such as 0.5"))?;
+        // Epsilon and odds are told but for this chance.
+        if policy.delta_rep == Delta::ZERO || policy.delta_rep > DELTA_REP_MOST {
+            return Err(broken("policy", "delta_rep, where an epsilon is shown, must be above 0 and at most 0.01"));
+        }
         if first && !read(&default).is_some_and(|default| policy.within(&default)) {
             let why = format!(
                 "a first policy is within the defaults: rho {}, delta {}, rho {} in 24 hours; a later one may raise them, in force after seven days",

@@ -397,7 +397,8 @@ impl Budget {
     /// order of their times.
     fn window_spent(&self, time: u64) -> PrivacyLoss {
         let past = self.window.iter().take_while(|(at, _)| !in_window(*at, time));
-        past.fold(self.in_window, |left, (_, loss)| left.less(*loss))
+        let left = past.fold(self.in_window, |left, (_, loss)| left.less(*loss));
+        PrivacyLoss::of_any(left.rho, left.delta)
     }
 
     /// Every level that binds this asker at a time, the id space first. Empty before the first policy.

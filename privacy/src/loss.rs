@@ -131,7 +131,7 @@ pub struct PrivacyLoss {
     /// Probability outside of it.
     pub delta: Delta,
     /// Half the square of the m of m-Gaussian differential privacy, where all of it is noise on integers; the largest value
-    /// where some of it is not, or may not be. It is a hair above rho (`mechanism.md`, claim 10), and only epsilon reads it.
+    /// where some of it is not, or may not be. It is above rho, by a hair where sigma is well above 2 (`mechanism.md`, claim 10); only epsilon reads it.
     pub gaussian: Rho,
 }
 

@@ -35,10 +35,14 @@ def plain(number, places):
     return f"{whole}.{int(rest):0{places}}".rstrip("0").rstrip(".")
 
 
-def check_intent(intent, spent, intents):
-    """What an intent says of itself, and of those before it."""
-    draws = intent["primitives"]
-    require(Fraction(intent["rho"]) == sum(Fraction(draw["rho"]) for draw in draws), "its rho is not that of its draws")
+def check_intent(intent, spent, intents, opening):
+    """What an intent says of itself, and of those before it. A window that its series' opening paid for repeats it, free."""
+    draws, paid = intent["primitives"], Fraction(intent["rho"])
+    if opening is None:
+        require(paid == sum(Fraction(draw["rho"]) for draw in draws), "its rho is not that of its draws")
+    else:
+        free = paid == Fraction(intent["delta"]) == 0
+        require(free and draws == opening["primitives"], "it is not a window of the series that it names")
     for draw in draws:
         paid = Fraction(draw["rho"]) * 2 * Fraction(draw["sigma"]) ** 2 >= int(draw["d_squared"])
         require(paid or intent["finer"] is not None or draw["mechanism"] != "discrete_gaussian", "a draw is not paid")
@@ -60,22 +64,30 @@ def gaussian_units(intent):
 
 def fold_budget(entries):
     spent, opened, ended = {}, {}, {"answered": 0, "failed": 0, "abandoned": 0}
-    intents, worth, delta_rep = 0, {}, None
+    intents, worth, openings, policies, time = 0, {}, {}, [], 0
     for index, entry in enumerate(entries):
         body, kind = (value := json.loads(entry))["body"], value["type"]
+        if kind in ("query.intent", "policy.set"):
+            time = max(time, body["time"])
         if kind == "query.intent":
             levels = [("id_space", body["id_space"]), ("protocol", body["protocol"]), ("principal", body["principal"])]
-            check_intent(body, spent.get(levels[0], [0, 0]), intents)
+            of_series = (body.get("series") or {}).get("opened")
+            opening = None if of_series is None else openings[of_series]
+            check_intent(body, spent.get(levels[0], [0, 0]), intents, opening)
+            if "series" in body and opening is None:
+                openings[index] = body
             for level in levels:
                 rho, delta = spent.get(level, [0, 0])
                 spent[level] = [rho + Fraction(body["rho"]), delta + Fraction(body["delta"])]
                 worth[level] = worth.get(level, 0) + gaussian_units(body)
             opened[index], intents = body["query_id"], intents + 1
         elif kind == "policy.set":
-            delta_rep = body["terms"]["delta_rep"]
+            policies.append((body["effective"], body["terms"]["delta_rep"]))
         elif kind == "query.outcome":
             require(opened.pop(body["intent"], None) == body["query_id"], f"entry {index} ends no open intent")
             ended[body["outcome"]] += 1
+    # Of the policies whose time has come, the last.
+    delta_rep = next((delta for effective, delta in reversed(policies) if effective <= time), None)
     levels = {}
     for (level, name), (rho, delta) in spent.items():
         sums = {"rho": plain(rho, 12), "delta": plain(delta, 18)}

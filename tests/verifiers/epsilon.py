@@ -50,7 +50,13 @@ def halved(holds, high):
 def of_gaussian(gaussian, delta):
     """Epsilon of draws that are all Gaussian."""
     mu = (2 * gaussian).sqrt()
-    return halved(lambda epsilon: gaussian_delta(mu, epsilon) <= delta, Decimal(500)) if gaussian else Decimal(0)
+    if not gaussian:
+        return Decimal(0)
+    # Past 500 the other conversion stands alone.
+    high = Decimal(500)
+    if gaussian_delta(mu, high) > delta:
+        return Decimal("Infinity")
+    return halved(lambda epsilon: gaussian_delta(mu, epsilon) <= delta, high)
 
 
 def of_any(rho, delta):

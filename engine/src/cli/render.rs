@@ -58,7 +58,9 @@ pub fn answer(document: &Value, most: usize) -> String {
 #[must_use]
 pub fn price(price: &Value) -> String {
     let text = |name: &str| price.get(name).and_then(Value::as_str).unwrap_or("?");
-    let epsilon = price.get("epsilon").and_then(Value::as_f64).map_or_else(|| "?".to_owned(), |e| format!("{e:.3}"));
+    // Millionths, rounded up to thousandths.
+    let up = |epsilon: f64| format!("{:.3}", ((epsilon * 1e6).round() / 1e3).ceil() / 1e3);
+    let epsilon = price.get("epsilon").and_then(Value::as_f64).map_or_else(|| "?".to_owned(), up);
     format!("epsilon {epsilon} (rho {}, delta {})", text("rho"), text("delta"))
 }
 
@@ -127,6 +129,8 @@ mod tests {
         let text = answer(&document, 2);
         assert!(text.contains("10.5 to 13.5") && text.contains("- to -"), "{text}");
         assert!(text.contains(".. and 1 more rows") && !text.contains("25025"));
+        let price_of = |epsilon: f64| price(&json!({ "epsilon": epsilon }));
+        assert!(price_of(0.501).starts_with("epsilon 0.501 ") && price_of(0.501_001).starts_with("epsilon 0.502 "));
         assert!(text.contains("price epsilon 0.190 (rho 0.0005, delta 0)\nremaining"));
         assert!(text.ends_with("snapshot 1, receipt: log entry 7"));
         assert!(!text.contains("n_sigma"));

@@ -65,6 +65,9 @@ fn one_proposes_and_another_confirms_and_a_raise_waits() {
     assert_eq!(propose(json!({ "rho_cap": "much" })).status, StatusCode::UNPROCESSABLE_ENTITY);
     assert_eq!(propose(json!({ "cap": "1" })).status, StatusCode::BAD_REQUEST);
     assert_eq!(post(&app, Role::Board, "/v1/policies", &json!({})).status, StatusCode::FORBIDDEN);
+    for (delta_rep, status) in [("0", 422), ("0.02", 422), ("1", 422), ("0.01", 201)] {
+        assert_eq!(propose(json!({ "delta_rep": delta_rep })).status, status, "epsilon at {delta_rep}");
+    }
     assert_eq!(confirm(Role::Operator, &mixed).status, StatusCode::FORBIDDEN);
     let log = app.read(Role::Board, "/v1/audit?type=policy.set&limit=100").json();
     assert_eq!(log["entries"].as_array().unwrap().len(), 3);

@@ -30,7 +30,9 @@ use epiledger_privacy::{
     series::{Counted, Series, Window},
     snapshot::Snapshot,
 };
+use epiledger_tests::verifiers;
 use rand::{RngExt, rngs::StdRng};
+use serde_json::Value;
 
 use crate::{
     setup::{asker, rules},
@@ -459,6 +461,13 @@ fn a_window_is_the_next_one_of_the_question_that_was_paid() {
     run.accountant.log().flush().unwrap();
     let report = audit(run.accountant.log().dir(), AuditOptions::default());
     assert_eq!(report.audit.unwrap().budgets[0].gaussian, Some(loss.gaussian.to_string()));
+    if let Some(output) = verifiers::python("budget.py", run.accountant.log().dir()) {
+        let fold: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{e}: {output:?}"));
+        assert_eq!(
+            (&fold["intents"], &fold["spent"]["protocol"]["p"]["rho"]),
+            (&2.into(), &loss.rho.to_string().into())
+        );
+    }
 }
 
 #[test]
