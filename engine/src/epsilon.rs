@@ -106,6 +106,13 @@ fn curve(mu: f64, epsilon: f64) -> f64 {
     tail(epsilon / mu - mu / 2.0) - epsilon.exp() * tail(epsilon / mu + mu / 2.0)
 }
 
+/// What the loss itself passes with a chance of at most delta, by whatever is rho-zCDP: `rho + 2 sqrt(rho ln(1/delta))`, a
+/// hair more for rounding. An epsilon is less, since it bounds events and not each outcome.
+pub fn mostly(rho: Rho, delta_rep: Delta) -> f64 {
+    let (rho, l) = (float(rho.units(), RHO_ONE), -delta(delta_rep).ln());
+    (rho + 2.0 * (rho * l).max(0.0).sqrt()) * (1.0 + 1e-12)
+}
+
 /// Delta as a float; 0 counts as one unit.
 fn delta(delta_rep: Delta) -> f64 {
     float(delta_rep.units().max(1), DELTA_ONE)

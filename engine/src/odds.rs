@@ -6,10 +6,10 @@
 //! An epsilon of (epsilon, delta)-differential privacy is less: it lets the loss itself pass it more often than by
 //! delta. For k linked people (a household, one person under several ids) rho grows to k^2 rho (their proposition 1.9).
 
-use epiledger_privacy::loss::{Delta, PrivacyLoss, Rho};
+use epiledger_privacy::loss::{Delta, PrivacyLoss};
 use serde::{Deserialize, Serialize};
 
-use crate::epsilon::epsilon;
+use crate::epsilon::{epsilon, mostly};
 
 /// Sizes of groups that are told: one person, and a household.
 const PEOPLE: [u64; 2] = [1, 4];
@@ -79,13 +79,6 @@ fn group(people: u64, loss: PrivacyLoss, delta: Option<Delta>, delta_rep: Delta)
     }
 }
 
-/// What the privacy loss passes with a chance of at most delta, a hair more for rounding.
-fn mostly(rho: Rho, delta_rep: Delta) -> f64 {
-    #[expect(clippy::cast_precision_loss, reason = "far less than the hair")]
-    let (rho, delta) = (rho.units() as f64 / 1e12, delta_rep.units().max(1) as f64 / 1e18);
-    (rho + 2.0 * (rho * -delta.ln()).max(0.0).sqrt()) * (1.0 + 1e-12)
-}
-
 /// Two significant digits after the leading zeros, as people read them, rounded by `round`: what is at most, up.
 fn digits(number: f64, round: fn(f64) -> f64) -> String {
     let places = if number >= 10.0 {
@@ -106,6 +99,8 @@ fn digits(number: f64, round: fn(f64) -> f64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use epiledger_privacy::loss::Rho;
+
     use super::*;
 
     fn any(rho: &str) -> PrivacyLoss {

@@ -433,7 +433,7 @@ const fn in_window(at: u64, time: u64) -> bool {
 #[must_use]
 pub fn paid(intent: &QueryIntent) -> Option<PrivacyLoss> {
     let (rho, delta) = (Rho::parse(&intent.rho).ok()?, Delta::parse(&intent.delta).ok()?);
-    let drawn = intent.primitives.iter().map(Draw::logged).fold(PrivacyLoss::ZERO, PrivacyLoss::plus);
+    let drawn: PrivacyLoss = intent.primitives.iter().map(Draw::logged).sum();
     let gaussian = if rho == Rho::ZERO { Rho::ZERO } else { drawn.gaussian };
     Some(PrivacyLoss { rho, delta, gaussian })
 }

@@ -81,7 +81,7 @@ impl Finer {
 
     /// What the draws cost together.
     pub(crate) fn loss(&self) -> PrivacyLoss {
-        self.draws.iter().map(Draw::loss).fold(PrivacyLoss::ZERO, PrivacyLoss::plus)
+        self.draws.iter().map(Draw::loss).sum()
     }
 
     /// The draws as the log records them.

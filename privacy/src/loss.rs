@@ -3,7 +3,7 @@
 //! Rho is counted in 1e-12 and delta in 1e-18, so sums are exact and an auditor can repeat them.
 //! Epsilon is only shown (`epsilon.rs`).
 
-use std::fmt;
+use std::{fmt, iter::Sum};
 
 /// An amount in units of 10^-PLACES.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -171,6 +171,13 @@ impl PrivacyLoss {
     #[must_use]
     pub fn within(self, cap: Self) -> bool {
         self.rho <= cap.rho && self.delta <= cap.delta
+    }
+}
+
+/// What several questions or draws cost together.
+impl Sum for PrivacyLoss {
+    fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
+        all.fold(Self::ZERO, Self::plus)
     }
 }
 

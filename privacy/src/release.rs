@@ -20,7 +20,7 @@
 //! ```
 //! Raw batches can't be printed, copied or read:
 //! ```compile_fail,E0277
-//! fn print(raw: epiledger_privacy::release::RawBatches) { println!("{raw:?}"); }
+//! fn print(raw: epiledger_privacy::release::RawBatches) -> String { format!("{raw:?}") }
 //! ```
 //! ```compile_fail,E0599
 //! fn copy(raw: &epiledger_privacy::release::RawBatches) { let _ = raw.clone().len(); }

@@ -37,11 +37,11 @@ def plain(number, places):
 
 def check_intent(intent, spent, intents, opening):
     """What an intent says of itself, and of those before it. A window that its series' opening paid for repeats it, free."""
-    draws, paid = intent["primitives"], Fraction(intent["rho"])
+    draws, price = intent["primitives"], Fraction(intent["rho"])
     if opening is None:
-        require(paid == sum(Fraction(draw["rho"]) for draw in draws), "its rho is not that of its draws")
+        require(price == sum(Fraction(draw["rho"]) for draw in draws), "its rho is not that of its draws")
     else:
-        free = paid == Fraction(intent["delta"]) == 0
+        free = price == Fraction(intent["delta"]) == 0
         require(free and draws == opening["primitives"], "it is not a window of the series that it names")
     for draw in draws:
         paid = Fraction(draw["rho"]) * 2 * Fraction(draw["sigma"]) ** 2 >= int(draw["d_squared"])

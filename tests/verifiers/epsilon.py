@@ -9,7 +9,7 @@ import sys
 from decimal import Decimal, getcontext
 
 getcontext().prec = 60
-ONE, HALF = Decimal(1), Decimal("0.5")
+HALF = Decimal("0.5")
 PI = Decimal("3.14159265358979323846264338327950288419716939937510582097494459")
 
 
@@ -49,11 +49,10 @@ def halved(holds, high):
 
 def of_gaussian(gaussian, delta):
     """Epsilon of draws that are all Gaussian."""
-    mu = (2 * gaussian).sqrt()
     if not gaussian:
         return Decimal(0)
     # Past 500 the other conversion stands alone.
-    high = Decimal(500)
+    mu, high = (2 * gaussian).sqrt(), Decimal(500)
     if gaussian_delta(mu, high) > delta:
         return Decimal("Infinity")
     return halved(lambda epsilon: gaussian_delta(mu, epsilon) <= delta, high)

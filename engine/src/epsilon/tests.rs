@@ -17,7 +17,7 @@ fn draw(d: u64, steps: u64) -> Gaussian {
 }
 
 fn sum(draws: &[Gaussian]) -> PrivacyLoss {
-    draws.iter().map(Gaussian::loss).fold(PrivacyLoss::ZERO, PrivacyLoss::plus)
+    draws.iter().map(Gaussian::loss).sum()
 }
 
 /// Odds of each value of a discrete Gaussian, from `-reach` to `reach`.

@@ -146,7 +146,7 @@ fn bound_in(
     };
     let measured = Measured::plan(&measures, &size)?;
     let draws = price(params.rho, &measured, &size)?;
-    let drawn = total_loss(&draws);
+    let drawn: PrivacyLoss = draws.iter().map(Draw::loss).sum();
 
     let counts = |drawn: &Drawn| measured.needed.get(drawn.column()) == Some(&Needed::Patients);
     let (threshold, delta) = match (&cells, measured.drawn.iter().position(counts)) {
@@ -267,11 +267,6 @@ fn price(rho: Rho, measured: &Measured, size: &Size) -> Result<Vec<Draw>, PlanEr
     measured.drawn.iter().zip(shares::divide(rho, &shares::shares(measured))).map(draw).collect()
 }
 
-/// What draws cost together.
-fn total_loss(draws: &[Draw]) -> PrivacyLoss {
-    draws.iter().map(Draw::loss).fold(PrivacyLoss::ZERO, PrivacyLoss::plus)
-}
-
 /// The version of each public table that a plan reads: keys and joined rows depend on it.
 fn public_versions<'a>(plan: &LogicalPlan, snapshot: &'a Snapshot) -> BTreeMap<&'a str, &'a str> {
     let mut read = BTreeMap::new();
@@ -363,7 +358,7 @@ impl BoundedPlan {
     /// What its draws would cost if the question were asked at this price; None where no noise fits it.
     #[must_use]
     pub fn loss_at(&self, rho: Rho) -> Option<PrivacyLoss> {
-        price(rho, &self.measured, &self.size).ok().map(|draws| total_loss(&draws))
+        price(rho, &self.measured, &self.size).ok().map(|draws| draws.iter().map(Draw::loss).sum())
     }
 
     /// Its contribution bounds.
